@@ -1,0 +1,93 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. `make help` lists the rest.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO          ?= go
+GOFLAGS_BUILD := -trimpath -ldflags "-s -w -buildid= -X linehall/internal/observe.Version=$(VERSION)"
+CONFIG      ?= configs/linehall.yaml
+DATA        ?= ./data
+BIN         := bin/linehall bin/linesim
+GOLANGCI    := bin/tools/golangci-lint
+GOLANGCI_VERSION := v2.15.0
+FUZZTIME    ?= 30s
+
+.PHONY: help run demo build test unit e2e web-test check lint fresh soak bench fuzz gen web package tools clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/linehall and bin/linesim (static, no Node or C compiler needed)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o bin/ ./cmd/linehall ./cmd/linesim
+
+run: build ## build and start the appliance on the demo config (Ctrl-C ends it)
+	@exec bin/linehall serve --config $(CONFIG) --data $(DATA)
+
+demo: build ## run plus 120 simulated phones with calls and five native rooms
+	@exec deploy/demo.sh $(CONFIG) $(DATA)
+
+test: tools build ## everything that must pass: unit tests with the race detector, end-to-end tests with real clients
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory web-test
+	$(MAKE) --no-print-directory e2e
+
+unit: ## Go tests of every package, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '^linehall/test$$')
+
+e2e: build ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
+	$(GO) test -count=1 -timeout 12m ./test/...
+
+web-test: web/node_modules/.package-lock.json ## type check, lint and unit tests of the pages
+	npm --prefix web run --silent typecheck
+	npm --prefix web run --silent lint
+	npm --prefix web run --silent test
+
+check: ## what CI runs: lint, generated files fresh, test
+	$(MAKE) --no-print-directory tools
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory fresh
+	$(MAKE) --no-print-directory test
+
+lint: $(GOLANGCI) ## gofmt and golangci-lint with no finding
+	@test -z "$$(gofmt -l cmd configs internal media provisioning sfu sip test web 2>/dev/null)" || { gofmt -l cmd configs internal media provisioning sfu sip test web; echo 'run gofmt on the files above'; exit 1; }
+	$(GOLANGCI) run ./...
+
+fresh: web/node_modules/.package-lock.json ## generated files are the ones their sources give
+	$(GO) run ./web/build -check
+	$(GO) test -count=1 -run 'Fresh' ./configs/... ./web/...
+
+gen: web/node_modules/.package-lock.json ## regenerate the config schema, the OpenAPI document and the web bundle
+	$(GO) test -count=1 -run 'Fresh' ./configs/... ./web/... -update
+	$(GO) run ./web/build
+
+web: gen ## alias of gen, for the pages
+
+soak: tools build ## the long ones: storms, churn, restarts under load
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 60m -run 'Soak' ./test/...
+
+bench: tools build ## tables of CPU and delay beside the best peers; JSON under docs/performance
+	test/install.sh bench
+	test/bench.sh
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+	  echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+package: build ## dist/linehall_VERSION_ARCH.deb, the same bytes for the same commit
+	deploy/deb/build.sh "$(VERSION)"
+
+tools: ## install what the tests use (Debian packages, as root)
+	@test/install.sh test
+
+$(GOLANGCI):
+	@mkdir -p bin/tools
+	GOBIN=$(abspath bin/tools) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	npm --prefix web ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+clean: ## remove what was built (not the data directory)
+	rm -rf bin dist web/node_modules
