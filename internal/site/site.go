@@ -1,0 +1,79 @@
+// Package site knows the places of the organisation: headquarters, its branches, their subnets and leased lines, and
+// which place an address belongs to.
+//
+// A device's site is that of the longest matching subnet of its source address; if none matches, the caller falls back
+// to the configured site. A Table is immutable; an Atlas holds the current one, so that a reload swaps everything at
+// once and readers never lock. The package keeps no rates in use: that is media/line.
+//
+//	table, err := site.NewTable(sites)
+//	atlas := site.NewAtlas(table)
+//	id, ok := atlas.Locate(netip.MustParseAddr("127.0.1.20")) // "branch1", true
+package site
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// ID names a site in configuration, metrics and JSON: short, lower case, stable.
+type ID string
+
+// Overhead is what a line adds to every IP packet; see Bytes.
+type Overhead string
+
+// The overheads that lines can have.
+const (
+	Ethernet Overhead = "ethernet"
+	PPPoE    Overhead = "pppoe"
+	MPLS     Overhead = "mpls"
+)
+
+// Bytes returns the bytes per packet that the line carries beyond the IP packet. An empty Overhead is Ethernet.
+//
+// Ethernet: 14 header + 4 FCS + 8 preamble + 12 gap (IEEE 802.3). PPPoE adds 6 + 2 (RFC 2516), MPLS one label of 4
+// (RFC 3032).
+func (o Overhead) Bytes() int {
+	const ethernet = 14 + 4 + 8 + 12
+	switch o {
+	case PPPoE:
+		return ethernet + 8
+	case MPLS:
+		return ethernet + 4
+	case Ethernet:
+		return ethernet
+	default:
+		return ethernet
+	}
+}
+
+// Valid reports whether o is one of the known overheads or empty.
+func (o Overhead) Valid() bool {
+	return o == "" || o == Ethernet || o == PPPoE || o == MPLS
+}
+
+// Line is a leased line, seen from the branch: up is what the branch sends.
+type Line struct {
+	Up, Down      int64 // bit/s on the wire
+	Overhead      Overhead
+	OfficeReserve float64 // share of each direction, 0..1, that is never given to voice or video
+}
+
+// Site is one place.
+type Site struct {
+	ID      ID
+	Name    string
+	Main    bool
+	Subnets []netip.Prefix
+	Prefix  string // leading digits of its extensions
+	Line    *Line  // nil for headquarters: all lines end there
+}
+
+// OverlapError says that one subnet belongs to two sites.
+type OverlapError struct {
+	Subnet netip.Prefix
+	A, B   ID
+}
+
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("subnet %s belongs to both site %s and site %s", e.Subnet, e.A, e.B)
+}
