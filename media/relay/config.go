@@ -1,0 +1,30 @@
+package relay
+
+import "linehall/internal/setting"
+
+// Config is "listen.rtp": where the relay's sockets are.
+type Config struct {
+	// Ports is the range the relay may use: RTP on even ports, RTCP on the odd
+	// port above, so a relayed call takes four.
+	Ports setting.Ports `yaml:"ports"`
+}
+
+// DefaultConfig holds what applies when a key is absent.
+func DefaultConfig() Config { return Config{Ports: setting.Ports{First: 10000, Last: 29999}} }
+
+// fewestPorts is what one relayed call with audio and video takes: two legs,
+// two media, RTP and RTCP.
+const fewestPorts = 8
+
+// Validate reports a range that cannot carry a call.
+func (c Config) Validate() error {
+	var found setting.Complaints
+	switch {
+	case c.Ports.First%2 != 0:
+		found.Add("ports", "range %s begins at an odd port; RTP ports are even (RFC 3550 section 11): did you mean \"%d-%d\"?",
+			c.Ports, c.Ports.First+1, c.Ports.Last)
+	case c.Ports.Count() < fewestPorts:
+		found.Add("ports", "range %s is too small: one relayed call takes up to %d ports", c.Ports, fewestPorts)
+	}
+	return found.Err()
+}
