@@ -1,0 +1,125 @@
+package line
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/internal/site"
+)
+
+// State is one direction of one line at one moment. All rates are bit/s on the wire.
+type State struct {
+	Site          site.ID
+	Direction     Direction
+	Capacity      int64
+	OfficeReserve int64
+	Floor         int64 // kept free of calls for conference audio
+	Reserved      int64 // sum of the classes
+	Measured      int64 // sum of the classes, last whole second
+	Elastic       int64 // what elastic leases said they use
+	Free          int64 // what a voice call could still reserve
+	Classes       []ClassState
+	Refused       uint64 // reservations refused on this line, both directions
+}
+
+// ClassState is the part of one class.
+type ClassState struct {
+	Class    Class
+	Reserved int64
+	Elastic  int64
+	Measured int64
+	Refused  uint64 // both directions
+}
+
+// Snapshot returns two states per line, up and down, in the order of the configuration.
+func (l *Ledger) Snapshot() []State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]State, 0, len(l.order)*directions)
+	for _, id := range l.order {
+		a := l.lines[id]
+		for d := range Direction(directions) {
+			out = append(out, a.state(d))
+		}
+	}
+	return out
+}
+
+func (a *account) state(d Direction) State {
+	capacity := a.capacity(d)
+	s := State{
+		Site: a.id, Direction: d, Capacity: capacity, OfficeReserve: capacity - a.usable(d), Floor: FloorRate(capacity),
+		Free: max(0, a.free(Voice, d)), Classes: make([]ClassState, 0, classes-1),
+	}
+	for _, c := range Classes() {
+		cs := ClassState{Class: c, Reserved: a.firm[d][c], Measured: a.meters[d][c].Rate(), Refused: a.refused[c]}
+		for _, e := range a.elastics {
+			if e.class == c {
+				cs.Elastic += e.use.In(d)
+			}
+		}
+		s.Reserved += cs.Reserved
+		s.Measured += cs.Measured
+		s.Elastic += cs.Elastic
+		s.Refused += cs.Refused
+		s.Classes = append(s.Classes, cs)
+	}
+	return s
+}
+
+// collector computes the metrics at each scrape, so that nothing has to be kept in step.
+type collector struct {
+	ledger                                *Ledger
+	capacity, reserved, measured, refused *prometheus.Desc
+}
+
+func newCollector(l *Ledger) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("linehall_line_"+name, help, labels, nil)
+	}
+	return &collector{
+		ledger:   l,
+		capacity: desc("capacity_bps", "Contracted rate of the line.", "site", "direction"),
+		reserved: desc("reserved_bps", "Rate on the wire that is reserved, or used by elastic leases.", "site", "direction", "class"),
+		measured: desc("measured_bps", "Rate on the wire in the last whole second.", "site", "direction", "class"),
+		refused:  desc("refused_total", "Reservations for which a line had no room.", "class"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.capacity
+	ch <- c.reserved
+	ch <- c.measured
+	ch <- c.refused
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range c.ledger.Snapshot() {
+		where := []string{string(s.Site), s.Direction.String()}
+		ch <- prometheus.MustNewConstMetric(c.capacity, prometheus.GaugeValue, float64(s.Capacity), where...)
+		for _, k := range s.Classes {
+			labels := append(where[:2:2], k.Class.String())
+			ch <- prometheus.MustNewConstMetric(c.reserved, prometheus.GaugeValue, float64(k.Reserved+k.Elastic), labels...)
+			ch <- prometheus.MustNewConstMetric(c.measured, prometheus.GaugeValue, float64(k.Measured), labels...)
+		}
+	}
+	for class, n := range c.ledger.refusals() {
+		if Class(class) >= Emergency {
+			ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), Class(class).String())
+		}
+	}
+}
+
+// refusals counts over all lines, also those that a reload removed: a counter never falls.
+func (l *Ledger) refusals() [classes]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sum [classes]uint64
+	for _, a := range l.lines {
+		for c, n := range a.refused {
+			sum[c] += n
+		}
+	}
+	return sum
+}
