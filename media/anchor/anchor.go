@@ -1,0 +1,101 @@
+// Package anchor decides how the media of a call runs and builds that path.
+//
+// Inside one site it is direct: the bodies pass byte for byte and the phones send to each other, so a branch's internal
+// call never touches its line. Between sites it is relayed: all lines meet at headquarters, so the relay there costs no
+// line bandwidth and measures each line. A relayed path reserves the worst codec on offer on the lines of both parties
+// (headquarters has none), trims that to the answer, and gives it back when it is closed; hold keeps it.
+//
+// The package knows offers and answers (RFC 3264), not SIP: the caller brings the bodies in order. In a relayed path the
+// body for the other side differs in the c= lines, the ports of the m= lines, a=rtcp, and the lines of ICE, which are
+// removed (RFC 8839: the relay is no candidate of the phone); everything else passes verbatim, SRTP keys included. Media
+// over TCP (MSRP, BFCP) is not relayed and keeps its address.
+//
+// Concurrency: an Anchor may be used by any goroutine. A Call and its Paths belong to the goroutine that owns the call;
+// Stats, Kind and Codec may be called by others.
+//
+//	call := anchor.Open(callID, line.Voice, caller)
+//	path := call.Branch(target, callee)
+//	offer, err := path.Offer(anchor.Caller, invite.Body()) // *line.Refused: 488; *sdp.ParseError: 400
+//	answer, err := path.Answer(anchor.Callee, ok.Body())
+//	call.Keep(path)
+//	legs := call.Close()
+package anchor
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/internal/site"
+	"linehall/media/line"
+	"linehall/media/relay"
+)
+
+// Side of a call.
+type Side uint8
+
+// The sides.
+const (
+	Caller Side = iota
+	Callee
+)
+
+// Other returns the opposite side.
+func (s Side) Other() Side { return 1 - s&1 }
+
+// String returns caller or callee.
+func (s Side) String() string {
+	if s == Caller {
+		return "caller"
+	}
+	return "callee"
+}
+
+// Party is one side's place in the network.
+type Party struct {
+	Site   site.ID
+	Remote netip.Addr // the source address of its signalling
+	Local  netip.Addr // our address as the party sees it; its media is sent there when relayed
+}
+
+// Kind says how the media runs; the value is the label path of the metrics.
+type Kind string
+
+// The kinds of paths.
+const (
+	Direct  Kind = "direct"
+	Relayed Kind = "relay"
+)
+
+// LegStats is what arrived from one side, summed up since the call began. A direct path sees no packets: everything is
+// zero, and MOS 0 means unknown.
+type LegStats struct {
+	Side    Side
+	Site    site.ID
+	Codec   string
+	Remote  netip.AddrPort // where its audio comes from, or was said to
+	Packets uint64
+	Bytes   uint64 // IP bytes
+	Lost    uint64
+	Jitter  time.Duration
+	RTT     time.Duration // relay to party and back, from RTCP; 0: unknown
+	MOS     float64       // 1..4.5 on the narrowband scale as the other side hears it; 0: unknown
+}
+
+// LossPercent returns the share of packets that did not arrive.
+func (s LegStats) LossPercent() float64 {
+	if s.Packets+s.Lost == 0 {
+		return 0
+	}
+	return 100 * float64(s.Lost) / float64(s.Packets+s.Lost)
+}
+
+// Options are what an Anchor works with.
+type Options struct {
+	Relay      *relay.Relay
+	Ledger     *line.Ledger
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}

@@ -1,0 +1,3 @@
+package relay
+
+type Relay struct{}

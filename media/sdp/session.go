@@ -1,0 +1,119 @@
+package sdp
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Origin is the o= line (RFC 8866 §5.2).
+type Origin struct {
+	Username  string
+	SessionID string
+	Version   uint64     // 0 when it is not a number
+	Address   netip.Addr // invalid when the address is a name
+	Host      string     // the address as it stands there
+}
+
+// Origin returns the o= line; ok is false when there is none or it is cut short.
+func (d *Document) Origin() (Origin, bool) {
+	v, ok := d.session.value("o=")
+	f := strings.Fields(v)
+	if !ok || len(f) < 6 {
+		return Origin{}, false
+	}
+	o := Origin{Username: f[0], SessionID: f[1], Host: f[5]}
+	o.Version, _ = strconv.ParseUint(f[2], 10, 64) // not a number: 0
+	o.Address, _ = netip.ParseAddr(f[5])           // a name: invalid
+	return o, true
+}
+
+// SetOrigin replaces the o= line, or adds one. Address wins over Host when it is valid.
+func (d *Document) SetOrigin(o Origin) {
+	kind, host := "IP4", o.Host
+	if o.Address.IsValid() {
+		kind, host = addressType(o.Address), o.Address.WithZone("").String()
+	} else if strings.Contains(host, ":") {
+		kind = "IP6"
+	}
+	if o.Username == "" {
+		o.Username = "-"
+	}
+	d.session.set(d.session.index("o="), strings.Join([]string{
+		"o=" + o.Username, o.SessionID, strconv.FormatUint(o.Version, 10), "IN", kind, host,
+	}, " "))
+}
+
+// Address returns the address of the session's own c= line.
+func (d *Document) Address() (netip.Addr, bool) { return d.session.connection() }
+
+// Attribute returns the value of the session's own a=name line.
+func (d *Document) Attribute(name string) (string, bool) {
+	i, v := d.session.attribute(name)
+	return v, i >= 0
+}
+
+// SetAddress makes addr the address of every media section that can be used: it replaces the session's c= line and those
+// of media sections, adds one where neither is there, and leaves alone what is no address of a peer: 0.0.0.0 (hold of
+// RFC 2543, which must reach the other side) and sections with port 0.
+func (d *Document) SetAddress(addr netip.Addr) {
+	if a, ok := d.session.connection(); ok && !a.IsUnspecified() || !ok && d.session.index("c=") >= 0 {
+		d.session.setConnection(addr)
+	}
+	for _, m := range d.media {
+		if m.Port() == 0 {
+			continue
+		}
+		a, ok := m.section.connection()
+		switch {
+		case ok && a.IsUnspecified():
+		case m.index("c=") >= 0, d.session.index("c=") < 0:
+			m.setConnection(addr)
+		}
+	}
+}
+
+// connection reads "c=IN IP4 192.0.2.1[/ttl[/n]]".
+func (s *section) connection() (netip.Addr, bool) {
+	v, ok := s.value("c=")
+	f := strings.Fields(v)
+	if !ok || len(f) < 3 {
+		return netip.Addr{}, false
+	}
+	host, _, _ := strings.Cut(f[2], "/")
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil
+}
+
+func (s *section) setConnection(addr netip.Addr) {
+	s.set(s.index("c="), "c=IN "+addressType(addr)+" "+addr.WithZone("").String())
+}
+
+func addressType(addr netip.Addr) string {
+	if addr.Is4() || addr.Is4In6() {
+		return "IP4"
+	}
+	return "IP6"
+}
+
+// RemoveICE deletes every line of RFC 8839. A relay whose address stands in the c= line is no candidate: with the
+// candidates left in place the peers would bypass it, or find an ice-mismatch.
+func (d *Document) RemoveICE() bool {
+	removed := false
+	for _, s := range d.sections() {
+		removed = s.remove(isICE) || removed
+	}
+	return removed
+}
+
+func isICE(text string) bool {
+	for _, name := range []string{
+		"candidate", "remote-candidates", "ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "ice-mismatch",
+		"ice-pacing", "end-of-candidates",
+	} {
+		if rest, ok := strings.CutPrefix(text, "a="+name); ok && (rest == "" || rest[0] == ':' || rest[0] == ' ') {
+			return true
+		}
+	}
+	return false
+}
