@@ -1,0 +1,338 @@
+package webrtc
+
+// The life of a datagram on its way out:
+//
+//  1. A writer (any goroutine) calls WriteToAddrPort with bytes that it keeps.
+//  2. Outside a fan-out it leaves at once: one sendmsg on the writer's goroutine.
+//  3. Inside one (Plane.Begin was called) it is copied into the batch that the socket is filling, under mu.
+//  4. Plane.End takes the filled batch under mu, puts the empty one in its place, and sends it with one sendmmsg. sendMu keeps
+//     two batches in order, mu is free meanwhile.
+//
+// A full socket buffer drops the packet: it is counted, nobody waits. Lock order: sendMu, then mu.
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batchSize        = 64
+	socketBufferSize = 4 << 20 // about 1.5 s of a full fan-out
+)
+
+// mmsghdr is the kernel's struct mmsghdr.
+type mmsghdr struct {
+	hdr  unix.Msghdr
+	sent uint32
+	_    uint32
+}
+
+// control is one control message with an int32: IP_TOS or IPV6_TCLASS.
+type control struct {
+	hdr  unix.Cmsghdr
+	data int32
+	_    int32
+}
+
+// batch is the memory of some datagrams, wired together once.
+type batch struct {
+	n       int
+	headers []mmsghdr
+	vectors []unix.Iovec
+	names4  []unix.RawSockaddrInet4
+	names6  []unix.RawSockaddrInet6
+	control []control
+	data    [][receiveMTU]byte
+	from    int // where the running send begins
+	errno   syscall.Errno
+	write   func(fd uintptr) bool
+}
+
+// socket is a UDP socket bound to one of our addresses. It is the net.PacketConn under pion's mux.
+type socket struct {
+	plane *Plane
+	conn  *net.UDPConn
+	raw   syscall.RawConn
+	local netip.AddrPort
+	v6    bool
+
+	sendMu sync.Mutex // guards the order of batches; spare belongs to its holder
+	spare  *batch
+	mu     sync.Mutex // guards filling
+	// filling collects the fan-out under way.
+	filling *batch
+	pending atomic.Int32
+
+	singles sync.Pool // *batch used for one datagram
+	reader  reader
+}
+
+// reader is the state of the one receive call under way: the mux has one reader per socket.
+type reader struct {
+	buf   []byte
+	n     int
+	name  unix.RawSockaddrInet6 // large enough for both families
+	errno syscall.Errno
+	read  func(fd uintptr) bool
+}
+
+func (p *Plane) openSocket(at netip.AddrPort) (*socket, error) {
+	network := "udp4"
+	if at.Addr().Is6() {
+		network = "udp6"
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, fmt.Errorf("media port %s/udp: %w", at, err)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("media port %s/udp: %w", at, err), conn.Close())
+	}
+	// The kernel caps what it does not allow; smaller buffers drop sooner, which is counted.
+	_ = conn.SetReadBuffer(socketBufferSize)
+	_ = conn.SetWriteBuffer(socketBufferSize)
+	bound, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("media port %s/udp: %w", at, err), conn.Close())
+	}
+	s := &socket{plane: p, conn: conn, raw: raw, local: bound, v6: at.Addr().Is6()}
+	s.filling, s.spare = s.newBatch(batchSize), s.newBatch(batchSize)
+	s.singles.New = func() any { return s.newBatch(1) }
+	s.reader.read = s.receive
+	return s, nil
+}
+
+func (s *socket) newBatch(size int) *batch {
+	b := &batch{
+		headers: make([]mmsghdr, size), vectors: make([]unix.Iovec, size), control: make([]control, size),
+		names4: make([]unix.RawSockaddrInet4, size), names6: make([]unix.RawSockaddrInet6, size),
+		data: make([][receiveMTU]byte, size),
+	}
+	for i := range size {
+		h := &b.headers[i].hdr
+		b.vectors[i].Base = &b.data[i][0]
+		h.Iov = &b.vectors[i]
+		h.Iovlen = 1
+		if s.v6 {
+			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names6[i])), unix.SizeofSockaddrInet6
+			b.names6[i].Family = unix.AF_INET6
+			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+		} else {
+			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names4[i])), unix.SizeofSockaddrInet4
+			b.names4[i].Family = unix.AF_INET
+			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IP, unix.IP_TOS
+		}
+		b.control[i].hdr.SetLen(unix.CmsgLen(4))
+		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
+		h.SetControllen(unix.CmsgSpace(4))
+	}
+	b.write = func(fd uintptr) bool {
+		for b.from < b.n {
+			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[b.from])), uintptr(b.n-b.from), unix.MSG_DONTWAIT, 0, 0)
+			if errno != 0 {
+				b.errno = errno
+				return true
+			}
+			b.from += int(n)
+		}
+		return true
+	}
+	return b
+}
+
+// add copies a datagram into the batch; it must have room.
+func (b *batch) add(payload []byte, to netip.AddrPort, tos uint8) {
+	i := b.n
+	b.n++
+	b.vectors[i].SetLen(copy(b.data[i][:], payload))
+	port := networkOrder(to.Port())
+	if to.Addr().Is4() || to.Addr().Is4In6() {
+		b.names4[i].Addr = to.Addr().As4()
+		b.names4[i].Port = port
+	} else {
+		b.names6[i].Addr = to.Addr().As16()
+		b.names6[i].Port = port
+	}
+	b.control[i].data = int32(tos)
+}
+
+// networkOrder turns a port between the host's order and the network's; it is its own inverse.
+func networkOrder(port uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], port)
+	return binary.NativeEndian.Uint16(b[:])
+}
+
+// WriteToAddrPort sends or collects one datagram. The buffer is borrowed until it returns.
+func (s *socket) WriteToAddrPort(buf []byte, to netip.AddrPort) (int, error) {
+	if len(buf) > receiveMTU || to.Addr().Unmap().Is4() == s.v6 {
+		s.plane.options.Dropped.Count("media", "unsendable")
+		return 0, syscall.EMSGSIZE
+	}
+	tos := s.plane.tosOf(buf)
+	if s.plane.collecting.Load() > 0 && s.collect(buf, to, tos) {
+		return len(buf), nil
+	}
+	b, ok := s.singles.Get().(*batch)
+	if !ok {
+		return 0, syscall.ENOBUFS
+	}
+	b.add(buf, to, tos)
+	s.send(b)
+	s.singles.Put(b)
+	return len(buf), nil
+}
+
+// collect puts the datagram into the fan-out under way; false: there is none any more.
+func (s *socket) collect(buf []byte, to netip.AddrPort, tos uint8) bool {
+	for {
+		s.mu.Lock()
+		// Plane.End lowers the counter before it takes mu to flush: a datagram added while the counter is up is flushed.
+		if s.plane.collecting.Load() == 0 {
+			s.mu.Unlock()
+			return false
+		}
+		if s.filling.n < batchSize {
+			s.filling.add(buf, to, tos)
+			s.pending.Store(int32(s.filling.n))
+			s.mu.Unlock()
+			return true
+		}
+		s.mu.Unlock()
+		s.flush()
+	}
+}
+
+// flush sends what was collected.
+func (s *socket) flush() {
+	if s.pending.Load() == 0 {
+		return
+	}
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	s.mu.Lock()
+	full := s.filling
+	s.filling = s.spare
+	s.pending.Store(0)
+	s.mu.Unlock()
+	s.send(full)
+	s.spare = full
+}
+
+// send gives the batch to the kernel and empties it. A datagram that the kernel refuses is counted and skipped.
+func (s *socket) send(b *batch) {
+	b.from = 0
+	for b.from < b.n {
+		b.errno = 0
+		from := b.from
+		if err := s.raw.Write(b.write); err != nil {
+			break // closed
+		}
+		s.plane.calls.Inc()
+		s.plane.sent.Add(float64(b.from - from))
+		if b.errno == 0 {
+			break
+		}
+		if b.errno == unix.EINTR {
+			continue
+		}
+		reason := "send_failed"
+		if b.errno == unix.EAGAIN || b.errno == unix.ENOBUFS {
+			reason = "send_buffer_full"
+		}
+		s.plane.options.Dropped.Count("media", reason)
+		b.from++
+	}
+	b.n = 0
+}
+
+// Begin starts a fan-out: datagrams written by any goroutine are collected until the matching End.
+func (p *Plane) Begin() { p.collecting.Add(1) }
+
+// End sends what was collected since Begin, with one system call per socket. Fan-outs of several goroutines may overlap: each
+// End sends what is there.
+func (p *Plane) End() {
+	p.collecting.Add(-1)
+	for _, s := range p.sockets {
+		s.flush()
+	}
+}
+
+// receive is called by the netpoller until a datagram or an error is there.
+func (s *socket) receive(fd uintptr) bool {
+	r := &s.reader
+	size := uint32(unsafe.Sizeof(r.name))
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&r.buf[0])), uintptr(len(r.buf)),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.name)), uintptr(unsafe.Pointer(&size)))
+		switch errno {
+		case 0:
+			r.n, r.errno = int(n), 0
+			return true
+		case unix.EINTR, unix.ECONNREFUSED: // an earlier datagram's ICMP error is not ours to handle
+		case unix.EAGAIN:
+			return false
+		default:
+			r.errno = errno
+			return true
+		}
+	}
+}
+
+// ReadFromAddrPort waits for a datagram. One goroutine at a time.
+func (s *socket) ReadFromAddrPort(buf []byte) (int, netip.AddrPort, error) {
+	s.reader.buf = buf
+	if err := s.raw.Read(s.reader.read); err != nil {
+		return 0, netip.AddrPort{}, err //nolint:wrapcheck // the mux looks for net.ErrClosed and time-outs
+	}
+	if s.reader.errno != 0 {
+		return 0, netip.AddrPort{}, s.reader.errno
+	}
+	return s.reader.n, s.reader.source(), nil
+}
+
+func (r *reader) source() netip.AddrPort {
+	port := networkOrder(r.name.Port)
+	if r.name.Family == unix.AF_INET {
+		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&r.name))
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(r.name.Addr), port)
+}
+
+// ReadFrom is the net.PacketConn form of ReadFromAddrPort.
+func (s *socket) ReadFrom(buf []byte) (int, net.Addr, error) {
+	n, from, err := s.ReadFromAddrPort(buf)
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+// WriteTo is the net.PacketConn form of WriteToAddrPort.
+func (s *socket) WriteTo(buf []byte, to net.Addr) (int, error) {
+	addr, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, syscall.EAFNOSUPPORT
+	}
+	return s.WriteToAddrPort(buf, addr.AddrPort())
+}
+
+func (s *socket) Close() error                       { return s.conn.Close() } //nolint:wrapcheck // net names the operation
+func (s *socket) LocalAddr() net.Addr                { return s.conn.LocalAddr() }
+func (s *socket) SetDeadline(t time.Time) error      { return s.conn.SetDeadline(t) }      //nolint:wrapcheck // as above
+func (s *socket) SetReadDeadline(t time.Time) error  { return s.conn.SetReadDeadline(t) }  //nolint:wrapcheck // as above
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) } //nolint:wrapcheck // as above
+
+var _ net.PacketConn = (*socket)(nil)
