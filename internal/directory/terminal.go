@@ -32,7 +32,7 @@ type Terminal struct {
 	MAC         string  // 00:15:65:00:00:01, lower case; "" for a softphone
 	Model       string
 	Template    string
-	State       State  // "" means Active
+	State       State // "" means Active
 	Notes       string
 	AuthUser    string // "" means the extension
 	Digest      string // MD5 (also when "") or SHA-256

@@ -89,7 +89,7 @@ func makeKey(dir, path string) ([]byte, error) {
 		return nil, err
 	}
 	key := make([]byte, chacha20poly1305.KeySize)
-	_, _ = rand.Read(key) // never fails (crypto/rand)
+	_, _ = rand.Read(key)                     // never fails (crypto/rand)
 	f, err := os.CreateTemp(dir, ".secret-*") // 0600
 	if err != nil {
 		return nil, err
