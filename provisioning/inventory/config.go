@@ -38,3 +38,6 @@ func (c Config) Validate() error {
 	}
 	return found.Err()
 }
+
+// TemplateSuffix ends the name of a template's file.
+const TemplateSuffix = ".cfg"

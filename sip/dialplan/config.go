@@ -241,3 +241,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// Reserved reports whether number is an emergency or the duty number.
+func (c Config) Reserved(number string) bool {
+	return slices.Contains(c.Emergency, number) || (c.Duty != "" && number == c.Duty)
+}

@@ -1,0 +1,121 @@
+package configs
+
+import (
+	"net/netip"
+	"path/filepath"
+
+	"linehall/internal/auth"
+	"linehall/internal/observe"
+	"linehall/internal/setting"
+	"linehall/internal/site"
+	"linehall/media/relay"
+	"linehall/provisioning/inventory"
+	"linehall/sfu/room"
+	"linehall/sip/dialplan"
+)
+
+// Config is the whole configuration. Nobody writes to it after Load returned
+// it; a reload makes a new one. Paths in it are resolved already.
+type Config struct {
+	Appliance     Appliance        `yaml:"appliance"`
+	Listen        Listen           `yaml:"listen"`
+	Sites         []site.Config    `yaml:"sites"`
+	Terminals     inventory.Config `yaml:"terminals"`
+	Dialplan      dialplan.Config  `yaml:"dialplan"`
+	Trunks        []Trunk          `yaml:"trunks"`
+	Conference    room.Config      `yaml:"conference"`
+	Security      auth.Config      `yaml:"security"`
+	Recording     Recording        `yaml:"recording"`
+	Observability observe.Config   `yaml:"observability"`
+
+	path      string          // the file it came from, "" for defaults
+	inventory []inventory.Row // the terminals of Terminals.File
+}
+
+// Appliance says who we are.
+type Appliance struct {
+	Name     string `yaml:"name"`      // shown on pages and phones
+	Domain   string `yaml:"domain"`    // SIP domain, digest realm and name in our certificates
+	Data     string `yaml:"data"`      // folder of database, keys and certificates; relative to the working directory
+	Language string `yaml:"language"`  // of pages, phones and prompts
+	TimeZone string `yaml:"time_zone"` // IANA name, of phones and schedules
+}
+
+// Listen says where the listeners are; an empty address turns one off.
+type Listen struct {
+	Advertise    string          `yaml:"advertise"` // own address told to peers; "" = the kernel's choice for each peer
+	SIPUDP       setting.Address `yaml:"sip_udp"`
+	SIPTCP       setting.Address `yaml:"sip_tcp"`
+	SIPTLS       setting.Address `yaml:"sip_tls"`
+	HTTPS        setting.Address `yaml:"https"`        // console, API, SIP over WebSocket, rooms, /prov/
+	Provisioning setting.Address `yaml:"provisioning"` // plain HTTP for phones that know us not yet
+	TFTP         setting.Address `yaml:"tftp"`
+	Metrics      setting.Address `yaml:"metrics"` // metrics and health
+	RTP          relay.Config    `yaml:"rtp"`
+	Media        ListenMedia     `yaml:"media"`
+}
+
+// ListenMedia is the media of browsers: one port for all of them.
+type ListenMedia struct {
+	UDP setting.Address `yaml:"udp"`
+	TCP setting.Address `yaml:"tcp"`
+}
+
+// Trunk is a line to another exchange. This version has none: the list must
+// be empty.
+type Trunk struct{}
+
+// Recording has no settings in this version: nothing is recorded.
+type Recording struct{}
+
+// Languages lists the accepted values of appliance.language.
+func Languages() []string { return []string{"zh-CN", "en"} }
+
+// Default is what applies where the file says nothing.
+func Default() Config {
+	return Config{
+		Appliance: Appliance{Name: "Linehall", Domain: "linehall.test", Data: "./data", Language: "zh-CN", TimeZone: "Asia/Shanghai"},
+		Listen: Listen{
+			SIPUDP: ":5060", SIPTCP: ":5060", SIPTLS: ":5061", HTTPS: ":8443", Provisioning: ":8080", TFTP: ":6969",
+			Metrics: "127.0.0.1:9464", RTP: relay.DefaultConfig(), Media: ListenMedia{UDP: ":30000", TCP: ":30000"},
+		},
+		Terminals:     inventory.DefaultConfig(),
+		Dialplan:      dialplan.DefaultConfig(),
+		Security:      auth.DefaultConfig(),
+		Observability: observe.DefaultConfig(),
+	}
+}
+
+// Path is the file that the configuration came from.
+func (c Config) Path() string { return c.path }
+
+// Inventory returns the terminals in the order of their rows. The caller must
+// not write to it.
+func (c Config) Inventory() []inventory.Row { return c.inventory }
+
+// SiteList returns the sites as the table of internal/site wants them.
+func (c Config) SiteList() []site.Site {
+	sites := make([]site.Site, 0, len(c.Sites))
+	for _, s := range c.Sites {
+		sites = append(sites, s.Site())
+	}
+	return sites
+}
+
+// AdvertiseAddr is the address told to peers; the zero Addr leaves the choice
+// to the kernel.
+func (c Config) AdvertiseAddr() netip.Addr {
+	addr, err := netip.ParseAddr(c.Listen.Advertise)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr
+}
+
+// resolve returns a path that the configuration file names, relative to its folder.
+func resolve(file, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
