@@ -66,14 +66,14 @@ func (s *Service) Login(ctx context.Context, user, password, source string) (Pri
 	return account.principal(), nil
 }
 
-// UserPrincipal returns what the user may do now: a session asks again at each request, so that a changed role or a
-// removed user counts at once.
-func (s *Service) UserPrincipal(ctx context.Context, name string) (Principal, error) {
+// UserPrincipal returns what the user may do now, and since when the password is the present one: a session asks again
+// at each request, so that a changed role, a changed password or a removed user counts at once. Errors: ErrNotFound.
+func (s *Service) UserPrincipal(ctx context.Context, name string) (Principal, time.Time, error) {
 	account, _, err := s.account(ctx, name)
 	if err != nil {
-		return Principal{}, err
+		return Principal{}, time.Time{}, err
 	}
-	return account.principal(), nil
+	return account.principal(), account.ChangedAt, nil
 }
 
 const selectUsers = "SELECT name, hash, role, site, initial, created_at, changed_at FROM auth_users"
