@@ -1,0 +1,337 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/cmd/linesim/tone"
+	"linehall/cmd/linesim/voice"
+)
+
+// allow lists what a simulated phone understands.
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, MESSAGE"
+
+// endPatience bounds BYE: after Timer F nobody answers any more.
+const endPatience = 8 * time.Second
+
+var errEnded = errors.New("the call has ended")
+
+// End says who ended a call.
+type End string
+
+// The ways a call ends.
+const (
+	ByUs   End = "local"
+	ByPeer End = "remote"
+	ByLoss End = "lost" // our 200 was never acknowledged
+)
+
+// Call is one established dialog and its media.
+type Call struct {
+	phone    *Phone
+	id       string // Call-ID
+	outgoing bool
+	peer     string // user part
+	sound    Sound
+	stream   *voice.Stream
+
+	// Times of the set-up, for post-dial delay: INVITE sent, first provisional answer above 100, 200.
+	Dialled, Alerted, Answered time.Time
+	// Requests is how many INVITEs it took (2 when challenged).
+	Requests int
+
+	done chan struct{} // closed when the dialog is over
+
+	mu      sync.Mutex    // guards the dialog state below; never held while sending
+	acked   chan struct{} // closed by the ACK to our latest 200
+	local   sip.FromHeader
+	remote  sip.ToHeader
+	target  sip.Uri
+	routes  []sip.Uri
+	seq     uint32 // our next CSeq
+	peerSeq uint32
+	ack     *sip.Request // kept for retransmitted answers
+	session session
+	law     tone.Law
+	held    bool // by the peer
+	holding bool // by us
+	state   callState
+	end     End
+	stats   *voice.Stats
+}
+
+type callState uint8
+
+const (
+	setUp callState = iota
+	established
+	ended
+)
+
+// Peer returns the number at the other end.
+func (c *Call) Peer() string { return c.peer }
+
+// ID returns the Call-ID of this phone's dialog; the other phone's differs behind a call-stateful server.
+func (c *Call) ID() string { return c.id }
+
+// Done is closed when the call has ended.
+func (c *Call) Done() <-chan struct{} { return c.done }
+
+// Ended says who hung up; empty while the call lives.
+func (c *Call) Ended() End {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.end
+}
+
+// Held reports whether the peer has put us on hold.
+func (c *Call) Held() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held
+}
+
+// Stats returns what this end heard so far, or in the end.
+func (c *Call) Stats() voice.Stats {
+	c.mu.Lock()
+	final := c.stats
+	c.mu.Unlock()
+	if final != nil {
+		return *final
+	}
+	return c.stream.Stats()
+}
+
+// Local returns the address of our RTP socket.
+func (c *Call) Local() netip.AddrPort { return c.stream.Local() }
+
+// Mute stops counting and sending on this end, some time before hanging up, so that packets in flight at the end
+// count as nobody's loss.
+func (c *Call) Mute() { c.stream.Stop() }
+
+// Hangup ends the call with a BYE and returns once the peer has answered it.
+func (c *Call) Hangup(ctx context.Context) error {
+	if !c.finish(ByUs) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	res, err := c.request(ctx, sip.BYE, nil)
+	if err != nil {
+		return err
+	}
+	if !res.IsSuccess() {
+		return fmt.Errorf("BYE: %w", refusal(res))
+	}
+	return nil
+}
+
+// Hold puts the peer on hold, or takes it back, by a re-INVITE (RFC 3264 §8.4).
+func (c *Call) Hold(ctx context.Context, on bool) error {
+	c.mu.Lock()
+	if c.state != established {
+		c.mu.Unlock()
+		return errEnded
+	}
+	c.session.version++
+	c.session.direction = "sendrecv"
+	if on {
+		c.session.direction = "sendonly"
+	}
+	offer := c.session.marshal()
+	c.mu.Unlock()
+	res, err := c.request(ctx, sip.INVITE, offer)
+	if err != nil {
+		return err
+	}
+	if !res.IsSuccess() {
+		return fmt.Errorf("re-INVITE: %w", refusal(res))
+	}
+	c.mu.Lock()
+	c.holding = on
+	c.mu.Unlock()
+	return c.adopt(res.Body())
+}
+
+// adopt applies the other side's session description to our media.
+func (c *Call) adopt(body []byte) error {
+	media, err := parseSDP(body)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.law = media.laws[0]
+	c.held = media.held
+	mute := media.held || c.holding
+	target := voice.Target{Remote: media.address, Law: c.law, Send: c.sound.Send, Expect: c.sound.Expect, Mute: mute}
+	over := c.state == ended
+	c.mu.Unlock()
+	if !over {
+		c.stream.Start(target)
+	}
+	return nil
+}
+
+// finish marks the end once; false if the call was over already. It stops the media and forgets the dialog.
+func (c *Call) finish(end End) bool {
+	c.mu.Lock()
+	if c.state == ended {
+		c.mu.Unlock()
+		return false
+	}
+	c.state, c.end = ended, end
+	c.mu.Unlock()
+	stats := c.stream.Close()
+	c.mu.Lock()
+	c.stats = &stats
+	c.mu.Unlock()
+	c.phone.forget(c)
+	close(c.done)
+	return true
+}
+
+// request sends a request inside the dialog, answering a challenge, and acknowledges a 2xx to a re-INVITE.
+func (c *Call) request(ctx context.Context, method sip.RequestMethod, offer []byte) (*sip.Response, error) {
+	req := c.inDialog(method)
+	if offer != nil {
+		contact := c.phone.contact()
+		req.AppendHeader(&contact)
+		req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
+	}
+	req.SetBody(offer)
+	for range maxRounds {
+		res, err := c.phone.roundTrip(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if !isChallenge(res) {
+			if method == sip.INVITE && res.IsSuccess() {
+				c.acknowledge(req, res)
+			}
+			return res, nil
+		}
+		chal, proxy, err := challengeOf(res)
+		if err != nil {
+			return nil, err
+		}
+		req = c.phone.again(req)
+		c.mu.Lock()
+		c.seq = req.CSeq().SeqNo + 1
+		c.mu.Unlock()
+		if err := c.phone.authorize(req, chal, proxy, 1); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errNoChallenge
+}
+
+// inDialog builds a request of RFC 3261 §12.2.1.1 with the next CSeq.
+func (c *Call) inDialog(method sip.RequestMethod) *sip.Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	req := c.phone.newRequest(method, *c.target.Clone())
+	c.identify(req, c.seq, method)
+	c.seq++
+	return req
+}
+
+// identify adds the dialog's headers; the caller holds c.mu.
+func (c *Call) identify(req *sip.Request, seq uint32, method sip.RequestMethod) {
+	for _, route := range c.routes {
+		req.AppendHeader(&sip.RouteHeader{Address: *route.Clone()})
+	}
+	req.AppendHeader(sip.HeaderClone(&c.local))
+	req.AppendHeader(sip.HeaderClone(&c.remote))
+	id := sip.CallIDHeader(c.id)
+	req.AppendHeader(&id)
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: method})
+}
+
+// acknowledge sends the ACK to a 2xx (RFC 3261 §13.2.2.4) and keeps it for retransmissions of that 2xx.
+func (c *Call) acknowledge(invite *sip.Request, res *sip.Response) {
+	c.mu.Lock()
+	if contact := res.Contact(); contact != nil {
+		c.target = *contact.Address.Clone()
+	}
+	ack := c.phone.newRequest(sip.ACK, *c.target.Clone())
+	c.identify(ack, invite.CSeq().SeqNo, sip.ACK)
+	for _, name := range []string{"Authorization", "Proxy-Authorization"} { // RFC 3261 §22.1
+		if h := invite.GetHeader(name); h != nil {
+			ack.AppendHeader(sip.NewHeader(name, h.Value()))
+		}
+	}
+	ack.SetBody(nil)
+	c.ack = ack
+	c.mu.Unlock()
+	c.sendACK()
+}
+
+func (c *Call) sendACK() {
+	c.mu.Lock()
+	ack := c.ack
+	c.mu.Unlock()
+	if ack == nil {
+		return
+	}
+	ack = ack.Clone() // sipgo writes the resolved address into what it sends
+	c.phone.route(ack)
+	if err := c.phone.tp.WriteMsg(ack); err != nil {
+		c.phone.cfg.Log.Debug("sending ACK", "call_id", c.id, "error", err)
+	}
+}
+
+// newCall prepares a dialog with its media.
+func (p *Phone) newCall(id, peer string, outgoing bool, sound Sound) (*Call, error) {
+	stream, err := p.cfg.Media.Open(p.cfg.Bind)
+	if err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	return &Call{
+		phone: p, id: id, peer: peer, outgoing: outgoing, sound: sound, stream: stream,
+		done: make(chan struct{}), acked: make(chan struct{}),
+		seq:     1 + rand.Uint32N(1000), //nolint:gosec // RFC 3261 §8.1.1.5: arbitrary
+		session: session{id: rand.Uint64N(1 << 53), version: 1, local: stream.Local(), laws: laws(), direction: "sendrecv"},
+	}, nil
+}
+
+func (p *Phone) remember(c *Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialogs[c.id] = c
+}
+
+func (p *Phone) forget(c *Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dialogs[c.id] == c {
+		delete(p.dialogs, c.id)
+	}
+}
+
+func (p *Phone) dialog(id string) *Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dialogs[id]
+}
+
+// routeSet reads Record-Route: as received at the callee, reversed at the caller (RFC 3261 §12.1).
+func routeSet(headers []sip.Header, reverse bool) []sip.Uri {
+	var routes []sip.Uri
+	for _, h := range headers {
+		if rr, ok := h.(*sip.RecordRouteHeader); ok {
+			routes = append(routes, *rr.Address.Clone())
+		}
+	}
+	if reverse {
+		slices.Reverse(routes)
+	}
+	return routes
+}

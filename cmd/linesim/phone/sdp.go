@@ -1,0 +1,116 @@
+package phone
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+
+	"linehall/cmd/linesim/tone"
+)
+
+var errNoAudio = errors.New("no usable audio in the session description")
+
+// laws are the codecs of a simulated phone in its order of preference.
+func laws() []tone.Law { return []tone.Law{tone.ALaw, tone.MuLaw} }
+
+// session is our side of a session description (RFC 8866, RFC 3264).
+type session struct {
+	id, version uint64
+	local       netip.AddrPort
+	laws        []tone.Law
+	direction   string
+}
+
+// marshal writes the description: one audio line, telephone events (RFC 4733) beside the codecs.
+func (s session) marshal() []byte {
+	var b strings.Builder
+	address := s.local.Addr().String()
+	fmt.Fprintf(&b, "v=0\r\no=- %d %d IN IP4 %s\r\ns=linesim\r\nc=IN IP4 %s\r\nt=0 0\r\n", s.id, s.version, address, address)
+	fmt.Fprintf(&b, "m=audio %d RTP/AVP", s.local.Port())
+	for _, law := range s.laws {
+		fmt.Fprintf(&b, " %d", law)
+	}
+	b.WriteString(" 101\r\n")
+	for _, law := range s.laws {
+		fmt.Fprintf(&b, "a=rtpmap:%d %s/8000\r\n", law, law.Name())
+	}
+	fmt.Fprintf(&b, "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n", s.direction)
+	return []byte(b.String())
+}
+
+// remoteMedia is what the other side's description says to us.
+type remoteMedia struct {
+	address   netip.AddrPort
+	laws      []tone.Law // in the peer's order, only those we speak
+	direction string     // as written by the peer
+	held      bool       // the peer does not want to hear us
+}
+
+// parseSDP reads the first audio line.
+func parseSDP(body []byte) (remoteMedia, error) {
+	var d sdp.SessionDescription
+	if err := d.Unmarshal(body); err != nil {
+		return remoteMedia{}, fmt.Errorf("session description: %w", err)
+	}
+	for _, m := range d.MediaDescriptions {
+		if m.MediaName.Media != "audio" || m.MediaName.Port.Value == 0 {
+			continue
+		}
+		return audioOf(&d, m)
+	}
+	return remoteMedia{}, errNoAudio
+}
+
+func audioOf(d *sdp.SessionDescription, m *sdp.MediaDescription) (remoteMedia, error) {
+	connection := m.ConnectionInformation
+	if connection == nil {
+		connection = d.ConnectionInformation
+	}
+	if connection == nil || connection.Address == nil {
+		return remoteMedia{}, fmt.Errorf("%w: no c= line", errNoAudio)
+	}
+	addr, err := netip.ParseAddr(connection.Address.Address)
+	if err != nil {
+		return remoteMedia{}, fmt.Errorf("%w: %w", errNoAudio, err)
+	}
+	r := remoteMedia{address: netip.AddrPortFrom(addr, uint16(m.MediaName.Port.Value)), direction: "sendrecv"} //nolint:gosec // pion bounds it
+	for _, direction := range []string{"sendonly", "recvonly", "inactive", "sendrecv"} {
+		if _, ok := m.Attribute(direction); ok {
+			r.direction = direction
+			break
+		}
+		if _, ok := d.Attribute(direction); ok {
+			r.direction = direction
+		}
+	}
+	for _, format := range m.MediaName.Formats {
+		pt, err := strconv.Atoi(format)
+		if err == nil && slices.Contains(laws(), tone.Law(pt)) { //nolint:gosec // compared with two small constants
+			r.laws = append(r.laws, tone.Law(pt)) //nolint:gosec // as above
+		}
+	}
+	if len(r.laws) == 0 {
+		return remoteMedia{}, fmt.Errorf("%w: no common codec in %v", errNoAudio, m.MediaName.Formats)
+	}
+	// RFC 3264 §8.4, and the older form with an address of zeros.
+	r.held = r.direction == "sendonly" || r.direction == "inactive" || addr.IsUnspecified()
+	return r, nil
+}
+
+// mirror is the direction to answer with (RFC 3264 §6.1).
+func mirror(offered string) string {
+	switch offered {
+	case "sendonly":
+		return "recvonly"
+	case "recvonly":
+		return "sendonly"
+	case "inactive":
+		return "inactive"
+	}
+	return "sendrecv"
+}

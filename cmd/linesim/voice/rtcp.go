@@ -1,0 +1,62 @@
+package voice
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// ntpEpoch is the distance of the NTP era (1900) from Unix time in seconds (RFC 5905).
+const ntpEpoch = 2208988800
+
+// sendReport sends a sender report with one report block about what we hear, and the CNAME every compound must
+// carry (RFC 3550 §6.1).
+func (s *Stream) sendReport() {
+	now := time.Now()
+	sr := &rtcp.SenderReport{
+		SSRC:        s.ssrc,
+		NTPTime:     uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9, //nolint:gosec // RFC 3550 §4 fixed point
+		RTPTime:     s.timestamp,
+		PacketCount: uint32(s.sent),       //nolint:gosec // wraps by definition
+		OctetCount:  uint32(s.sent * 160), //nolint:gosec // wraps by definition
+	}
+	if s.in.known {
+		sr.Reports = []rtcp.ReceptionReport{{
+			SSRC:               s.in.ssrc,
+			TotalLost:          uint32(min(s.in.lost(), 0x7fffff)), //nolint:gosec // 24 bits
+			LastSequenceNumber: uint32(s.in.highest),               //nolint:gosec // extended, 32 bits
+			Jitter:             uint32(s.in.jitter),
+		}}
+	}
+	cname := &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
+		Source: s.ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: "linesim"}},
+	}}}
+	data, err := rtcp.Marshal([]rtcp.Packet{sr, cname})
+	if err != nil {
+		return // both packets are built above from fields in range
+	}
+	s.rtcp.send(data)
+}
+
+// report takes in what the other end says about us.
+func (r *receiver) report(a arrival) {
+	packets, err := rtcp.Unmarshal(a.data)
+	if err != nil {
+		return // foreign bytes
+	}
+	for _, p := range packets {
+		var blocks []rtcp.ReceptionReport
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			blocks = p.Reports
+		case *rtcp.ReceiverReport:
+			blocks = p.Reports
+		default:
+			continue
+		}
+		r.reports++
+		for _, b := range blocks {
+			r.reportLost = max(r.reportLost, b.FractionLost)
+		}
+	}
+}
