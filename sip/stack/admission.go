@@ -1,0 +1,140 @@
+package stack
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// verdict says what the filter before the parser thinks of a datagram; its
+// text is the reason label of linehall_dropped_total.
+type verdict string
+
+const (
+	admitted  verdict = ""
+	keepAlive verdict = "keep_alive"
+	stun      verdict = "stun"
+	garbage   verdict = "garbage"
+	tooLarge  verdict = "too_large"
+	rateLimit verdict = "rate_limit"
+)
+
+// admission decides before a byte is parsed: it allocates nothing per datagram
+// and remembers a bounded number of sources.
+type admission struct {
+	limits Limits
+
+	mu      sync.Mutex // guards buckets and order
+	buckets map[netip.Addr]*bucket
+	order   []netip.Addr // ring of the remembered sources, oldest at next
+	next    int
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func newAdmission(l Limits) *admission {
+	return &admission{limits: l, buckets: make(map[netip.Addr]*bucket), order: make([]netip.Addr, 0, l.Sources)}
+}
+
+func (a *admission) datagram(data []byte, from netip.Addr) verdict {
+	if isKeepAlive(data) {
+		return keepAlive
+	}
+	if !a.allow(from, time.Now()) {
+		return rateLimit
+	}
+	switch {
+	case len(data) > a.limits.MessageBytes:
+		return tooLarge
+	case isSTUN(data):
+		return stun
+	case !looksLikeSIP(data):
+		return garbage
+	}
+	return admitted
+}
+
+// isKeepAlive knows CRLF keep-alives and the NULs and single bytes that some
+// phones send to hold a NAT binding.
+func isKeepAlive(data []byte) bool {
+	if len(data) > 4 {
+		return false
+	}
+	for _, c := range data {
+		if c != '\r' && c != '\n' && c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// isSTUN follows RFC 8489 §5: two zero bits and the magic cookie.
+func isSTUN(data []byte) bool {
+	return len(data) >= 20 && data[0]&0xc0 == 0 &&
+		data[4] == 0x21 && data[5] == 0x12 && data[6] == 0xa4 && data[7] == 0x42
+}
+
+// looksLikeSIP wants a first line of printable characters that mentions SIP/
+// within what a start line may take; everything else is not worth a parser.
+func looksLikeSIP(data []byte) bool {
+	const longest = 4096
+	sip := false
+	for i, c := range data {
+		switch {
+		case c == '\r' || c == '\n':
+			return sip
+		case c < 0x20 || c == 0x7f || i > longest:
+			return false
+		case c == '/' && i >= 3 && data[i-3]|0x20 == 's' && data[i-2]|0x20 == 'i' && data[i-1]|0x20 == 'p':
+			sip = true
+		}
+	}
+	return false
+}
+
+// allow takes a token of the source's bucket. A new source beyond the table's
+// size takes the place of the oldest, so a flood of forged addresses costs a
+// phone at most the memory of its bucket, which then starts full.
+func (a *admission) allow(from netip.Addr, now time.Time) bool {
+	key := sourceKey(from)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b := a.buckets[key]
+	if b == nil {
+		b = &bucket{tokens: a.limits.SourceBurst, at: now}
+		a.remember(key)
+		a.buckets[key] = b
+	}
+	b.tokens = min(a.limits.SourceBurst, b.tokens+now.Sub(b.at).Seconds()*a.limits.SourceRate)
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+func (a *admission) remember(key netip.Addr) {
+	if len(a.order) < cap(a.order) {
+		a.order = append(a.order, key)
+		return
+	}
+	delete(a.buckets, a.order[a.next])
+	a.order[a.next] = key
+	a.next = (a.next + 1) % len(a.order)
+}
+
+// sourceKey counts an IPv6 site's /64 as one source.
+func sourceKey(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		p, err := a.Prefix(64)
+		if err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}

@@ -1,0 +1,65 @@
+package stack
+
+import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// compactNames are the compact forms that the parser does not know (RFC 3261
+// §7.3.3 and the registry of header field names).
+var compactNames = map[string]string{
+	"a": "Accept-Contact", "b": "Referred-By", "c": "Content-Type", "d": "Request-Disposition",
+	"e": "Content-Encoding", "f": "From", "i": "Call-ID", "j": "Reject-Contact", "k": "Supported",
+	"l": "Content-Length", "m": "Contact", "n": "Identity-Info", "o": "Event", "r": "Refer-To",
+	"s": "Subject", "t": "To", "u": "Allow-Events", "v": "Via", "x": "Session-Expires", "y": "Identity",
+}
+
+// canonicalNames maps the lower-case names of headers that we and our peers
+// look at to their one spelling: the library finds and removes by exact name.
+var canonicalNames = lowered(
+	"Accept", "Accept-Contact", "Accept-Encoding", "Accept-Language", "Alert-Info", "Allow",
+	"Allow-Events", "Authentication-Info", "Authorization", "Call-Info", "Contact", "Content-Disposition",
+	"Content-Encoding", "Content-Language", "Content-Length", "Content-Type", "CSeq", "Date", "Diversion",
+	"Error-Info", "Event", "Expires", "Flow-Timer", "From", "History-Info", "Identity", "Identity-Info",
+	"In-Reply-To", "Join", "Max-Forwards", "MIME-Version", "Min-Expires", "Min-SE", "Organization",
+	"P-Asserted-Identity", "P-Preferred-Identity", "Path", "Priority", "Privacy", "Proxy-Authenticate",
+	"Proxy-Authorization", "Proxy-Require", "RAck", "Reason", "Record-Route", "Refer-Sub", "Refer-To",
+	"Referred-By", "Reject-Contact", "Remote-Party-ID", "Replaces", "Reply-To", "Request-Disposition",
+	"Require", "Resource-Priority", "Retry-After", "Route", "RSeq", "Server", "Service-Route",
+	"Session-Expires", "SIP-ETag", "SIP-If-Match", "Subject", "Subscription-State", "Supported",
+	"Target-Dialog", "Timestamp", "To", "Unsupported", "User-Agent", "Via", "Warning", "WWW-Authenticate",
+	"Call-ID",
+)
+
+func lowered(names ...string) map[string]string {
+	m := make(map[string]string, len(names))
+	for _, n := range names {
+		m[strings.ToLower(n)] = n
+	}
+	return m
+}
+
+// normalise gives every header its full, canonical name. Values are untouched.
+func normalise(m interface{ Headers() []sip.Header }) {
+	headers := m.Headers()
+	for i, h := range headers {
+		name := h.Name()
+		if full := fullName(name); full != name {
+			headers[i] = sip.NewHeader(full, h.Value())
+		}
+	}
+}
+
+func fullName(name string) string {
+	if len(name) == 1 {
+		if full, ok := compactNames[strings.ToLower(name)]; ok {
+			return full
+		}
+		return name
+	}
+	if full, ok := canonicalNames[strings.ToLower(name)]; ok {
+		return full
+	}
+	return name
+}

@@ -1,0 +1,102 @@
+package stack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// outlet is one way out of the stack, as sipgo's state machines see it: a
+// sip.Connection bound to a flow. It does not look at a message's destination,
+// so a message can only leave where it belongs. Writing never blocks for long:
+// a datagram goes to the kernel, a stream has its own writer.
+type outlet struct {
+	flow   Flow
+	socket *udpSocket // UDP
+	to     netip.AddrPort
+	conn   *streamConn // streams
+}
+
+var _ sip.Connection = (*outlet)(nil)
+
+// outletFor finds the way out of a flow; it never opens one.
+func (s *Stack) outletFor(f Flow) (*outlet, error) {
+	if f.Transport == UDP {
+		if u := s.socketFor(f); u != nil && f.Remote.IsValid() {
+			return &outlet{flow: f, socket: u, to: f.Remote}, nil
+		}
+		return nil, ErrFlowGone
+	}
+	if c := s.conns.get(f); c != nil {
+		return &outlet{flow: f, conn: c}, nil
+	}
+	return nil, ErrFlowGone
+}
+
+// Alive reports whether a message can leave over the flow: streams live as long
+// as their connection, UDP as long as a socket fits.
+func (s *Stack) Alive(f Flow) bool {
+	_, err := s.outletFor(f)
+	return err == nil
+}
+
+// WriteMsg sends a message. sipgo's machines call it with their lock held.
+func (o *outlet) WriteMsg(msg sip.Message) error {
+	buf := writeBuffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer writeBuffers.Put(buf)
+	buf.Reset()
+	msg.StringWrite(buf)
+	if o.conn != nil {
+		return o.conn.send(bytes.Clone(buf.Bytes()))
+	}
+	return o.socket.write(buf.Bytes(), o.to, o.flow.Local.Addr())
+}
+
+// writeRaw sends bytes that are a whole message; b is taken.
+func (o *outlet) writeRaw(b []byte) error {
+	if o.conn != nil {
+		return o.conn.send(b)
+	}
+	return o.socket.write(b, o.to, o.flow.Local.Addr())
+}
+
+// trust marks a connection on which a request succeeded: it may stay idle.
+func (o *outlet) trust() {
+	if o.conn != nil {
+		o.conn.trusted.Store(true)
+	}
+}
+
+// LocalAddr implements sip.Connection.
+func (o *outlet) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(o.flow.Local) }
+
+// Ref implements sip.Connection: outlets are not counted, their connection is ours.
+func (o *outlet) Ref(int) int { return 1 }
+
+// TryClose implements sip.Connection.
+func (o *outlet) TryClose() (int, error) { return 1, nil }
+
+// Close implements sip.Connection.
+func (o *outlet) Close() error { return nil }
+
+// writeBuffers keeps the buffers that messages are written into.
+var writeBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// flowError turns a machine's transport error into ErrFlowGone.
+func flowError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrFlowGone):
+		return err
+	case errors.Is(err, sip.ErrTransactionTransport), errors.Is(err, sip.ErrTransactionTerminated):
+		return fmt.Errorf("%w: %w", ErrFlowGone, err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,169 @@
+package stack
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// Request is a request that passed validation: the mandatory headers exist,
+// compact and oddly spelled header names are canonical, the top Via carries
+// received (and rport when asked for). The handler owns it.
+type Request struct {
+	*sip.Request
+	Tx   *ServerTx // never nil; for an ACK it cannot respond
+	Flow Flow
+}
+
+// InDialog reports whether the request belongs to a dialog (it has a To tag).
+func (r *Request) InDialog() bool { return r.To().Params.Has("tag") }
+
+// NewResponse builds a response with our To tag, which is the same for all
+// responses of a request (RFC 3261 §8.2.6.2), all Vias, Record-Route where
+// §12.1.1 wants it, and the Server header. It is the caller's to complete.
+func (s *Stack) NewResponse(req *Request, code int, reason string) *sip.Response {
+	return s.newResponse(req.Request, req.Tx.tag, code, reason)
+}
+
+func (s *Stack) newResponse(req *sip.Request, tag string, code int, reason string) *sip.Response {
+	res := sip.NewResponse(code, reason)
+	if copiesRecordRoute(req.Method, code) {
+		sip.CopyHeaders("Record-Route", req, res)
+	}
+	sip.CopyHeaders("Via", req, res)
+	if h := req.From(); h != nil {
+		res.AppendHeader(sip.HeaderClone(h))
+	}
+	if h := req.To(); h != nil {
+		to := sip.HeaderClone(h).(*sip.ToHeader) //nolint:errcheck,forcetypeassert // a clone has its original's type
+		if code != sip.StatusTrying && !to.Params.Has("tag") {
+			to.Params.Add("tag", tag)
+		}
+		res.AppendHeader(to)
+	}
+	if h := req.CallID(); h != nil {
+		res.AppendHeader(sip.HeaderClone(h))
+	}
+	if h := req.CSeq(); h != nil {
+		res.AppendHeader(sip.HeaderClone(h))
+	}
+	if code == sip.StatusTrying {
+		sip.CopyHeaders("Timestamp", req, res)
+	}
+	res.AppendHeader(sip.NewHeader("Server", s.opts.Server))
+	res.SetBody(nil)
+	res.SetTransport(req.Transport())
+	return res
+}
+
+// copiesRecordRoute follows RFC 3261 §12.1.1 and table 3 of §20.
+func copiesRecordRoute(m sip.RequestMethod, code int) bool {
+	if m == sip.REGISTER || m == sip.ACK {
+		return false
+	}
+	return code > 100 && code < 300
+}
+
+// ContactURI is our Contact as the peer at the end of that flow can reach it.
+func (s *Stack) ContactURI(flow Flow, user string) sip.Uri {
+	local := s.localOf(flow)
+	uri := sip.Uri{Scheme: "sip", User: user, Host: hostText(local.Addr()), Port: int(local.Port())}
+	if flow.Transport != UDP {
+		uri.UriParams = sip.HeaderParams{{K: "transport", V: strings.ToLower(flow.Transport)}}
+	}
+	return uri
+}
+
+// localOf is our address for Via and Contact on a flow: the advertised one, or
+// the one the peer talks to, with the port of the listener.
+func (s *Stack) localOf(flow Flow) netip.AddrPort {
+	addr, port := flow.Local.Addr(), flow.Local.Port()
+	if s.opts.Advertise.IsValid() {
+		addr = s.opts.Advertise
+	}
+	if !addr.IsValid() || addr.IsUnspecified() {
+		addr = sourceTowards(s.ctx, flow.Remote)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), port)
+}
+
+func hostText(a netip.Addr) string {
+	a = a.Unmap()
+	if a.Is6() {
+		return "[" + a.WithZone("").String() + "]"
+	}
+	return a.String()
+}
+
+// Tokens returns the comma separated tokens of all headers of that name, as
+// Supported, Require and Allow have them.
+func Tokens(msg sip.Message, name string) []string {
+	var out []string
+	for _, h := range msg.GetHeaders(name) {
+		for part := range strings.SplitSeq(h.Value(), ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+// HasToken reports whether Tokens contains the token, in any case.
+func HasToken(msg sip.Message, name, token string) bool {
+	for _, t := range Tokens(msg, name) {
+		if strings.EqualFold(t, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// Allow is the value of our Allow header: the methods with a handler, and CANCEL.
+func (s *Stack) Allow() string {
+	var out []string
+	for _, m := range knownMethods {
+		if m == sip.CANCEL || s.handlers[m] != nil {
+			out = append(out, string(m))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// SupportedTags is the value of our Supported header.
+func (s *Stack) SupportedTags() string {
+	out := make([]string, 0, len(s.supported))
+	for t := range s.supported {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// ServeOptions answers OPTIONS (RFC 3261 §11.2) with what we allow, accept and
+// support. It is a Handler.
+func (s *Stack) ServeOptions(_ context.Context, req *Request) {
+	res := s.NewResponse(req, sip.StatusOK, "OK")
+	res.AppendHeader(sip.NewHeader("Allow", s.Allow()))
+	res.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
+	res.AppendHeader(sip.NewHeader("Accept-Encoding", "identity"))
+	res.AppendHeader(sip.NewHeader("Accept-Language", "en, zh"))
+	res.AppendHeader(sip.NewHeader("Supported", s.SupportedTags()))
+	_ = req.Tx.Respond(res) // the peer asks again when the answer is lost
+}
+
+// refuse builds the response of a refusal.
+func (s *Stack) refuse(req *sip.Request, tag string, r *refusal) *sip.Response {
+	res := s.newResponse(req, tag, r.code, r.reason)
+	for _, h := range r.headers {
+		res.AppendHeader(sip.NewHeader(h[0], h[1]))
+	}
+	if r.code == sip.StatusServiceUnavailable {
+		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(retryAfterSeconds)))
+	}
+	return res
+}
