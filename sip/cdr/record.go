@@ -1,0 +1,59 @@
+package cdr
+
+import "time"
+
+// Results of a call.
+const (
+	Answered  = "answered"
+	NoAnswer  = "no_answer"
+	Busy      = "busy"
+	Cancelled = "cancelled"
+	Refused   = "refused" // by us: unknown number, forbidden, line full, limits
+	Failed    = "failed"
+)
+
+// Record is one call. Its JSON is that of the API.
+type Record struct {
+	ID          string     `json:"id"`      // ULID, ours
+	CallID      string     `json:"call_id"` // the caller's SIP Call-ID
+	StartedAt   time.Time  `json:"started_at"`
+	AnsweredAt  *time.Time `json:"answered_at"`
+	EndedAt     *time.Time `json:"ended_at"`
+	Seconds     int64      `json:"duration_seconds"` // from answer to end
+	From        string     `json:"from"`
+	FromSite    string     `json:"from_site"`
+	To          string     `json:"to"` // who answered, or who was called
+	ToSite      string     `json:"to_site"`
+	Dialled     string     `json:"dialled"`
+	Class       string     `json:"class"`
+	Result      string     `json:"result"`
+	Code        int        `json:"code"` // SIP status the caller got
+	EndedBy     string     `json:"ended_by"`
+	Reason      string     `json:"reason"`
+	Path        string     `json:"path"`
+	Codec       string     `json:"codec"`
+	MOSCaller   *float64   `json:"mos_caller"` // quality of what the caller sent, as it reached us; null when not measured
+	MOSCallee   *float64   `json:"mos_callee"`
+	Recoverable bool       `json:"recoverable"` // a restart would not have cut it
+	Legs        []Leg      `json:"legs"`
+}
+
+// Leg is one phone that was tried.
+type Leg struct {
+	Extension string `json:"extension"`
+	Contact   string `json:"contact"`
+	Code      int    `json:"code"`
+}
+
+// Filter selects records; zero fields do not restrict.
+type Filter struct {
+	From, To time.Time // started in [From, To)
+	Party    string    // extension of either side
+	Limit    int       // newest first; 0 = DefaultLimit, at most MaxLimit
+}
+
+// Limits of a query.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 10000
+)

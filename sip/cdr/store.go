@@ -1,0 +1,95 @@
+package cdr
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"linehall/internal/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Schema is the table of call records.
+func Schema() database.Schema { return database.Schema{Name: "cdr", Files: migrations} }
+
+// put writes a record inside tx. A finished row is never touched again, so that a call that is
+// recovered twice is written once.
+func put(ctx context.Context, tx *sql.Tx, r *Record) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var ended any
+	if r.EndedAt != nil {
+		ended = r.EndedAt.UnixMilli()
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO cdr (id, started_at, ended_at, caller, callee, record) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, callee = excluded.callee, record = excluded.record
+		WHERE cdr.ended_at IS NULL`, r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw))
+	return database.Explain(err)
+}
+
+// Query returns finished calls, newest first.
+func (l *Log) Query(ctx context.Context, f Filter) ([]Record, error) {
+	limit := f.Limit
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	to := f.To
+	if to.IsZero() {
+		to = time.UnixMilli(1<<62 - 1)
+	}
+	rows, err := l.db.QueryContext(ctx, `SELECT record FROM cdr
+		WHERE ended_at IS NOT NULL AND started_at >= ? AND started_at < ? AND (? = '' OR caller = ? OR callee = ?)
+		ORDER BY started_at DESC, id DESC LIMIT ?`,
+		f.From.UnixMilli(), to.UnixMilli(), f.Party, f.Party, f.Party, min(limit, MaxLimit))
+	if err != nil {
+		return nil, fmt.Errorf("call records: %w", database.Explain(err))
+	}
+	return scan(rows)
+}
+
+// Finished reports whether a call's record is closed.
+func (l *Log) Finished(ctx context.Context, id string) (bool, error) {
+	var n int
+	err := l.db.QueryRowContext(ctx, "SELECT count(*) FROM cdr WHERE id = ? AND ended_at IS NOT NULL", id).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("call record %s: %w", id, database.Explain(err))
+	}
+	return n > 0, nil
+}
+
+// open returns the rows of calls that have not ended.
+func (l *Log) open(ctx context.Context) ([]Record, error) {
+	rows, err := l.db.QueryContext(ctx, "SELECT record FROM cdr WHERE ended_at IS NULL ORDER BY started_at")
+	if err != nil {
+		return nil, fmt.Errorf("open call records: %w", database.Explain(err))
+	}
+	return scan(rows)
+}
+
+func scan(rows *sql.Rows) (_ []Record, err error) {
+	defer func() {
+		if cerr := rows.Close(); err == nil && cerr != nil {
+			err = cerr
+		}
+	}()
+	var records []Record
+	for rows.Next() {
+		var raw string
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("call record: %w", err)
+		}
+		var r Record
+		if err := json.Unmarshal([]byte(raw), &r); err != nil {
+			return nil, fmt.Errorf("call record: %w", err)
+		}
+		records = append(records, r)
+	}
+	return records, rows.Err()
+}
