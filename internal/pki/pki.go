@@ -86,7 +86,7 @@ func Open(dir string, opts Options) (*Authority, error) {
 	if opts.Addresses == nil {
 		opts.Addresses = func() []netip.Addr { return nil }
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the roots in it are public, the keys have mode 0600
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
 	a := &Authority{dir: dir, opts: opts}
