@@ -1,0 +1,243 @@
+package forward
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// AllTemporal is the limit that drops no temporal layer.
+const AllTemporal = 3
+
+const slotHistory = 1024 // power of two; half a minute of audio, four seconds of the highest video
+
+// Slot is one m-line of a subscriber's connection: a webrtc.TrackLocal for as long as the connection lives, that follows one
+// track at a time. To the receiver it is one endless stream: numbers and times run on over every switch.
+type Slot struct {
+	id      string
+	video   bool
+	metrics *Metrics
+
+	bound  atomic.Pointer[binding]
+	meter  atomic.Pointer[meterBox]
+	octets atomic.Uint64
+
+	// mu guards everything below against a hand-over between two publishers, reports and retransmissions. A packet's forwarding
+	// holds it while the packet is encrypted and collected.
+	mu       sync.Mutex
+	track    *Track
+	current  *Layer // whose packets are forwarded
+	target   *Layer // to switch to at its next keyframe; equal to current when settled
+	epoch    uint64 // of the current layer's stream
+	rewrite  rewrite
+	temporal uint8 // highest temporal layer to forward
+	sent     [slotHistory]sentPacket
+	sources  [slotHistory]sourcePacket
+	header   rtp.Header
+	counters slotCounters
+	repair   repair
+}
+
+type meterBox struct{ Meter }
+
+// binding is what the negotiation gave.
+type binding struct {
+	id         string // of the connection's sender
+	writer     webrtc.TrackLocalWriter
+	ssrc, rtx  uint32
+	payload    uint8
+	rtxPayload uint8
+}
+
+// rewrite is how the current layer's numbers become the slot's.
+type rewrite struct {
+	started      bool
+	sequence     uint64 // added to the layer's extended sequence number
+	timestamp    uint32 // added
+	picture      uint16 // added
+	tl0          uint8  // added
+	from         uint64 // first forwarded extended number of the layer
+	newest       uint64 // newest extended number seen of the layer
+	outSequence  uint64 // newest written
+	outTimestamp uint32
+	outAt        time.Time
+	outPicture   uint16
+	outTL0       uint8
+	dropping     uint32 // timestamp of the frame whose packets are dropped
+	dropped      bool
+}
+
+// sentPacket finds the source of a sequence number that was written.
+type sentPacket struct {
+	out     uint64 // extended, 0: empty
+	source  uint64
+	layer   *Layer
+	stamp   uint32 // added to the timestamp
+	picture uint16
+	tl0     uint8
+	resent  uint8
+	at      int64 // unix nanoseconds of the last retransmission
+}
+
+// sourcePacket says what became of a source sequence number: written, to be written when it comes, or dropped on purpose.
+type sourcePacket struct {
+	source   uint64
+	sequence uint64 // what to add
+	picture  uint16
+	dropped  bool
+}
+
+type slotCounters struct {
+	packets, octets uint64 // as RFC 3550 §6.4.1 counts them
+	firstAt         time.Time
+}
+
+// NewSlot makes an m-line of the given kind. The id becomes the msid of the m-line.
+func NewSlot(id string, kind webrtc.RTPCodecType, m *Metrics) *Slot {
+	s := &Slot{id: id, video: kind == webrtc.RTPCodecTypeVideo, metrics: m, temporal: AllTemporal}
+	if m == nil {
+		s.metrics = NewMetrics(nil)
+	}
+	s.rewrite.outSequence = 1<<16 + uint64(rand.Uint32N(1<<15)) //nolint:gosec // not a secret; RFC 3550 wants it unpredictable for plain RTP
+	s.rewrite.outTimestamp = rand.Uint32()                      //nolint:gosec // as above
+	s.repair.sequence = uint16(rand.Uint32N(1 << 15))           //nolint:gosec // as above
+	return s
+}
+
+// Bind takes what was negotiated. It is part of webrtc.TrackLocal.
+func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	wanted := webrtc.MimeTypeOpus
+	if s.video {
+		wanted = webrtc.MimeTypeVP8
+	}
+	b := &binding{id: c.ID(), writer: c.WriteStream(), ssrc: uint32(c.SSRC()), rtx: uint32(c.SSRCRetransmission())}
+	var codec webrtc.RTPCodecParameters
+	for _, p := range c.CodecParameters() {
+		if strings.EqualFold(p.MimeType, wanted) {
+			codec, b.payload = p, uint8(p.PayloadType)
+			break
+		}
+	}
+	if b.payload == 0 {
+		return webrtc.RTPCodecParameters{}, fmt.Errorf("slot %s: %w", s.id, webrtc.ErrUnsupportedCodec)
+	}
+	for _, p := range c.CodecParameters() {
+		if strings.EqualFold(p.MimeType, webrtc.MimeTypeRTX) && p.SDPFmtpLine == fmt.Sprintf("apt=%d", b.payload) {
+			b.rtxPayload = uint8(p.PayloadType)
+		}
+	}
+	if b.rtxPayload == 0 {
+		b.rtx = 0
+	}
+	s.bound.Store(b)
+	return codec, nil
+}
+
+// Unbind ends writing. It is part of webrtc.TrackLocal.
+func (s *Slot) Unbind(c webrtc.TrackLocalContext) error {
+	// A slot that went over to a new connection is unbound from the old one afterwards.
+	if b := s.bound.Load(); b != nil && b.id == c.ID() {
+		s.bound.CompareAndSwap(b, nil)
+	}
+	return nil
+}
+
+// ID, RID, StreamID and Kind are part of webrtc.TrackLocal.
+func (s *Slot) ID() string { return s.id }
+
+// RID is empty: a slot is one stream.
+func (s *Slot) RID() string { return "" }
+
+// StreamID is the slot's own: a browser synchronises the tracks of one stream, and the owners of two slots change on their own.
+func (s *Slot) StreamID() string { return s.id }
+
+// Kind is audio or video.
+func (s *Slot) Kind() webrtc.RTPCodecType {
+	if s.video {
+		return webrtc.RTPCodecTypeVideo
+	}
+	return webrtc.RTPCodecTypeAudio
+}
+
+// SSRC is the slot's stream, 0 before the negotiation.
+func (s *Slot) SSRC() uint32 {
+	if b := s.bound.Load(); b != nil {
+		return b.ssrc
+	}
+	return 0
+}
+
+// SetMeter tells where to count sent traffic; nil: nowhere.
+func (s *Slot) SetMeter(m Meter) {
+	if m == nil {
+		s.meter.Store(nil)
+		return
+	}
+	s.meter.Store(&meterBox{m})
+}
+
+// SetTemporal limits the temporal layers that are forwarded: 0 the base only, AllTemporal all.
+func (s *Slot) SetTemporal(limit uint8) {
+	s.mu.Lock()
+	s.temporal = limit
+	s.mu.Unlock()
+}
+
+// Follow makes the slot forward a layer from its next keyframe on; until then the layer before goes on, if it is of the same
+// track. nil: forward nothing.
+func (s *Slot) Follow(l *Layer) {
+	s.mu.Lock()
+	oldTarget, oldCurrent := s.target, s.current
+	if oldTarget == l {
+		s.mu.Unlock()
+		return
+	}
+	var track *Track
+	if l != nil {
+		track = l.track
+	}
+	s.target = l
+	if s.track != track || l == nil {
+		s.current, s.track = nil, track
+	}
+	keep := s.current
+	s.mu.Unlock()
+	for _, o := range []*Layer{oldTarget, oldCurrent} {
+		if o != nil && o != l && o != keep {
+			o.remove(s)
+		}
+	}
+	if l == nil {
+		return
+	}
+	l.add(s)
+	if l.video && keep != l {
+		l.RequestKeyframe()
+	}
+}
+
+// Following is the layer forwarded now and the one waited for; either may be nil.
+func (s *Slot) Following() (current, target *Layer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current, s.target
+}
+
+// RequestKeyframe passes a receiver's wish on to the publisher.
+func (s *Slot) RequestKeyframe() {
+	s.mu.Lock()
+	l := s.current
+	if l == nil || s.target != l {
+		l = s.target
+	}
+	s.mu.Unlock()
+	if l != nil {
+		l.RequestKeyframe()
+	}
+}

@@ -1,0 +1,173 @@
+package forward
+
+import (
+	"time"
+)
+
+// forward offers a packet of a layer to the slot; true: it was written. Called on the goroutine of the layer's publisher.
+func (s *Slot) forward(l *Layer, p *packet) bool {
+	b := s.bound.Load()
+	if b == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l != s.current || p.epoch != s.epoch {
+		if !s.take(l, p) {
+			return false
+		}
+	}
+	if l.track.muted.Load() {
+		s.note(p, true)
+		return false
+	}
+	out, picture, ok := s.number(p)
+	if !ok {
+		return false
+	}
+	r := &s.rewrite
+	if p.video {
+		p.vp8.rewrite(p.payload, picture, r.tl0)
+	}
+	h := &s.header
+	h.Version, h.Marker, h.PayloadType, h.SSRC = 2, p.marker, b.payload, b.ssrc
+	h.SequenceNumber = uint16(out) //nolint:gosec // the low 16 bits are the wire's
+	h.Timestamp = p.timestamp + r.timestamp
+	if out > r.outSequence {
+		r.outSequence, r.outTimestamp, r.outAt = out, h.Timestamp, p.arrival
+		r.outPicture, r.outTL0 = p.vp8.picture+picture, p.vp8.tl0+r.tl0
+	}
+	s.sent[out%slotHistory] = sentPacket{
+		out: out, source: p.sequence, layer: l, stamp: r.timestamp, picture: picture, tl0: r.tl0,
+	}
+	s.write(b, p.payload)
+	return true
+}
+
+// write sends the prepared header with a payload and counts it.
+func (s *Slot) write(b *binding, payload []byte) {
+	if _, err := b.writer.WriteRTP(&s.header, payload); err != nil {
+		return // the connection is closing; its owner knows
+	}
+	s.counters.packets++
+	s.counters.octets += uint64(len(payload))
+	s.countWire(12 + len(payload) + wireOverhead)
+}
+
+func (s *Slot) countWire(octets int) {
+	s.octets.Add(uint64(octets)) //nolint:gosec // a length
+	if m := s.meter.Load(); m != nil {
+		m.Add(1, int64(octets))
+	}
+}
+
+// take switches to a layer if this packet is one to begin with; the caller holds mu.
+func (s *Slot) take(l *Layer, p *packet) bool {
+	if l != s.target || p.late || p.video && !p.vp8.keyframe {
+		if l == s.target && p.video && !l.wantsKeyframe.Load() {
+			l.wantsKeyframe.Store(true)
+		}
+		return false
+	}
+	r := &s.rewrite
+	timestamp := s.align(l, p)
+	old := s.current
+	s.current, s.epoch = l, p.epoch
+	r.sequence = r.outSequence + 1 - p.sequence
+	r.timestamp = timestamp - p.timestamp
+	r.picture = r.outPicture + 1 - p.vp8.picture
+	r.tl0 = r.outTL0 + 1 - p.vp8.tl0
+	r.from, r.newest, r.dropped, r.started = p.sequence, p.sequence-1, false, true
+	if old != nil && old != l {
+		old.remove(s) // same track, so this goroutine walks a snapshot of l, not of old
+	}
+	return true
+}
+
+// align finds the slot's timestamp for the first packet of a layer. Between layers of one camera the sender reports tell the
+// distance exactly (RFC 3550 §6.4.1); otherwise time passed is time passed.
+func (s *Slot) align(l *Layer, p *packet) uint32 {
+	r := &s.rewrite
+	if !r.started {
+		return r.outTimestamp
+	}
+	clock := l.track.clockRate()
+	passed := uint32(p.arrival.Sub(r.outAt) * time.Duration(clock) / time.Second) //nolint:gosec // wraps like the timestamp
+	byTime := r.outTimestamp + max(passed, 1)
+	old := s.current
+	if old == nil || old.track != l.track {
+		return byTime
+	}
+	from, to := old.senderInfo(), l.senderInfo()
+	if from.at.IsZero() || to.at.IsZero() || old == l {
+		return byTime
+	}
+	// The new packet's capture instant on the old layer's clock.
+	apart := ntpDistance(to.ntp, from.ntp)
+	onOld := from.rtp + uint32(apart*time.Duration(clock)/time.Second) + (p.timestamp - to.rtp) //nolint:gosec // wraps like the timestamp
+	aligned := onOld + r.timestamp
+	if ahead := int32(aligned - r.outTimestamp); ahead <= 0 || ahead > int32(clock) { //nolint:gosec // two's complement on purpose
+		return byTime
+	}
+	return aligned
+}
+
+// number decides the sequence number and picture offset of a packet; false: it is not to be written. The caller holds mu.
+func (s *Slot) number(p *packet) (out uint64, picture uint16, ok bool) {
+	r := &s.rewrite
+	if p.sequence <= r.newest {
+		e := s.sources[p.sequence%slotHistory]
+		if p.sequence < r.from || e.source != p.sequence || e.dropped {
+			return 0, 0, false
+		}
+		return p.sequence + e.sequence, e.picture, true
+	}
+	for missing := max(r.newest+1, p.sequence-min(p.sequence, maxMissing)); missing < p.sequence; missing++ {
+		s.sources[missing%slotHistory] = sourcePacket{source: missing, sequence: r.sequence, picture: r.picture}
+	}
+	drop := s.drops(p)
+	s.note(p, drop)
+	if drop {
+		return 0, 0, false
+	}
+	return p.sequence + r.sequence, r.picture, true
+}
+
+// note records what became of the newest packet; a dropped one leaves no gap behind. The caller holds mu.
+func (s *Slot) note(p *packet, dropped bool) {
+	r := &s.rewrite
+	if p.sequence <= r.newest {
+		return
+	}
+	r.newest = p.sequence
+	if dropped {
+		r.sequence--
+	}
+	s.sources[p.sequence%slotHistory] = sourcePacket{source: p.sequence, sequence: r.sequence, picture: r.picture, dropped: dropped}
+}
+
+// drops says whether the packet belongs to a temporal layer above the limit. The caller holds mu.
+func (s *Slot) drops(p *packet) bool {
+	if !p.video || !p.vp8.hasTemporal {
+		return false
+	}
+	r := &s.rewrite
+	if p.vp8.temporal <= s.temporal {
+		r.dropped = false
+		return false
+	}
+	if !r.dropped || r.dropping != p.timestamp {
+		r.dropped, r.dropping = true, p.timestamp
+		r.picture-- // picture ids go on without a gap, or the receiver waits for the missing picture
+	}
+	return true
+}
+
+// skip takes note of a packet that carries nothing.
+func (s *Slot) skip(l *Layer, p *packet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l == s.current && p.epoch == s.epoch {
+		s.note(p, true)
+	}
+}
