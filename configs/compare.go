@@ -30,8 +30,10 @@ func (c *checker) sites() {
 		return
 	}
 	mains, ids, prefixes := "", map[string]string{}, map[string]string{}
+	unreadable := false
 	for i, s := range sites {
 		path := setting.Index("sites", i)
+		unreadable = unreadable || c.document.failed[path] || c.document.failed[path+".main"]
 		if s.Main {
 			if mains != "" {
 				c.add(path+".main", "a second main site; the first is at %s", c.where(mains))
@@ -46,7 +48,7 @@ func (c *checker) sites() {
 		}
 		c.prefix(path+".prefix", s.Prefix, prefixes)
 	}
-	if mains == "" {
+	if mains == "" && !unreadable {
 		c.add("sites", "no site is the main one; set \"main: true\" at headquarters")
 	}
 	c.subnets()
@@ -73,10 +75,12 @@ func (c *checker) prefix(path, prefix string, before map[string]string) {
 	}
 }
 
-// subnets may lie nowhere inside each other: an address belongs to one site.
+// subnets of different sites may not lie inside each other: an address belongs
+// to one site.
 func (c *checker) subnets() {
 	type owned struct {
 		subnet netip.Prefix
+		site   int
 		path   string
 	}
 	var before []owned
@@ -87,11 +91,11 @@ func (c *checker) subnets() {
 			}
 			path := setting.Index(setting.Index("sites", i)+".subnets", j)
 			for _, other := range before {
-				if subnet.Overlaps(other.subnet) {
+				if other.site != i && subnet.Overlaps(other.subnet) {
 					c.add(path, "subnet %s overlaps %s at %s", subnet, other.subnet, c.where(other.path))
 				}
 			}
-			before = append(before, owned{subnet, path})
+			before = append(before, owned{subnet, i, path})
 		}
 	}
 }

@@ -28,8 +28,9 @@ type Config struct {
 	Recording     Recording        `yaml:"recording"`
 	Observability observe.Config   `yaml:"observability"`
 
-	path      string          // the file it came from, "" for defaults
-	inventory []inventory.Row // the terminals of Terminals.File
+	path      string           // the file it came from, "" for defaults
+	places    map[string]place // where each setting stood in it
+	inventory []inventory.Row  // the terminals of Terminals.File
 }
 
 // Appliance says who we are.

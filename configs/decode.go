@@ -219,8 +219,8 @@ func scalarText(node ast.Node) (text string, isString, ok bool) {
 }
 
 var (
-	durationType = reflect.TypeFor[time.Duration]()            //nolint:gochecknoglobals // a constant
-	textType     = reflect.TypeFor[encoding.TextUnmarshaler]() //nolint:gochecknoglobals // a constant
+	durationType = reflect.TypeFor[time.Duration]()
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 // isScalar reports whether a setting of type t is one value.

@@ -55,9 +55,12 @@ func (d *document) complain(path, message string) {
 }
 
 // find returns where the setting is, or what is around it.
-func (d *document) find(path string) place {
+func (d *document) find(path string) place { return findPlace(d.at, path) }
+
+// findPlace looks for the path, then for the nearest one around it.
+func findPlace(places map[string]place, path string) place {
 	for p := path; p != ""; p = parent(p) {
-		if at, ok := d.at[p]; ok {
+		if at, ok := places[p]; ok {
 			return at
 		}
 	}
@@ -205,4 +208,4 @@ func keyNames(t reflect.Type) []string {
 // fileSuffix makes the key that names a file with the secret in it.
 const fileSuffix = "_file"
 
-var secretType = reflect.TypeFor[setting.Secret]() //nolint:gochecknoglobals // a constant
+var secretType = reflect.TypeFor[setting.Secret]()

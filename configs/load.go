@@ -64,7 +64,7 @@ func load(options Options) (Config, []Problem) {
 		return Config{}, sorted(d.problems, options.Path) // nothing could be read: judging the defaults would mislead
 	}
 	d.layer(&config, options.Flags)
-	config.path = options.Path
+	config.path, config.places = options.Path, d.at
 	config.Terminals.File = resolve(options.Path, config.Terminals.File)
 	config.Terminals.Templates = resolve(options.Path, config.Terminals.Templates)
 

@@ -38,7 +38,9 @@ func (c *checker) numbers() {
 		plan.claim(d.Duty, "the duty number", "dialplan.duty")
 	}
 	for _, name := range slices.Sorted(keys(d.Features)) {
-		plan.claim(d.Features[name], "the code of "+name, "dialplan.features."+name)
+		if slices.Contains(dialplan.FeatureNames(), name) {
+			plan.claim(d.Features[name], "the code of "+name, "dialplan.features."+name)
+		}
 	}
 	for i, room := range c.config.Conference.Rooms {
 		plan.room(room.Number, setting.Index("conference.rooms", i)+".number")

@@ -88,6 +88,18 @@ func (c *Complaints) OneOf(path, value string, accepted []string) {
 // Between records a complaint when value is not between least and most.
 func (c *Complaints) Between(path string, value, least, most time.Duration) {
 	if value < least || value > most {
-		c.Add(path, "%s is not between %s and %s", value, least, most)
+		c.Add(path, "%s is not between %s and %s", Duration(value), Duration(least), Duration(most))
 	}
+}
+
+// Duration writes a duration as people write it: 4h, not 4h0m0s.
+func Duration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -10,12 +10,17 @@ import (
 // if it is near enough to be what the writer meant. Among equals the first in
 // alphabetical order wins, so that messages are stable.
 func Nearest(word string, candidates []string) (string, bool) {
-	best, bestDistance := "", len(word)/2+2
+	best, bestDistance := "", len(word)/2+1
 	for _, candidate := range slices.Sorted(slices.Values(candidates)) {
 		if candidate == "" {
 			continue
 		}
-		if d := distance(strings.ToLower(word), strings.ToLower(candidate), bestDistance); d < bestDistance {
+		a, b := strings.ToLower(word), strings.ToLower(candidate)
+		d := distance(a, b, bestDistance)
+		if len(a) > 1 && strings.HasPrefix(b, a) {
+			d = min(d, 1) // an abbreviation: zh for zh-CN
+		}
+		if d < bestDistance {
 			best, bestDistance = candidate, d
 		}
 	}

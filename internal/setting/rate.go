@@ -12,13 +12,17 @@ import (
 type Rate int64
 
 // rateUnits are decimal, as line contracts are.
-var rateUnits = []struct { //nolint:gochecknoglobals // a constant table
+func rateUnits() []rateUnit {
+	return []rateUnit{{"kbps", 1e3}, {"Mbps", 1e6}, {"Gbps", 1e9}, {"bps", 1}}
+}
+
+type rateUnit struct {
 	name   string
 	factor float64
-}{{"kbps", 1e3}, {"Mbps", 1e6}, {"Gbps", 1e9}, {"bps", 1}}
+}
 
-// UnmarshalText reads "2Mbps"; the unit's case does not matter and a space
-// before it is allowed.
+// UnmarshalText reads "2Mbps"; a space before the unit is allowed, and K, M
+// and G may be small or capital. A capital B means bytes and is refused.
 func (r *Rate) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
 	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/")
@@ -26,7 +30,10 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	if unit == "" {
 		return fmt.Errorf("rate %q has no unit; write it like 2Mbps or 512kbps", s)
 	}
-	for _, known := range rateUnits {
+	if strings.HasSuffix(unit, "B") || strings.Contains(unit, "Bp") {
+		return fmt.Errorf("rate %q is in bytes; line rates are in bits, like 2Mbps", s)
+	}
+	for _, known := range rateUnits() {
 		if !strings.EqualFold(unit, known.name) {
 			continue
 		}

@@ -63,7 +63,7 @@ func (c Config) Validate() error {
 	case c.Main && c.Line != nil:
 		found.Add("line", "site %q is the main one: every line ends there, so it has none of its own", c.ID)
 	case !c.Main && c.Line == nil:
-		found.Add("", "branch %q needs a line", c.ID)
+		found.Add("main", "site %q is not the main one, so it needs a line", c.ID)
 	case c.Line != nil:
 		found.Merge("line", c.Line.validate())
 	}

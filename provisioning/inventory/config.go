@@ -34,7 +34,7 @@ func (c Config) Validate() error {
 	}
 	found.Between("enrolment_max", c.EnrolmentMax, time.Minute, 24*time.Hour)
 	if err := validPhonePassword(c.AdminPassword.Reveal()); err != nil {
-		found.Add("admin_password", "%s", err)
+		found.Add("admin_password", "the password %s", err)
 	}
 	return found.Err()
 }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"unicode"
 
@@ -82,6 +83,12 @@ func (r Row) At(column string) Position {
 		return p
 	}
 	return Position{Line: r.line, Column: 1}
+}
+
+// Same reports whether two rows say the same, wherever they stand.
+func (r Row) Same(other Row) bool {
+	r.line, r.at, other.line, other.at = 0, nil, 0, nil
+	return reflect.DeepEqual(r, other)
 }
 
 // Label is what the phone shows for its line.

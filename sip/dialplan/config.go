@@ -118,8 +118,8 @@ func (r RuleConfig) Rewrite(number string) (string, bool) {
 	return r.Prepend + number[r.Strip:], true
 }
 
-// Validate reports what is wrong within the section; extensions and rooms are
-// compared by the configs package.
+// Validate reports what is wrong within the section; that a number has only
+// one owner is checked by the configs package.
 func (c Config) Validate() error {
 	var found setting.Complaints
 	c.validateEmergency(&found)
@@ -177,7 +177,6 @@ func (c Config) validateDuty(found *setting.Complaints) {
 }
 
 func (c Config) validateFeatures(found *setting.Complaints) {
-	owner := map[string]string{}
 	for _, name := range sortedKeys(c.Features) {
 		path, code := "features."+name, c.Features[name]
 		if !slices.Contains(FeatureNames(), name) {
@@ -186,13 +185,7 @@ func (c Config) validateFeatures(found *setting.Complaints) {
 		}
 		if rest, ok := strings.CutPrefix(code, "*"); !ok || !digits(rest) || len(rest) > 4 {
 			found.Add(path, "feature code %q must be a * and 1 to 4 digits", code)
-			continue
 		}
-		if other, taken := owner[code]; taken {
-			found.Add(path, "feature code %q is that of %q already", code, other)
-			continue
-		}
-		owner[code] = name
 	}
 }
 
