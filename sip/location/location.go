@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linehall/internal/observe"
@@ -416,4 +417,17 @@ func (s *Service) flush(ctx context.Context) error {
 		return fmt.Errorf("location: %w", err)
 	}
 	return nil
+}
+
+// RequestURI is the Contact as the Request-URI of a request to it: everything
+// the phone registered but headers and method, which a Request-URI must not
+// carry (RFC 3261 §19.1.1).
+func (b Binding) RequestURI() (sip.Uri, error) {
+	var uri sip.Uri
+	if err := sip.ParseUri(b.Contact, &uri); err != nil {
+		return uri, fmt.Errorf("contact %q of %s: %w", b.Contact, b.AOR, err)
+	}
+	uri.Headers = nil
+	uri.UriParams.Remove("method")
+	return uri, nil
 }

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"context"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -142,18 +141,6 @@ func (s *Stack) SupportedTags() string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", ")
-}
-
-// ServeOptions answers OPTIONS (RFC 3261 §11.2) with what we allow, accept and
-// support. It is a Handler.
-func (s *Stack) ServeOptions(_ context.Context, req *Request) {
-	res := s.NewResponse(req, sip.StatusOK, "OK")
-	res.AppendHeader(sip.NewHeader("Allow", s.Allow()))
-	res.AppendHeader(sip.NewHeader("Accept", "application/sdp"))
-	res.AppendHeader(sip.NewHeader("Accept-Encoding", "identity"))
-	res.AppendHeader(sip.NewHeader("Accept-Language", "en, zh"))
-	res.AppendHeader(sip.NewHeader("Supported", s.SupportedTags()))
-	_ = req.Tx.Respond(res) // the peer asks again when the answer is lost
 }
 
 // refuse builds the response of a refusal.

@@ -134,6 +134,9 @@ func (t *ServerTx) expire() {
 // newTag returns a To or From tag: RFC 3261 §19.3 wants 32 random bits at least.
 func newTag() string { return rand.Text()[:16] }
 
+// NewTag returns a random To or From tag, or another identifier of 80 bits.
+func NewTag() string { return newTag() }
+
 // serverTable holds the server transactions by key (RFC 3261 §17.2.3).
 type serverTable struct {
 	mu    sync.Mutex // guards the maps

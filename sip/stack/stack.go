@@ -31,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -141,7 +142,7 @@ func New(opts Options) (*Stack, error) {
 		supported: make(map[string]bool),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.parser = sip.NewParser()
+	s.parser = newParser()
 	s.parser.MaxMessageLength = s.limits.MessageBytes
 	s.admit = newAdmission(s.limits)
 	s.conns = newConnTable(s.limits)
@@ -151,7 +152,19 @@ func New(opts Options) (*Stack, error) {
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
 	s.metrics = newMetrics(opts.Registerer, s)
+	s.handlers[sip.OPTIONS] = s.ServeOptions
+	s.handlers[sip.NOTIFY] = s.ServeNotify
 	return s, nil
+}
+
+// newParser returns a parser that leaves Contact as it is: a registrar has to
+// repeat it byte for byte, and one that cannot be read must not cost the answer.
+// The library reads a single Contact on demand.
+func newParser() *sip.Parser {
+	parsers := maps.Clone(sip.DefaultHeadersParser())
+	delete(parsers, "contact")
+	delete(parsers, "m")
+	return sip.NewParser(sip.WithHeadersParsers(parsers))
 }
 
 // Handle sets the handler of a method; before Run. Methods without one get 405
