@@ -3,7 +3,8 @@
 // Each event carries the SHA-256 of itself and of the event before it, so that a record altered, removed, inserted or
 // moved is found by Verify; a sealed head record holds the last number and hash, so that events cut off at the end are
 // found as well. With WithSeal the head is an HMAC under a key that is not in the database: whoever can write the file
-// but does not have the key cannot rebuild a chain that verifies. The chain proves alteration, it does not prevent it.
+// but does not have the key cannot rebuild a chain that verifies. The chain proves alteration, it does not prevent it; a
+// whole database replaced by an older or empty one is noticed by the number of events only.
 //
 // A Log may be used from many goroutines; appends are one transaction each and one after another.
 //

@@ -85,7 +85,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Service, error) {
 		return nil, fmt.Errorf("auth: %w", database.Explain(err))
 	}
 	s := &Service{
-		db: db, hasher: newHasher(), locks: newLockout(),
+		db: db, hasher: newHasher(cost{argonMemoryKiB, argonTime}), locks: newLockout(),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "linehall_auth_logins_total",
 			Help: "Attempts to log in with name and password, by result: accepted, refused, locked, busy.",

@@ -30,18 +30,24 @@ const (
 type hasher struct {
 	slots  chan struct{}
 	queue  chan struct{}
+	cost   cost   // of new hashes
 	absent string // a hash that no password fits, for users who do not exist
 }
 
-func newHasher() *hasher {
+type cost struct {
+	memoryKiB, time uint32
+}
+
+func newHasher(c cost) *hasher {
 	h := &hasher{
+		cost:  c,
 		slots: make(chan struct{}, parallelHashes),
 		queue: make(chan struct{}, parallelHashes+waitingHashes),
 	}
 	var salt, key [argonKeyLen]byte
 	_, _ = rand.Read(salt[:]) // never fails (crypto/rand)
 	_, _ = rand.Read(key[:])
-	h.absent = encode(salt[:argonSaltLen], key[:])
+	h.absent = c.encode(salt[:argonSaltLen], key[:])
 	return h
 }
 
@@ -70,8 +76,8 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	defer leave()
 	salt := make([]byte, argonSaltLen)
 	_, _ = rand.Read(salt) // never fails (crypto/rand)
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemoryKiB, argonThreads, argonKeyLen)
-	return encode(salt, key), nil
+	key := argon2.IDKey([]byte(password), salt, h.cost.time, h.cost.memoryKiB, argonThreads, argonKeyLen)
+	return h.cost.encode(salt, key), nil
 }
 
 // fits compares in constant time; an empty hash takes as long as a real one and never fits.
@@ -99,9 +105,9 @@ type phc struct {
 	salt, key       []byte
 }
 
-func encode(salt, key []byte) string {
+func (c cost) encode(salt, key []byte) string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemoryKiB, argonTime, argonThreads,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.memoryKiB, c.time, argonThreads,
 		b64.EncodeToString(salt), b64.EncodeToString(key))
 }
 

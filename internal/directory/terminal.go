@@ -36,6 +36,7 @@ type Terminal struct {
 	Notes       string
 	AuthUser    string // "" means the extension
 	Digest      string // MD5 (also when "") or SHA-256
+	Class       string // class of service, see sip/dialplan; "" = unrestricted
 }
 
 // MayRegister reports whether the terminal is in use.

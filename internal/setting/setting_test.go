@@ -61,8 +61,14 @@ func TestAddresses(t *testing.T) {
 		a, b setting.Address
 		want bool
 	}{
-		{":5060", ":5060", true}, {":5060", "192.0.2.1:5060", true}, {"0.0.0.0:1", "192.0.2.1:1", true}, {":0", ":0", false},
-		{"192.0.2.1:5060", "192.0.2.2:5060", false}, {":5060", ":5061", false}, {"", "", false}, {"[::ffff:192.0.2.1]:1", "192.0.2.1:1", true},
+		{":5060", ":5060", true},
+		{":5060", "192.0.2.1:5060", true},
+		{"0.0.0.0:1", "192.0.2.1:1", true},
+		{":0", ":0", false},
+		{"192.0.2.1:5060", "192.0.2.2:5060", false},
+		{":5060", ":5061", false},
+		{"", "", false},
+		{"[::ffff:192.0.2.1]:1", "192.0.2.1:1", true},
 	} {
 		if tc.a.Overlaps(tc.b) != tc.want || tc.b.Overlaps(tc.a) != tc.want {
 			t.Errorf("%s and %s: want overlap %v", tc.a, tc.b, tc.want)
