@@ -83,19 +83,19 @@ func report(b []byte, sender func(ntp uint32), block func(Block)) bool {
 
 // RoundTrip measures the way from the relay to a phone and back: the time between passing on a sender report and the
 // report block that answers it, less the time the phone held it (RFC 3550 figure 2, seen from the middle). Its zero
-// value is ready. Sent belongs to the goroutine that forwards towards the phone, Answered to the one that reads from it.
+// value is ready; both methods may be called by any goroutine.
 type RoundTrip struct {
 	// Each word is one sender report: |middle 32 bits of its NTP time|when we sent it, 1/65536 s|, so that both change
 	// at once. Four cover reports that cross each other.
 	sent  [4]atomic.Uint64
-	next  uint32
+	next  atomic.Uint32
 	nanos atomic.Int64
 }
 
 // Sent notes that a sender report went to the phone at now (nanoseconds of a steady clock).
 func (t *RoundTrip) Sent(now int64, ntp uint32) {
-	t.sent[t.next%uint32(len(t.sent))].Store(uint64(ntp)<<32 | uint64(short(now)))
-	t.next++
+	i := t.next.Add(1) % uint32(len(t.sent))
+	t.sent[i].Store(uint64(ntp)<<32 | uint64(short(now)))
 }
 
 // Answered takes a report block of the phone that arrived at now.

@@ -150,6 +150,13 @@ func (m *Media) RTCP() (target netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(rtp.Addr(), rtp.Port()+1), true
 }
 
+// SharesPort reports whether a=rtcp names the RTP port itself: RTP and RTCP are multiplexed without asking.
+func (m *Media) SharesPort() bool {
+	_, v := m.attribute("rtcp")
+	port, _, _ := strings.Cut(v, " ")
+	return port == strconv.Itoa(m.Port())
+}
+
 // SetRTCP rewrites the a=rtcp line if there is one; with an address only if there was one.
 func (m *Media) SetRTCP(target netip.AddrPort) {
 	i, v := m.attribute("rtcp")

@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,24 +54,37 @@ func (d *Document) Attribute(name string) (string, bool) {
 	return v, i >= 0
 }
 
-// SetAddress makes addr the address of every media section that can be used: it replaces the session's c= line and those
-// of media sections, adds one where neither is there, and leaves alone what is no address of a peer: 0.0.0.0 (hold of
-// RFC 2543, which must reach the other side) and sections with port 0.
-func (d *Document) SetAddress(addr netip.Addr) {
-	if a, ok := d.session.connection(); ok && !a.IsUnspecified() || !ok && d.session.index("c=") >= 0 {
-		d.session.setConnection(addr)
+// SetAddress makes addr the address of the given media sections, all of them if none are given. The session's c= line
+// and those of the sections are replaced, one is added where neither is there. Other sections that can be used keep
+// their address, as a line of their own if need be. An address 0.0.0.0 stays: it is the hold of RFC 2543, which must
+// reach the other side.
+func (d *Document) SetAddress(addr netip.Addr, sections ...*Media) {
+	if len(sections) == 0 {
+		sections = d.media
 	}
+	common := d.session.index("c=")
 	for _, m := range d.media {
-		if m.Port() == 0 {
-			continue
+		if common >= 0 && m.Port() != 0 && m.index("c=") < 0 && !slices.Contains(sections, m) {
+			m.set(-1, d.session.lines[common].text)
 		}
-		a, ok := m.section.connection()
-		switch {
-		case ok && a.IsUnspecified():
-		case m.index("c=") >= 0, d.session.index("c=") < 0:
+	}
+	d.session.moveTo(addr)
+	for _, m := range sections {
+		if !m.moveTo(addr) && common < 0 {
 			m.setConnection(addr)
 		}
 	}
+}
+
+// moveTo replaces the c= line of a section; it returns false when there is none.
+func (s *section) moveTo(addr netip.Addr) bool {
+	if s.index("c=") < 0 {
+		return false
+	}
+	if a, ok := s.connection(); !ok || !a.IsUnspecified() {
+		s.setConnection(addr)
+	}
+	return true
 }
 
 // connection reads "c=IN IP4 192.0.2.1[/ttl[/n]]".

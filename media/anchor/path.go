@@ -1,0 +1,335 @@
+package anchor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"linehall/internal/observe"
+	"linehall/media/line"
+	"linehall/media/relay"
+	"linehall/media/sdp"
+)
+
+var (
+	// ErrNoOffer is the error of Answer when the other side offered nothing.
+	ErrNoOffer = errors.New("answer without an offer")
+	// ErrClosed is the error of Offer and Answer after the path ended.
+	ErrClosed = errors.New("path is closed")
+)
+
+// Path is the media between the caller and one target.
+type Path struct {
+	call    *Call
+	key     string
+	parties [2]Party
+	kind    Kind
+	closed  bool
+
+	offer  *offer     // the last one; nil before the first
+	agreed *agreement // what both sides said last; nil before the first answer
+	want   traffic    // what the path has reserved
+
+	view atomic.Pointer[view] // for Stats and Codec in other goroutines
+}
+
+// offer is a description that awaits its answer, or got it.
+type offer struct {
+	from     Side
+	doc      *sdp.Document
+	streams  []*stream // by m-line; nil where nothing is relayed
+	answered bool
+}
+
+// agreement is the state that a rolled back offer returns to.
+type agreement struct {
+	streams []*stream
+	want    traffic
+	codec   string
+}
+
+// stream is the relay of one m-line and what both sides said about it.
+type stream struct {
+	relay *relay.Stream
+	raw   bool // not RTP
+	audio bool
+	dscp  uint8
+	peers [2]peer
+	base  [2]relay.Stats // counted before a restart
+}
+
+func newPath(c *Call, key string, callee Party, kind Kind) *Path {
+	p := &Path{call: c, key: key, parties: [2]Party{c.caller, callee}, kind: kind}
+	p.view.Store(&view{})
+	return p
+}
+
+// Key returns what Branch was given.
+func (p *Path) Key() string { return p.key }
+
+// Kind says how the media runs.
+func (p *Path) Kind() Kind { return p.kind }
+
+// Offer takes an offer from either side, the first or a later one, and returns the body for the other side. A relayed
+// path reserves the worst codec on offer and opens the ports that are missing. On an error (*sdp.ParseError,
+// *line.Refused, relay.ErrNoPorts) the path is what it was.
+func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
+	doc, err := sdp.Parse(body)
+	if err != nil {
+		return nil, fmt.Errorf("offer of the %s: %w", from, err)
+	}
+	o := &offer{from: from, doc: doc}
+	if p.kind == Direct {
+		p.offer = o
+		return body, nil
+	}
+	before := p.want
+	p.want = p.agreedWant().worst(offered(doc))
+	if err := p.call.reserve(); err != nil {
+		p.want = before
+		return nil, fmt.Errorf("offer of the %s: %w", from, err)
+	}
+	p.abandon() // an offer that nobody answered; the dialog sees to it that there is none
+	if err := p.open(o); err != nil {
+		p.want = p.agreedWant()
+		p.call.trim()
+		return nil, err
+	}
+	p.offer = o
+	for i, s := range o.streams {
+		if s != nil && !p.isAgreed(s) { // what is agreed moves at the answer (RFC 3264 §8.3.1)
+			p.expect(s, from, newPeer(doc.Media()[i]))
+		}
+	}
+	p.publish()
+	return p.rewrite(doc.Clone(), from.Other(), o.streams), nil
+}
+
+// Answer takes the answer to the last offer and returns the body for the side that offered. It may come twice, in a
+// provisional and a final response. The reservation shrinks to what was answered.
+func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
+	o := p.offer
+	if o == nil || o.from == from {
+		return nil, ErrNoOffer
+	}
+	doc, err := sdp.Parse(body)
+	if err != nil {
+		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+	}
+	codec := audioCodec(doc)
+	if p.kind == Direct {
+		p.agreed, o.answered = &agreement{codec: codec}, true
+		p.publish()
+		return body, nil
+	}
+	p.agree(o, doc, codec)
+	return p.rewrite(doc, o.from, o.streams), nil
+}
+
+// agree makes offer and answer the new agreement: streams that were rejected, or that the last agreement had and this
+// one has not, are closed.
+func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
+	from, media, offers := o.from.Other(), answer.Media(), o.doc.Media()
+	var unused []*stream
+	if p.agreed != nil {
+		unused = append(unused, p.agreed.streams...)
+	}
+	for i, s := range o.streams {
+		switch {
+		case s == nil:
+		case i < len(media) && usable(media[i]):
+			p.expect(s, o.from, newPeer(offers[i]))
+			p.expect(s, from, newPeer(media[i]))
+		default:
+			unused = append(unused, s)
+			o.streams[i] = nil
+		}
+	}
+	p.agreed = &agreement{streams: o.streams, want: answered(o.doc, answer, from, o.streams), codec: codec}
+	o.answered = true
+	for _, s := range unused {
+		if s != nil && !p.isAgreed(s) {
+			s.close(p)
+		}
+	}
+	p.want = p.agreed.want
+	p.call.trim()
+	p.publish()
+}
+
+// Rollback forgets an offer that was refused: ports, reservation and peers are those of the last agreement.
+func (p *Path) Rollback() {
+	if p.closed || p.offer == nil || p.offer.answered {
+		return
+	}
+	p.abandon()
+	p.want = p.agreedWant()
+	p.call.trim()
+	p.publish()
+}
+
+// Close ends the path: its ports and its part of the reservation go back. It may be called more than once.
+func (p *Path) Close() {
+	if p.closed {
+		return
+	}
+	p.abandon()
+	p.closed = true
+	if p.agreed != nil {
+		for _, s := range p.agreed.streams {
+			s.close(p)
+		}
+	}
+	p.want = traffic{}
+	p.call.paths = slices.DeleteFunc(p.call.paths, func(o *Path) bool { return o == p })
+	p.call.trim()
+}
+
+// abandon closes what an unanswered offer opened.
+func (p *Path) abandon() {
+	if p.offer == nil || p.offer.answered {
+		return
+	}
+	for _, s := range p.offer.streams {
+		if s != nil && !p.isAgreed(s) {
+			s.close(p)
+		}
+	}
+	p.offer = nil
+}
+
+func (p *Path) isAgreed(s *stream) bool {
+	return p.agreed != nil && slices.Contains(p.agreed.streams, s)
+}
+
+func (p *Path) agreedWant() traffic {
+	if p.agreed == nil {
+		return traffic{}
+	}
+	return p.agreed.want
+}
+
+// open fills the streams of an offer: those that are agreed for the same m-line, new ones for the others.
+func (p *Path) open(o *offer) error {
+	media := o.doc.Media()
+	o.streams = make([]*stream, len(media))
+	for i, m := range media {
+		if !usable(m) {
+			continue
+		}
+		if p.agreed != nil && i < len(p.agreed.streams) {
+			if s := p.agreed.streams[i]; s != nil && s.raw == !m.IsRTP() {
+				o.streams[i] = s
+				continue
+			}
+		}
+		s := &stream{raw: !m.IsRTP(), audio: m.Kind() == "audio", dscp: relay.ExpeditedForwarding}
+		if m.Kind() == "video" {
+			s.dscp = relay.AssuredForwarding41
+		}
+		if err := p.bind(s, [2]uint16{}); err != nil {
+			for _, s := range o.streams[:i] {
+				if s != nil && !p.isAgreed(s) {
+					s.close(p)
+				}
+			}
+			return err
+		}
+		o.streams[i] = s
+	}
+	return nil
+}
+
+// bind opens the relay of a stream, on certain ports after a restart. Both parties may begin to send at once: the side
+// that answers from where its signalling comes.
+func (p *Path) bind(s *stream, ports [2]uint16) error {
+	spec := relay.Spec{DSCP: s.dscp, Raw: s.raw}
+	for side, party := range p.parties {
+		if !party.Local.IsValid() {
+			return fmt.Errorf("relay towards the %s: its side of us has no address", Side(side)) //nolint:gosec // 0 or 1
+		}
+		ledger := p.call.anchor.o.Ledger
+		spec.Legs[side] = relay.Leg{
+			Local: party.Local, Port: ports[side],
+			In: ledger.Meter(party.Site, line.Up, p.call.class), Out: ledger.Meter(party.Site, line.Down, p.call.class),
+		}
+	}
+	r, err := p.call.anchor.o.Relay.Open(spec)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	s.relay = r
+	for side := range p.parties {
+		p.expect(s, Side(side), s.peers[side]) //nolint:gosec // 0 or 1
+	}
+	return nil
+}
+
+// expect tells the relay what one side said.
+func (p *Path) expect(s *stream, side Side, said peer) {
+	s.peers[side] = said
+	s.relay.Expect(int(side), said.relayPeer(p.parties[side].Remote))
+}
+
+// close ends the relay and says so when strangers sent to it.
+func (s *stream) close(p *Path) {
+	if s == nil {
+		return
+	}
+	final := s.relay.Close()
+	if n := final[0].Dropped + final[1].Dropped; n > 0 {
+		p.call.log.Debug("relay dropped packets of a stream", observe.Count, n)
+	}
+}
+
+// rewrite makes a description fit for the side that gets it: our address and ports instead of the other side's.
+func (p *Path) rewrite(doc *sdp.Document, to Side, streams []*stream) []byte {
+	local := p.parties[to].Local
+	var relayed []*sdp.Media
+	for i, m := range doc.Media() {
+		switch {
+		case i < len(streams) && streams[i] != nil:
+			port := streams[i].relay.Port(int(to))
+			control := port + 1
+			if m.SharesPort() {
+				control = port
+			}
+			m.SetPort(int(port))
+			m.SetRTCP(netip.AddrPortFrom(local, control))
+			relayed = append(relayed, m)
+		case usable(m): // answered, but not offered or not carried: must not run past us
+			m.SetPort(0)
+		}
+	}
+	if len(relayed) > 0 {
+		doc.SetAddress(local, relayed...)
+		doc.RemoveICE()
+	}
+	return doc.Marshal()
+}
+
+// usable reports whether a section takes a relay: switched on, and over datagrams.
+func usable(m *sdp.Media) bool { return m.Port() != 0 && m.OverUDP() }
+
+// audioCodec returns the first codec of the first audio section that is in use.
+func audioCodec(doc *sdp.Document) string {
+	for _, m := range doc.Media() {
+		if m.Kind() != "audio" || m.Port() == 0 {
+			continue
+		}
+		for _, c := range m.Codecs() {
+			if !c.Auxiliary() && c.Name != "" {
+				return c.Name
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,86 @@
+package anchor
+
+import (
+	"time"
+
+	"linehall/media/relay"
+	"linehall/media/rtcp"
+)
+
+// view is what other goroutines may see of a path. It is immutable; the streams in it keep counting.
+type view struct {
+	codec   string
+	streams []*stream
+}
+
+// publish makes the present state visible to Stats and Codec.
+func (p *Path) publish() {
+	v := &view{}
+	switch {
+	case p.agreed != nil:
+		v.codec, v.streams = p.agreed.codec, p.agreed.streams
+	case p.offer != nil:
+		v.streams = p.offer.streams
+	}
+	p.view.Store(&view{codec: v.codec, streams: append([]*stream(nil), v.streams...)})
+}
+
+// Codec returns the agreed audio codec, "" before the answer.
+func (p *Path) Codec() string { return p.view.Load().codec }
+
+// Stats returns what arrived from the caller and from the callee: of the audio, or of the first medium if there is no
+// audio. After Close it returns the last values.
+func (p *Path) Stats() [2]LegStats {
+	v := p.view.Load()
+	out := [2]LegStats{
+		{Side: Caller, Site: p.parties[Caller].Site, Codec: v.codec},
+		{Side: Callee, Site: p.parties[Callee].Site, Codec: v.codec},
+	}
+	s := v.main()
+	if s == nil {
+		return out
+	}
+	legs := s.relay.Stats()
+	for i := range out {
+		l := &out[i]
+		l.Remote, l.RTT, l.Jitter = legs[i].Remote, legs[i].RTT, legs[i].Jitter
+		l.Packets = s.base[i].Packets + legs[i].Packets
+		l.Bytes = s.base[i].Bytes + legs[i].Bytes
+		l.Lost = s.base[i].Lost + legs[i].Lost
+		l.MOS = mos(v.codec, *l, legs)
+	}
+	return out
+}
+
+// main returns the stream that stands for the call.
+func (v *view) main() *stream {
+	var first *stream
+	for _, s := range v.streams {
+		if s == nil {
+			continue
+		}
+		if s.audio {
+			return s
+		}
+		if first == nil {
+			first = s
+		}
+	}
+	return first
+}
+
+// fixedDelay is what a phone adds to the network: one packet of 20 ms, and as much again to play it out.
+const fixedDelay = 40 * time.Millisecond
+
+// mos rates what one side sent, as it passed here: its loss, the delay of both ways, and a playout buffer of twice the
+// jitter.
+func mos(codec string, l LegStats, legs [2]relay.Stats) float64 {
+	if l.Packets == 0 || codec == "" {
+		return 0
+	}
+	return rtcp.MOS(rtcp.Rating(rtcp.Quality{
+		Codec: codec,
+		Loss:  float64(l.Lost) / float64(l.Packets+l.Lost),
+		Delay: legs[0].RTT/2 + legs[1].RTT/2 + 2*l.Jitter + fixedDelay,
+	}))
+}

@@ -1,0 +1,198 @@
+package relay
+
+// The way of a packet. Each socket's reader does all of it, so streams run in parallel and legs of one stream too;
+// nothing is handed over, the socket's buffer holds the packet until the next receive.
+//
+//	1 receive   raw recvfrom into the socket's buffer; EAGAIN parks the goroutine in the netpoller
+//	2 judge     is it the party's? one load of the socket's state, one comparison of addresses
+//	3 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
+//	4 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
+//
+// The only shared writes are atomic stores to fields that this goroutine alone writes, and a compare-and-swap when a
+// party appears or moves.
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"linehall/media/packet"
+	"linehall/media/rtcp"
+)
+
+const (
+	// sampleEvery is how rarely the delay of a packet is measured: about once a second of a call.
+	sampleEvery = 64
+	// meterEvery is how often the line meters are told; they count in slots of that length.
+	meterEvery = int64(100 * time.Millisecond)
+	// silence is how long a party must have been quiet before another port of its host may carry on its stream.
+	silence = int64(100 * time.Millisecond)
+	// ipUDP is what surrounds a datagram in an IPv4 packet; IPv6 has 20 bytes more.
+	ipUDP = 28
+)
+
+// readable is called when the socket may have packets. It returns false when there are no more, true when the stream
+// ends.
+func (c *socket) readable(fd uintptr) bool {
+	for !c.stream.closing.Load() {
+		n, errno := c.receive(int(fd)) //nolint:gosec // a descriptor
+		switch errno {
+		case 0:
+			c.forward(n)
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+		default: // an error that the network left on the socket; reading it cleared it
+			c.drop(receiveFailed)
+		}
+	}
+	return true
+}
+
+// forward handles the datagram of n bytes in the buffer. It allocates nothing.
+func (c *socket) forward(n int) {
+	if n > bufferSize {
+		c.drop(oversize)
+		return
+	}
+	b := c.buffer[:n]
+	kind := packet.Classify(b)
+	if kind == packet.Unknown && !c.stream.spec.Raw {
+		c.drop(notMedia) // also the one or four bytes that phones send to keep a NAT open: their end is here
+		return
+	}
+	now := c.stream.relay.now()
+	st := c.state.Load()
+	if from := c.from.addrPort(); from != st.latched && !c.admit(from, kind, b, now) {
+		return
+	}
+
+	out := c.peer.state.Load()
+	switch {
+	case out.to.size > 0:
+		c.pass(n, &out.to)
+	case out.held:
+		c.drop(held)
+	default:
+		c.drop(noDestination)
+	}
+	c.received(b, kind, st, now)
+	c.measure(now)
+}
+
+// pass sends the datagram of n bytes in the buffer to the other party.
+func (c *socket) pass(n int, to *sockaddr) {
+	switch errno := c.send(n, to); errno {
+	case 0:
+		c.forwarded.Store(c.forwarded.Load() + 1)
+		c.bytes.Store(c.bytes.Load() + uint64(n+c.header())) //nolint:gosec // a length
+		c.pending.out.add(n + c.peer.header())
+	case syscall.EAGAIN, syscall.ENOBUFS:
+		c.drop(sendFull)
+	default:
+		c.drop(sendFailed)
+	}
+}
+
+// admit decides about a packet from another source than the last one, and latches.
+func (c *socket) admit(from netip.AddrPort, kind packet.Kind, b []byte, now int64) bool {
+	for {
+		st := c.state.Load()
+		switch st.judge(from, func() bool { return c.continues(kind, b, from, now) }) {
+		case pass:
+			return true
+		case latch:
+			if c.state.CompareAndSwap(st, st.latch(from, c.v6)) {
+				return true
+			}
+		case foreign:
+			c.drop(foreignSource)
+			return false
+		}
+	}
+}
+
+// continues reports whether a packet proves that its source is the party although the port is another one: RTP that
+// carries on the party's stream after a silence, or RTCP of that stream's source.
+func (c *socket) continues(kind packet.Kind, b []byte, from netip.AddrPort, now int64) bool {
+	rtp := c.stream.legs[c.leg].rtp()
+	switch {
+	case kind == packet.RTP && c.kind == kindRTP:
+		h, ok := packet.ParseSecure(b)
+		return ok && now-c.reception.LastArrival() >= silence && c.reception.Continues(h)
+	case kind == packet.RTCP && c.kind == kindRTCP && len(b) >= 8:
+		s := rtp.reception.Snapshot()
+		return s.Sources > 0 && uint32(s.SSRC) == binary.BigEndian.Uint32(b[4:]) &&
+			from.Addr() == rtp.state.Load().latched.Addr()
+	default:
+		return false
+	}
+}
+
+// received counts a packet of the party, sent on or not.
+func (c *socket) received(b []byte, kind packet.Kind, st *state, now int64) {
+	c.pending.in.add(len(b) + c.header())
+	switch {
+	case c.stream.spec.Raw:
+	case kind == packet.RTP && c.kind == kindRTP:
+		if h, ok := packet.ParseSecure(b); ok {
+			c.reception.Packet(now, h, st.clocks[h.Type&0x7f], len(b)+c.header())
+		}
+	case kind == packet.RTCP && !st.secure:
+		own, other := &c.stream.legs[c.leg].trip, &c.stream.legs[1-c.leg].trip
+		rtcp.Compound(b, func(ntp uint32) { other.Sent(now, ntp) }, func(r rtcp.Block) { own.Answered(now, r) })
+	}
+}
+
+// measure feeds the line meters and the delay histogram now and then.
+func (c *socket) measure(now int64) {
+	if now-c.pending.since >= meterEvery {
+		c.pending.since = now
+		c.flush()
+	}
+	if c.sample++; c.sample%sampleEvery == 0 && c.kind == kindRTP {
+		if at := receivedAt(c.fd); at != 0 {
+			c.stream.relay.metrics.delay(time.Duration(time.Now().UnixNano() - at))
+		}
+	}
+}
+
+// meterCount is what the line meters have not been told yet.
+type meterCount struct {
+	in, out packetCount
+	since   int64
+}
+
+type packetCount struct{ packets, bytes int64 }
+
+func (p *packetCount) add(bytes int) {
+	p.packets++
+	p.bytes += int64(bytes)
+}
+
+// flush tells the line meters: what came in crossed the line of this leg's party, what went out that of the other one.
+func (c *socket) flush() {
+	in, out := c.stream.legs[c.leg].in, c.stream.legs[1-c.leg].out
+	if c.pending.in.packets > 0 {
+		in.Add(c.pending.in.packets, c.pending.in.bytes)
+	}
+	if c.pending.out.packets > 0 {
+		out.Add(c.pending.out.packets, c.pending.out.bytes)
+	}
+	c.pending.in, c.pending.out = packetCount{}, packetCount{}
+}
+
+// header is what IP and UDP add to a datagram of this socket.
+func (c *socket) header() int {
+	if c.v6 {
+		return ipUDP + 20
+	}
+	return ipUDP
+}
+
+// drop counts a packet that goes no further.
+func (c *socket) drop(r reason) {
+	c.dropped.Store(c.dropped.Load() + 1)
+	c.stream.relay.metrics.dropped[r].Inc()
+}

@@ -1,0 +1,238 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"linehall/media/line"
+	"linehall/media/rtcp"
+)
+
+// DSCP values of design and RFC 4594.
+const (
+	ExpeditedForwarding = 46 // voice
+	AssuredForwarding41 = 34 // video
+)
+
+// Spec describes a stream to open.
+type Spec struct {
+	Legs [2]Leg
+	DSCP uint8 // of everything we send; 0: ExpeditedForwarding
+	Raw  bool  // not RTP (T.38): only addresses are looked at, nothing is measured but packets and bytes
+}
+
+// Leg is one side of a stream to open.
+type Leg struct {
+	Local netip.Addr // our address as the party sees it
+	Port  uint16     // a certain RTP port, for recovery; 0: any
+	// In and Out meter what the party sends and gets on its site's line; nil: no line.
+	In, Out *line.Meter
+}
+
+// Peer is what signalling says about a party. It is copied.
+type Peer struct {
+	RTP, RTCP netip.AddrPort // where it wants to be sent to; invalid: not known yet
+	Source    netip.Addr     // where its signalling comes from; its media may too
+	Held      bool           // it wants nothing (c=0.0.0.0); RTP and RTCP are then ignored, what was known stays
+	Secure    bool           // SRTP: reports are encrypted and are not read
+	Clocks    [128]uint32    // Hz per payload type, 0: not known
+	// LatchedRTP and LatchedRTCP restore a latch after a restart; invalid: none.
+	LatchedRTP, LatchedRTCP netip.AddrPort
+}
+
+// Stream is one medium between two parties.
+type Stream struct {
+	relay   *Relay
+	spec    Spec
+	legs    [2]leg
+	closing atomic.Bool    // readers end
+	readers sync.WaitGroup // one per socket
+
+	expect sync.Mutex // serialises Expect, so that a state is computed from the one before
+	once   sync.Once  // Close
+	final  [2]Stats
+}
+
+// leg is one side of an open stream.
+type leg struct {
+	sockets [2]*socket // by kind
+	trip    rtcp.RoundTrip
+	port    uint16
+	in, out *line.Meter
+}
+
+// Kinds of sockets of a leg.
+const (
+	kindRTP  = 0
+	kindRTCP = 1
+)
+
+func (l *leg) rtp() *socket  { return l.sockets[kindRTP] }
+func (l *leg) rtcp() *socket { return l.sockets[kindRTCP] }
+
+// Open binds the ports of both legs and begins to read. Until Expect said who a party is, nothing of it is accepted.
+func (r *Relay) Open(spec Spec) (*Stream, error) {
+	if spec.DSCP == 0 {
+		spec.DSCP = ExpeditedForwarding
+	}
+	s := &Stream{relay: r, spec: spec}
+	for i := range s.legs {
+		if err := s.bind(i); err != nil {
+			return nil, errors.Join(fmt.Errorf("leg %d: %w", i, err), s.unbind())
+		}
+	}
+	if err := r.add(s); err != nil {
+		return nil, errors.Join(err, s.unbind())
+	}
+	for kind := range 2 {
+		s.legs[0].sockets[kind].peer = s.legs[1].sockets[kind]
+		s.legs[1].sockets[kind].peer = s.legs[0].sockets[kind]
+	}
+	for i := range s.legs {
+		for _, c := range s.legs[i].sockets {
+			s.readers.Go(c.run)
+		}
+	}
+	return s, nil
+}
+
+// bindAttempts bounds how many pairs are tried when somebody else sits in our range.
+const bindAttempts = 100
+
+// bind takes a pair of ports for a leg and opens both sockets.
+func (s *Stream) bind(i int) error {
+	want := s.spec.Legs[i]
+	l := &s.legs[i]
+	l.in, l.out = want.In, want.Out
+	if want.Port != 0 {
+		if !s.relay.ports.claim(want.Port) {
+			return fmt.Errorf("port %d is taken: %w", want.Port, ErrNoPorts)
+		}
+		return s.bindPair(i, want.Port)
+	}
+	err := error(ErrNoPorts)
+	for range bindAttempts {
+		port, ok := s.relay.ports.take()
+		if !ok {
+			return ErrNoPorts
+		}
+		if err = s.bindPair(i, port); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// bindPair opens the sockets of a leg on a pair that is ours; on an error the pair goes back.
+func (s *Stream) bindPair(i int, port uint16) error {
+	l := &s.legs[i]
+	l.port = port
+	for kind := range l.sockets {
+		c, err := s.relay.listen(s.spec.Legs[i].Local, port+uint16(kind), s.spec.DSCP) //nolint:gosec // 0 or 1
+		if err != nil {
+			return errors.Join(err, s.unbindLeg(l))
+		}
+		c.stream, c.leg, c.kind = s, i, kind
+		l.sockets[kind] = c
+	}
+	return nil
+}
+
+func (s *Stream) unbind() error {
+	var errs []error
+	for i := range s.legs {
+		errs = append(errs, s.unbindLeg(&s.legs[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Stream) unbindLeg(l *leg) error {
+	var errs []error
+	for kind, c := range l.sockets {
+		if c != nil {
+			errs = append(errs, c.conn.Close())
+			l.sockets[kind] = nil
+		}
+	}
+	if l.port != 0 {
+		s.relay.ports.put(l.port)
+		l.port = 0
+	}
+	return errors.Join(errs...)
+}
+
+// Port returns the RTP port of a leg; RTCP is the next one.
+func (s *Stream) Port(leg int) uint16 { return s.legs[leg].port }
+
+// Expect says who the party of a leg is; the last word counts. It takes effect between two packets. A latch stays as
+// long as the party's address does.
+func (s *Stream) Expect(leg int, p Peer) {
+	s.expect.Lock()
+	defer s.expect.Unlock()
+	for kind, c := range s.legs[leg].sockets {
+		for {
+			old := c.state.Load()
+			if c.state.CompareAndSwap(old, old.next(p, kind, c.v6)) {
+				break
+			}
+		}
+	}
+}
+
+// Latched returns where a party's RTP and RTCP really come from; invalid: nothing came yet.
+func (s *Stream) Latched(leg int) (rtp, rtcp netip.AddrPort) {
+	l := &s.legs[leg]
+	return l.rtp().state.Load().latched, l.rtcp().state.Load().latched
+}
+
+// Stats returns what the parties of both legs sent so far.
+func (s *Stream) Stats() [2]Stats {
+	var out [2]Stats
+	for i := range s.legs {
+		l := &s.legs[i]
+		st := l.rtp().state.Load()
+		out[i] = Stats{
+			Stats: l.rtp().reception.Snapshot(), RTT: l.trip.Last(), Remote: st.latched, Latched: st.latched.IsValid(),
+			Dropped: l.rtp().dropped.Load() + l.rtcp().dropped.Load(),
+		}
+		if !out[i].Latched {
+			out[i].Remote = st.signalled
+		}
+		if s.spec.Raw {
+			out[i].Packets, out[i].Bytes = l.rtp().forwarded.Load(), l.rtp().bytes.Load()
+		}
+	}
+	return out
+}
+
+// Close ends the stream and returns its last stats; once it has returned, its ports may serve others. It may be called
+// more than once.
+//
+// The order guards the descriptors: a reader sends on the descriptor of its peer outside of that connection's own
+// reference count, so no descriptor may be closed (and its number reused) before every reader of the stream has ended.
+func (s *Stream) Close() [2]Stats {
+	s.once.Do(func() {
+		s.closing.Store(true)
+		for i := range s.legs {
+			for _, c := range s.legs[i].sockets {
+				c.wake()
+			}
+		}
+		s.readers.Wait()
+		s.final = s.Stats()
+		s.relay.metrics.closed(s)
+		s.relay.remove(s)
+		for i := range s.legs {
+			for _, c := range s.legs[i].sockets {
+				if err := c.conn.Close(); err != nil {
+					s.relay.log.Warn("relay socket did not close", "err", err)
+				}
+			}
+			s.relay.ports.put(s.legs[i].port)
+		}
+	})
+	return s.final
+}
