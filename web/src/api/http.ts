@@ -1,0 +1,60 @@
+import type { Me, Room } from './types';
+
+/** What a refused request said (RFC 9457), or that the appliance did not answer (status 0). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly detail: string,
+    readonly retryAfterSeconds: number | null,
+  ) {
+    super(`${String(status)} ${detail}`);
+  }
+}
+
+async function call(method: string, path: string, body?: unknown): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      headers: body === undefined ? { Accept: 'application/json' } : { Accept: 'application/json', 'Content-Type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new ApiError(0, '', null);
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response: Response): Promise<ApiError> {
+  let detail = '';
+  try {
+    const problem: unknown = await response.json();
+    if (typeof problem === 'object' && problem !== null && 'detail' in problem && typeof problem.detail === 'string') detail = problem.detail;
+  } catch {
+    detail = response.statusText;
+  }
+  const wait = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
+  return new ApiError(response.status, detail, Number.isFinite(wait) ? wait : null);
+}
+
+const json = async <T>(response: Promise<Response>): Promise<T> => (await response).json() as Promise<T>;
+
+export const login = async (username: string, password: string): Promise<void> => {
+  await call('POST', '/login', { username, password });
+};
+export const logout = async (): Promise<void> => {
+  await call('POST', '/logout');
+};
+export const me = (): Promise<Me> => json<Me>(call('GET', '/me'));
+export const hangUp = async (id: string): Promise<void> => {
+  await call('DELETE', `/calls/${encodeURIComponent(id)}`);
+};
+export const roomLink = (number: string, venue: string): Promise<{ url: string }> =>
+  json<{ url: string }>(call('POST', `/rooms/${encodeURIComponent(number)}/link`, { venue }));
+export const room = (number: string): Promise<Room> => json<Room>(call('GET', `/rooms/${encodeURIComponent(number)}`));
+export const enterDevice = async (number: string, venue: string, token: string): Promise<void> => {
+  await call('POST', `/rooms/${encodeURIComponent(number)}/device`, { venue, token });
+};

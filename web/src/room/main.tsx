@@ -1,0 +1,45 @@
+import { effect } from '@preact/signals';
+import { render } from 'preact';
+import type { JSX } from 'preact';
+import '../styles/base.css';
+import '../styles/room.css';
+import { texts } from '../i18n';
+import { startClock } from '../ui/clock';
+import { Toasts } from '../ui/toast';
+import { walkWithArrows } from './arrows';
+import { expose } from './expose';
+import { Meeting } from './meeting';
+import { Notice } from './notice';
+import { Prejoin } from './prejoin';
+import { begin, conference, number, roomName, state } from './room';
+import { keepAwake } from './wake';
+
+function Page(): JSX.Element {
+  const current = state.value;
+  const seated = current === 'in-meeting' || current === 'reconnecting';
+  return (
+    <div class="room" data-testid="room-state" data-state={current} data-trouble={conference.trouble.value}>
+      {seated ? <Meeting /> : current === 'prejoin' ? <Prejoin /> : <Notice state={current} />}
+      <Toasts />
+    </div>
+  );
+}
+
+effect(() => {
+  document.title = `${roomName.value || texts.value.room.title} ${number} · ${texts.value.product}`;
+});
+
+const root = document.getElementById('app');
+if (root !== null) {
+  startClock();
+  walkWithArrows();
+  expose();
+  render(<Page />, root);
+  addEventListener('online', () => {
+    conference.kick();
+  });
+  effect(() => {
+    keepAwake(state.value === 'in-meeting' || state.value === 'joining' || state.value === 'reconnecting');
+  });
+  void begin();
+}

@@ -1,0 +1,369 @@
+import { batch, signal } from '@preact/signals-core';
+import { Channel, type Socket } from './channel';
+import { Media } from './media';
+import type {
+  ConnectionName, EndReason, ErrorCode, LineMessage, Medium, Name, Participant, ServerMessage, View, Welcome,
+} from './protocol';
+import { SlotMap } from './slots';
+import { Meter, type Sample } from './stats';
+import { Wanter } from './want';
+
+export type Phase = 'idle' | 'joining' | 'in' | 'reconnecting' | 'ended';
+export type Ending = '' | 'left' | Exclude<EndReason, 'shutdown'> | Extract<ErrorCode, 'forbidden' | 'room_full' | 'not_found'>;
+
+export interface ConferenceOptions {
+  url: string;
+  client: string;
+  dial: (url: string, protocol: string) => Socket;
+  name?: string;
+  configuration?: RTCConfiguration;
+}
+
+/** How long a (re)connection may take before everything is built anew. */
+const deadlineMs = 10_000;
+const statsEveryMs = 5000;
+
+/**
+ * A stay in a room: joins, publishes, subscribes, and comes back by itself after every loss. Everything that a page shows is a
+ * signal. It owns the connections, not the tracks: those belong to the caller and survive it.
+ */
+export class Conference {
+  readonly phase = signal<Phase>('idle');
+  readonly trouble = signal<'' | 'network' | 'restart'>('');
+  readonly attempts = signal(0);
+  readonly ending = signal<Ending>('');
+  readonly self = signal('');
+  readonly room = signal<{ number: string; name: string } | null>(null);
+  readonly venue = signal<{ id: string; name: Name } | null>(null);
+  readonly participants = signal<Participant[]>([]);
+  readonly slots = signal(new SlotMap());
+  readonly speaking = signal<string[]>([]);
+  readonly line = signal<LineMessage | null>(null);
+  readonly muted = signal<Record<Medium, boolean>>({ audio: false, video: false });
+  readonly content = signal<MediaStreamTrack | null>(null);
+  /** Counts changes of the receiving connection, so that a view looks its streams up again. */
+  readonly revision = signal(0);
+
+  private readonly channel: Channel;
+  private readonly media: Media;
+  private readonly wanter = new Wanter((views) => this.channel.send({ type: 'want', views }));
+  private readonly meters = { publish: new Meter(), subscribe: new Meter() };
+  private stream: MediaStream | null = null;
+  private instance = '';
+  private resume = '';
+  private welcomed = false;
+  private deadline: ReturnType<typeof setTimeout> | undefined;
+  private reporting: ReturnType<typeof setInterval> | undefined;
+  private queue: Promise<void> = Promise.resolve();
+
+  constructor(private readonly options: ConferenceOptions) {
+    this.channel = new Channel(options.url, {
+      opened: () => {
+        this.opened();
+      },
+      received: (message) => {
+        this.received(message);
+      },
+      lost: (attempt) => {
+        this.lost(attempt);
+      },
+    }, options.dial);
+    this.media = new Media({
+      candidate: (connection, candidate) => {
+        this.channel.send({ type: 'candidate', connection, candidate });
+      },
+      broken: (connection) => {
+        this.mend(connection);
+      },
+      changed: () => {
+        this.settle();
+      },
+    }, options.configuration);
+  }
+
+  join(stream: MediaStream): void {
+    if (this.phase.value === 'joining' || this.phase.value === 'in' || this.phase.value === 'reconnecting') return;
+    this.stream = stream;
+    batch(() => {
+      this.phase.value = 'joining';
+      this.ending.value = '';
+      this.trouble.value = '';
+    });
+    this.applyMutes();
+    this.channel.start();
+    this.reporting = setInterval(() => void this.report(), statsEveryMs);
+  }
+
+  leave(): void {
+    this.channel.send({ type: 'leave' });
+    this.end('left');
+  }
+
+  setMuted(media: Medium, muted: boolean): void {
+    this.muted.value = { ...this.muted.value, [media]: muted };
+    this.applyMutes();
+    this.channel.send({ type: 'mute', media, muted });
+  }
+
+  /** Other tracks in the place of those that ended (a camera that came back). */
+  async replaceTracks(stream: MediaStream): Promise<void> {
+    this.stream = stream;
+    this.applyMutes();
+    await this.media.publisher?.replaceTracks(stream.getAudioTracks()[0] ?? null, stream.getVideoTracks()[0] ?? null);
+  }
+
+  async share(track: MediaStreamTrack): Promise<void> {
+    track.contentHint = 'detail';
+    track.addEventListener('ended', () => {
+      if (this.content.value === track) void this.stopSharing();
+    });
+    this.content.value = track;
+    await this.media.publisher?.replaceContent(track);
+    this.channel.send({ type: 'content', active: true });
+  }
+
+  async stopSharing(): Promise<void> {
+    const track = this.content.value;
+    if (track === null) return;
+    this.content.value = null;
+    track.stop();
+    this.channel.send({ type: 'content', active: false });
+    await this.media.publisher?.replaceContent(null);
+  }
+
+  setViews(views: View[]): void {
+    this.wanter.set(views);
+  }
+
+  /** The network is said to be back. */
+  kick(): void {
+    this.channel.kick();
+  }
+
+  picture(participant: string, media: 'camera' | 'content'): MediaStream | undefined {
+    const slot = this.slots.value.picture(participant, media);
+    return slot === undefined ? undefined : this.media.subscriber?.stream(slot.mid);
+  }
+
+  voices(): MediaStream[] {
+    return this.media.subscriber?.voices() ?? [];
+  }
+
+  async stats(meters = this.meters): Promise<{ publish: Sample | null; subscribe: Sample | null }> {
+    const now = Date.now();
+    const read = async (name: ConnectionName, pc: RTCPeerConnection | undefined): Promise<Sample | null> =>
+      pc === undefined || pc.connectionState === 'closed' ? null : meters[name].read((await pc.getStats()).values(), name, now);
+    return { publish: await read('publish', this.media.publisher?.pc), subscribe: await read('subscribe', this.media.subscriber?.pc) };
+  }
+
+  private opened(): void {
+    this.welcomed = false;
+    this.watchDeadline();
+    this.channel.send({
+      type: 'join',
+      client: this.options.client,
+      ...(this.options.name === undefined ? {} : { name: this.options.name }),
+      ...(this.resume === '' ? {} : { resume: this.resume }),
+    });
+  }
+
+  private lost(attempt: number): void {
+    clearTimeout(this.deadline);
+    batch(() => {
+      this.welcomed = false;
+      this.attempts.value = attempt;
+      if (this.phase.value === 'in') this.phase.value = 'reconnecting';
+      if (this.trouble.value === '') this.trouble.value = 'network';
+    });
+  }
+
+  private received(message: ServerMessage): void {
+    switch (message.type) {
+      case 'participants':
+        this.participants.value = message.list ?? [];
+        break;
+      case 'slots':
+        this.slots.value = new SlotMap(message.video ?? [], message.audio ?? []);
+        break;
+      case 'speaking':
+        this.speaking.value = message.participants ?? [];
+        break;
+      case 'line':
+        this.line.value = message;
+        break;
+      case 'layers':
+        this.media.publisher?.apply(message);
+        break;
+      case 'ended':
+        this.ended(message.reason);
+        break;
+      case 'error':
+        if (message.code === 'forbidden' || message.code === 'room_full' || message.code === 'not_found') {
+          if (message.request === 'join' || message.request === '') this.end(message.code);
+        }
+        break;
+      case 'welcome':
+      case 'publish_answer':
+      case 'subscribe_offer':
+        // Descriptions are applied one after the other, in the order they came.
+        this.queue = this.queue.then(() => this.negotiate(message)).catch(() => {
+          this.startOver();
+        });
+        break;
+      case 'pong':
+        break;
+    }
+  }
+
+  private async negotiate(message: Extract<ServerMessage, { type: 'welcome' | 'publish_answer' | 'subscribe_offer' }>): Promise<void> {
+    if (this.phase.value === 'ended' || this.stream === null) return;
+    switch (message.type) {
+      case 'welcome':
+        await this.welcome(message, this.stream);
+        break;
+      case 'publish_answer':
+        if (!((await this.media.publisher?.answer(message.sdp)) ?? true)) await this.publishAnew(this.stream, null);
+        break;
+      case 'subscribe_offer': {
+        const sdp = await this.media.accept(message.sdp);
+        this.channel.send({ type: 'subscribe_answer', sdp });
+        this.revision.value++;
+        break;
+      }
+    }
+    this.settle();
+  }
+
+  private async welcome(message: Welcome, stream: MediaStream): Promise<void> {
+    const restarted = this.instance !== '' && this.instance !== message.instance;
+    const same = this.instance === message.instance && this.self.value === message.participant;
+    this.instance = message.instance;
+    this.resume = message.resume;
+    this.welcomed = true;
+    this.channel.settled();
+    batch(() => {
+      this.self.value = message.participant;
+      this.room.value = message.room;
+      this.venue.value = message.venue;
+      this.attempts.value = 0;
+      if (restarted) this.trouble.value = 'restart';
+    });
+    const publisher = this.media.publisher;
+    if (same && publisher !== null) {
+      if (message.layers !== null) publisher.apply(message.layers);
+      if (!this.media.carries('publish')) this.channel.send({ type: 'publish', sdp: await publisher.offer(true) });
+      if (!this.media.carries('subscribe')) this.channel.send({ type: 'subscribe_restart' });
+    } else {
+      this.slots.value = new SlotMap();
+      await this.publishAnew(stream, message);
+    }
+    this.tell();
+  }
+
+  private async publishAnew(stream: MediaStream, welcome: Welcome | null): Promise<void> {
+    const publisher = this.media.renew(stream, welcome?.layers ?? null);
+    this.revision.value++;
+    if (this.content.value !== null) await publisher.replaceContent(this.content.value);
+    this.channel.send({ type: 'publish', sdp: await publisher.offer() });
+    if (welcome === null) this.channel.send({ type: 'subscribe_restart' });
+  }
+
+  /** What a new connection must hear from us. */
+  private tell(): void {
+    for (const media of ['audio', 'video'] as const) {
+      if (this.muted.value[media]) this.channel.send({ type: 'mute', media, muted: true });
+    }
+    if (this.content.value !== null) this.channel.send({ type: 'content', active: true });
+    this.wanter.again();
+  }
+
+  private settle(): void {
+    if (this.phase.value !== 'joining' && this.phase.value !== 'reconnecting') return;
+    if (!this.welcomed || !this.media.connected) return;
+    clearTimeout(this.deadline);
+    batch(() => {
+      this.phase.value = 'in';
+      this.trouble.value = '';
+      this.attempts.value = 0;
+    });
+  }
+
+  private mend(connection: ConnectionName): void {
+    if (this.phase.value === 'ended' || this.phase.value === 'idle') return;
+    batch(() => {
+      if (this.phase.value === 'in') this.phase.value = 'reconnecting';
+      if (this.trouble.value === '') this.trouble.value = 'network';
+    });
+    if (!this.welcomed) return; // the signalling is away too: welcome mends both
+    this.watchDeadline();
+    if (connection === 'subscribe') {
+      this.channel.send({ type: 'subscribe_restart' });
+      return;
+    }
+    this.queue = this.queue.then(async () => {
+      const publisher = this.media.publisher;
+      if (publisher !== null) this.channel.send({ type: 'publish', sdp: await publisher.offer(true) });
+    }).catch(() => {
+      this.startOver();
+    });
+  }
+
+  private watchDeadline(): void {
+    clearTimeout(this.deadline);
+    this.deadline = setTimeout(() => {
+      if (this.phase.value === 'joining' || this.phase.value === 'reconnecting') this.startOver();
+    }, deadlineMs);
+  }
+
+  /** Forgets the old stay and joins as if for the first time; the appliance replaces the older one. */
+  private startOver(): void {
+    if (this.phase.value === 'ended' || this.phase.value === 'idle') return;
+    this.resume = '';
+    this.self.value = '';
+    this.media.close();
+    this.channel.restart();
+  }
+
+  private ended(reason: EndReason): void {
+    if (reason !== 'shutdown') {
+      this.end(reason);
+      return;
+    }
+    this.trouble.value = 'restart';
+    this.channel.restart();
+  }
+
+  private end(ending: Ending): void {
+    clearTimeout(this.deadline);
+    clearInterval(this.reporting);
+    this.wanter.stop();
+    this.channel.stop();
+    this.media.close();
+    this.content.value?.stop();
+    this.resume = '';
+    this.instance = '';
+    batch(() => {
+      this.phase.value = 'ended';
+      this.ending.value = ending;
+      this.trouble.value = '';
+      this.self.value = '';
+      this.content.value = null;
+      this.participants.value = [];
+      this.speaking.value = [];
+      this.slots.value = new SlotMap();
+      this.revision.value++;
+    });
+  }
+
+  private applyMutes(): void {
+    for (const track of this.stream?.getTracks() ?? []) track.enabled = !this.muted.value[track.kind === 'audio' ? 'audio' : 'video'];
+  }
+
+  private async report(): Promise<void> {
+    if (this.phase.value !== 'in') return;
+    const { publish, subscribe } = await this.stats();
+    if (publish !== null && subscribe !== null) {
+      this.channel.send({ type: 'stats', publish: publish.connection, subscribe: subscribe.connection });
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import {
+  Activity, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, Copy, Ear, Eye, EyeOff,
+  House, Info, LayoutDashboard, Link, LoaderCircle, LogOut, Maximize, Mic, MicOff, Minimize, MonitorUp, MonitorX, Moon, Network, Phone,
+  PhoneCall, PhoneOff, RefreshCw, Search, ShieldAlert, Sun, TriangleAlert, Users, Video, VideoOff, Volume2, WifiOff, X,
+} from 'lucide';
+import type { JSX } from 'preact';
+
+const icons = {
+  activity: Activity, down: ArrowDown, up: ArrowUp, updown: ArrowUpDown, lines: ArrowDownUp, bell: Bell, 'camera-off': CameraOff, 'chevron-down': ChevronDown,
+  'chevron-up': ChevronUp, alert: CircleAlert, check: CircleCheck, dashed: CircleDashed, cross: CircleX, copy: Copy, ear: Ear, eye: Eye, 'eye-off': EyeOff, house: House,
+  info: Info, overview: LayoutDashboard, link: Link, loader: LoaderCircle, 'sign-out': LogOut, maximize: Maximize, mic: Mic, 'mic-off': MicOff,
+  minimize: Minimize, share: MonitorUp, 'share-off': MonitorX, moon: Moon, network: Network, phone: Phone, call: PhoneCall, 'phone-off': PhoneOff,
+  refresh: RefreshCw, search: Search, shield: ShieldAlert, sun: Sun, warning: TriangleAlert, users: Users, video: Video, 'video-off': VideoOff,
+  volume: Volume2, offline: WifiOff, close: X,
+} as const;
+
+export type IconName = keyof typeof icons;
+
+/** An icon beside a word is decoration; alone it needs a name on its button. */
+export function Icon({ name, class: extra }: { name: IconName; class?: string }): JSX.Element {
+  return (
+    <svg class={extra === undefined ? 'icon' : `icon ${extra}`} viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+      {icons[name].map(([Tag, attributes], index) => {
+        const Element = Tag as 'path';
+        return <Element key={index} {...(attributes as JSX.IntrinsicElements['path'])} />;
+      })}
+    </svg>
+  );
+}
