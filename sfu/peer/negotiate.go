@@ -77,23 +77,15 @@ func (p *Peer) openSubscribe(ctx context.Context) error {
 	p.retire(p.subscribe)
 	p.subscribe = &connection{name: Subscribe, pc: pc}
 	p.watch(p.subscribe)
-	transceivers := map[*forward.Slot]*pion.RTPTransceiver{}
+	p.subscribe.transceivers = map[*forward.Slot]*pion.RTPTransceiver{}
 	for _, s := range slices.Concat(p.audio, p.video) {
 		t, err := pc.AddTransceiverFromTrack(s, pion.RTPTransceiverInit{Direction: pion.RTPTransceiverDirectionSendonly})
 		if err != nil {
 			return fmt.Errorf("subscribe connection: %w", err)
 		}
-		transceivers[s] = t
+		p.subscribe.transceivers[s] = t
 	}
-	if err := p.offer(ctx, nil); err != nil {
-		return err
-	}
-	mids := make(map[*forward.Slot]string, len(transceivers))
-	for s, t := range transceivers {
-		mids[s] = t.Mid()
-	}
-	p.mids.Store(&mids)
-	return nil
+	return p.offer(ctx, nil)
 }
 
 func (p *Peer) slotOf(ssrc uint32) *forward.Slot {
@@ -117,6 +109,11 @@ func (p *Peer) offer(ctx context.Context, o *pion.OfferOptions) error {
 	if err != nil {
 		return err
 	}
+	mids := make(map[*forward.Slot]string, len(c.transceivers))
+	for s, t := range c.transceivers {
+		mids[s] = t.Mid()
+	}
+	p.mids.Store(&mids)
 	p.options.Events.SubscribeOffer(text)
 	return nil
 }

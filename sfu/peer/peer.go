@@ -99,6 +99,8 @@ type connection struct {
 	fingerprint string
 	waiting     []pion.ICECandidateInit // came before the description
 	described   bool
+	// transceivers are the m-lines of subscribe.
+	transceivers map[*forward.Slot]*pion.RTPTransceiver
 }
 
 // New makes a peer; nothing runs before Run.

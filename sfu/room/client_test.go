@@ -1,0 +1,595 @@
+package room_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
+	pion "github.com/pion/webrtc/v4"
+
+	"linehall/internal/auth"
+	"linehall/internal/site"
+	"linehall/media/line"
+	"linehall/media/webrtc"
+	"linehall/sfu/room"
+	"linehall/sfu/signal"
+)
+
+// world is a media plane, the rooms and their WebSocket, on loopback ports of their own.
+type world struct {
+	manager *room.Manager
+	plane   *webrtc.Plane
+	url     string
+	stop    func()
+}
+
+var demoVenues = []string{"hq", "branch1", "branch2", "branch3", "branch4", "branch5"}
+
+func demoConfig() room.Config {
+	c := room.Config{}
+	for _, id := range demoVenues {
+		c.Venues = append(c.Venues, room.VenueConfig{ID: id, Site: site.ID(id), Name: room.VenueName{Zh: "会场" + id, En: "Venue " + id}})
+	}
+	c.Rooms = []room.RoomConfig{{Number: "9000", Name: "全省例会", Voices: 3, Venues: demoVenues}}
+	return c
+}
+
+type worldOptions struct {
+	without bool
+	sites   []site.Site
+	ledger  **line.Ledger
+}
+
+func newWorld(t testing.TB, o worldOptions) *world {
+	t.Helper()
+	plane, err := webrtc.Open(webrtc.Options{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without}
+	if o.sites != nil {
+		table, err := site.NewTable(o.sites)
+		if err != nil {
+			t.Fatal(err)
+		}
+		options.Atlas = site.NewAtlas(table)
+		options.Ledger = line.NewLedger(table, discard(), nil)
+		if o.ledger != nil {
+			*o.ledger = options.Ledger
+		}
+	}
+	manager := room.NewManager(options)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := manager.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	handler := signal.NewHandler(signal.Options{Rooms: manager, Number: func(*http.Request) string { return "9000" }})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := auth.Principal{Kind: auth.KindDevice, Role: auth.Room, Room: "9000", Venue: r.URL.Query().Get("venue")}
+		handler.ServeHTTP(w, r.WithContext(auth.WithPrincipal(r.Context(), who)))
+	}))
+	w := &world{manager: manager, plane: plane, url: "ws" + strings.TrimPrefix(server.URL, "http")}
+	var once sync.Once
+	w.stop = func() {
+		once.Do(func() {
+			cancel()
+			<-ended
+			server.Close()
+			if err := plane.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(w.stop)
+	return w
+}
+
+// client is a native venue on pion, as a load generator or a browser would be one.
+type client struct {
+	t      testing.TB
+	socket *websocket.Conn
+	ctx    context.Context
+	cancel context.CancelFunc
+	settle func(*pion.SettingEngine)
+	done   chan struct{}
+
+	writeMu sync.Mutex
+	mu      sync.Mutex
+	welcome signal.Welcome
+	people  []signal.Participant
+	slots   signal.Slots
+	layers  signal.Commands
+	line    signal.Line
+	ended   string
+	errors  []signal.Error
+	changed chan struct{}
+
+	publish   *pion.PeerConnection
+	subscribe *pion.PeerConnection
+	cameras   map[string]*camera
+	audio     *pion.TrackLocalStaticRTP
+	received  map[string]*receiver // by mid
+}
+
+// camera is one layer of synthetic VP8.
+type camera struct {
+	track    *pion.TrackLocalStaticRTP
+	height   int
+	active   atomic.Bool
+	keyframe atomic.Bool
+	plis     atomic.Int64
+	frame    uint16
+	tl0      uint8
+	sequence uint16
+	stamp    uint32
+	mid, rid uint8 // header extensions
+}
+
+func (w *world) join(t testing.TB, venue, resume string, settle func(*pion.SettingEngine)) *client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	socket, _, err := websocket.Dial(ctx, w.url+"?venue="+venue, &websocket.DialOptions{Subprotocols: []string{signal.Subprotocol}})
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	socket.SetReadLimit(signal.MaxMessage)
+	c := &client{
+		t: t, socket: socket, ctx: ctx, cancel: cancel, settle: settle, changed: make(chan struct{}, 1), done: make(chan struct{}),
+		cameras: map[string]*camera{}, received: map[string]*receiver{},
+	}
+	go c.read()
+	c.send(map[string]any{"type": "join", "resume": resume, "client": "test"})
+	return c
+}
+
+func (c *client) send(m any) {
+	frame, err := json.Marshal(m)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	_ = c.socket.Write(c.ctx, websocket.MessageText, frame)
+}
+
+func (c *client) read() {
+	defer close(c.done)
+	for {
+		_, frame, err := c.socket.Read(c.ctx)
+		if err != nil {
+			return
+		}
+		var head struct{ Type string }
+		_ = json.Unmarshal(frame, &head)
+		var d signal.Description
+		c.mu.Lock()
+		switch head.Type {
+		case "welcome":
+			_ = json.Unmarshal(frame, &c.welcome)
+		case "participants":
+			var m signal.Participants
+			_ = json.Unmarshal(frame, &m)
+			c.people = m.List
+		case "slots":
+			c.slots = signal.Slots{}
+			_ = json.Unmarshal(frame, &c.slots)
+		case "layers":
+			var m signal.Layers
+			_ = json.Unmarshal(frame, &m)
+			c.layers = m.Commands
+			for _, l := range m.Camera {
+				if cam := c.cameras[l.RID]; cam != nil {
+					cam.active.Store(l.Active)
+				}
+			}
+		case "line":
+			_ = json.Unmarshal(frame, &c.line)
+		case "ended":
+			var m signal.Ended
+			_ = json.Unmarshal(frame, &m)
+			c.ended = m.Reason
+		case "error":
+			var m signal.Error
+			_ = json.Unmarshal(frame, &m)
+			c.errors = append(c.errors, m)
+		case "publish_answer", "subscribe_offer":
+			_ = json.Unmarshal(frame, &d)
+		}
+		c.mu.Unlock()
+		switch d.Type {
+		case "publish_answer":
+			if err := c.publish.SetRemoteDescription(pion.SessionDescription{Type: pion.SDPTypeAnswer, SDP: d.SDP}); err != nil {
+				c.t.Errorf("publish answer: %v", err)
+			}
+		case "subscribe_offer":
+			c.answer(d.SDP)
+		}
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await waits until a condition on what the server said holds.
+func (c *client) await(what string, cond func() bool) {
+	c.t.Helper()
+	deadline := time.After(15 * time.Second)
+	for {
+		c.mu.Lock()
+		ok := cond()
+		c.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-c.changed:
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			c.t.Fatalf("never: %s (errors %v)", what, c.errors)
+		}
+	}
+}
+
+func (c *client) api() *pion.API {
+	m := &pion.MediaEngine{}
+	if err := m.RegisterDefaultCodecs(); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, uri := range []string{sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
+		if err := m.RegisterHeaderExtension(pion.RTPHeaderExtensionCapability{URI: uri}, pion.RTPCodecTypeVideo); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	registry := &interceptor.Registry{}
+	if err := pion.ConfigureNack(m, registry); err != nil { // a client answers NACKs and asks for what it lost
+		c.t.Fatal(err)
+	}
+	s := pion.SettingEngine{}
+	s.SetIncludeLoopbackCandidate(true)
+	s.SetNetworkTypes([]pion.NetworkType{pion.NetworkTypeUDP4})
+	if c.settle != nil {
+		c.settle(&s)
+	}
+	return pion.NewAPI(pion.WithMediaEngine(m), pion.WithInterceptorRegistry(registry), pion.WithSettingEngine(s))
+}
+
+// startPublish offers a camera of the given layers (RID to height; "" is a plain track) and a microphone.
+func (c *client) startPublish(layers map[string]int) {
+	c.t.Helper()
+	pc, err := c.api().NewPeerConnection(pion.Configuration{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.publish = pc
+	c.audio, err = pion.NewTrackLocalStaticRTP(pion.RTPCodecCapability{MimeType: pion.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "audio", "venue")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sendonly := pion.RTPTransceiverInit{Direction: pion.RTPTransceiverDirectionSendonly}
+	if _, err = pc.AddTransceiverFromTrack(c.audio, sendonly); err != nil {
+		c.t.Fatal(err)
+	}
+	var sender *pion.RTPSender
+	for _, rid := range []string{"", "l", "m", "h"} {
+		height, ok := layers[rid]
+		if !ok {
+			continue
+		}
+		cam := &camera{height: height, sequence: uint16(height), stamp: uint32(height) * 1000}
+		cam.active.Store(rid == "" || rid == "l")
+		cam.keyframe.Store(true)
+		options := []func(*pion.TrackLocalStaticRTP){}
+		if rid != "" {
+			options = append(options, pion.WithRTPStreamID(rid))
+		}
+		cam.track, err = pion.NewTrackLocalStaticRTP(pion.RTPCodecCapability{MimeType: pion.MimeTypeVP8, ClockRate: 90000}, "camera", "venue", options...)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if sender == nil {
+			tr, err := pc.AddTransceiverFromTrack(cam.track, sendonly)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			sender = tr.Sender()
+		} else if err := sender.AddEncoding(cam.track); err != nil {
+			c.t.Fatal(err)
+		}
+		c.mu.Lock()
+		c.cameras[rid] = cam
+		c.mu.Unlock()
+	}
+	if _, err = pc.AddTransceiverFromKind(pion.RTPCodecTypeVideo, sendonly); err != nil {
+		c.t.Fatal(err)
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	gathered := pion.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(offer); err != nil {
+		c.t.Fatal(err)
+	}
+	<-gathered
+	for rid, cam := range c.cameras {
+		for _, e := range sender.GetParameters().HeaderExtensions {
+			switch e.URI {
+			case sdp.SDESMidURI:
+				cam.mid = uint8(e.ID)
+			case sdp.SDESRTPStreamIDURI:
+				cam.rid = uint8(e.ID)
+			}
+		}
+		go c.readFeedback(sender, rid, cam)
+	}
+	c.send(map[string]any{"type": "publish", "sdp": pc.LocalDescription().SDP})
+}
+
+func (c *client) readFeedback(sender *pion.RTPSender, rid string, cam *camera) {
+	buf := make([]byte, 1600)
+	for {
+		var n int
+		var err error
+		if rid == "" {
+			n, _, err = sender.Read(buf)
+		} else {
+			n, _, err = sender.ReadSimulcast(buf, rid)
+		}
+		if err != nil {
+			return
+		}
+		packets, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			continue
+		}
+		for _, p := range packets {
+			if _, ok := p.(*rtcp.PictureLossIndication); ok {
+				cam.plis.Add(1)
+				cam.keyframe.Store(true)
+			}
+		}
+	}
+}
+
+// film sends frames of some packets at 25 frames/s and voice at 50 packets/s until ctx ends.
+func (c *client) film(ctx context.Context, packets int) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	mid := c.publish.GetTransceivers()[1].Mid()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		voice := &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: uint16(i), Timestamp: uint32(i) * 960}, Payload: make([]byte, 80)}
+		_ = c.audio.WriteRTP(voice)
+		if i%2 == 0 {
+			continue
+		}
+		for rid, cam := range c.cameras {
+			if cam.active.Load() {
+				cam.write(mid, rid, packets)
+			} else {
+				cam.stamp += 3600
+			}
+		}
+	}
+}
+
+// write sends one frame: the payload says which frame it is, so that a receiver can count whole ones.
+func (cam *camera) write(mid, rid string, packets int) {
+	key := cam.keyframe.Swap(false)
+	cam.frame = (cam.frame + 1) & 0x7fff
+	cam.tl0++
+	cam.stamp += 3600
+	for i := range packets {
+		payload := make([]byte, 6+10+900)
+		payload[0] = 0x80
+		if i == 0 {
+			payload[0] |= 0x10
+		}
+		payload[1] = 0xe0
+		binary.BigEndian.PutUint16(payload[2:], cam.frame|0x8000)
+		payload[4], payload[5] = cam.tl0, 0
+		if i > 0 || !key {
+			payload[6] = 1
+		} else {
+			copy(payload[9:], []byte{0x9d, 0x01, 0x2a})
+			binary.LittleEndian.PutUint16(payload[12:], uint16(cam.height*16/9))
+			binary.LittleEndian.PutUint16(payload[14:], uint16(cam.height))
+		}
+		payload[16], payload[17] = byte(i), byte(packets)
+		p := &rtp.Packet{
+			Header:  rtp.Header{Version: 2, Marker: i == packets-1, SequenceNumber: cam.sequence, Timestamp: cam.stamp},
+			Payload: payload,
+		}
+		cam.sequence++
+		if rid != "" {
+			_ = p.SetExtension(cam.mid, []byte(mid))
+			_ = p.SetExtension(cam.rid, []byte(rid))
+		}
+		_ = cam.track.WriteRTP(p)
+	}
+}
+
+// answer takes an offer of the subscribe connection.
+func (c *client) answer(text string) {
+	if c.subscribe == nil {
+		pc, err := c.api().NewPeerConnection(pion.Configuration{})
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		c.subscribe = pc
+		pc.OnTrack(func(track *pion.TrackRemote, r *pion.RTPReceiver) {
+			rec := newReceiver(track.Kind())
+			c.mu.Lock()
+			for _, tr := range pc.GetTransceivers() {
+				if tr.Receiver() == r {
+					c.received[tr.Mid()] = rec
+				}
+			}
+			c.mu.Unlock()
+			rec.run(pc, track)
+		})
+	}
+	if err := c.subscribe.SetRemoteDescription(pion.SessionDescription{Type: pion.SDPTypeOffer, SDP: text}); err != nil {
+		c.t.Errorf("subscribe offer: %v", err)
+		return
+	}
+	answer, err := c.subscribe.CreateAnswer(nil)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	gathered := pion.GatheringCompletePromise(c.subscribe)
+	if err := c.subscribe.SetLocalDescription(answer); err != nil {
+		c.t.Error(err)
+		return
+	}
+	<-gathered
+	c.send(map[string]any{"type": "subscribe_answer", "sdp": c.subscribe.LocalDescription().SDP})
+}
+
+// watch wants everyone's camera.
+func (c *client) watch(height int) {
+	c.mu.Lock()
+	views := []signal.View{}
+	for _, p := range c.people {
+		if p.ID != c.welcome.Participant {
+			views = append(views, signal.View{Participant: p.ID, Media: "camera", Height: height})
+		}
+	}
+	c.mu.Unlock()
+	c.send(map[string]any{"type": "want", "views": views})
+}
+
+// of returns what was received in the m-line that shows a participant's camera.
+func (c *client) of(participant string) *receiver {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.slots.Video {
+		if s.Participant == participant && s.Media == "camera" {
+			return c.received[s.MID]
+		}
+	}
+	return nil
+}
+
+func (c *client) close() {
+	if c.publish != nil {
+		_ = c.publish.Close()
+	}
+	c.send(map[string]any{"type": "leave"})
+	select {
+	case <-c.done:
+	case <-time.After(5 * time.Second):
+		c.t.Error("the server did not close the connection after leave")
+	}
+	c.cancel()
+	if c.subscribe != nil {
+		_ = c.subscribe.Close()
+	}
+	_ = c.socket.CloseNow()
+}
+
+// receiver checks one m-line's stream as a decoder would.
+type receiver struct {
+	kind pion.RTPCodecType
+
+	mu       sync.Mutex
+	packets  int
+	frames   int // whole frames, in decodable order
+	broken   int // frames with a packet missing at the time the next one was complete
+	heights  map[int]int
+	newest   uint16
+	started  bool
+	parts    map[uint32]*frameParts
+	lastTime uint32
+	backward int // timestamps that went back by more than reordering explains
+}
+
+type frameParts struct {
+	have, want int
+	key        bool
+}
+
+func newReceiver(kind pion.RTPCodecType) *receiver {
+	return &receiver{kind: kind, heights: map[int]int{}, parts: map[uint32]*frameParts{}}
+}
+
+func (r *receiver) run(pc *pion.PeerConnection, track *pion.TrackRemote) {
+	for {
+		p, _, err := track.ReadRTP()
+		if err != nil {
+			return
+		}
+		r.take(p)
+	}
+}
+
+func (r *receiver) take(p *rtp.Packet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets++
+	if r.kind == pion.RTPCodecTypeAudio || len(p.Payload) < 18 {
+		return
+	}
+	if r.started && int32(p.Timestamp-r.lastTime) < -90000 {
+		r.backward++
+	}
+	r.started, r.lastTime = true, p.Timestamp
+	f := r.parts[p.Timestamp]
+	if f == nil {
+		f = &frameParts{}
+		r.parts[p.Timestamp] = f
+		delete(r.parts, p.Timestamp-90000) // a second old
+	}
+	f.have++
+	f.want = int(p.Payload[17])
+	if p.Payload[0]&0x10 != 0 && p.Payload[6]&1 == 0 {
+		r.heights[int(binary.LittleEndian.Uint16(p.Payload[14:]))]++
+	}
+	if f.have == f.want {
+		r.frames++
+	}
+}
+
+func (r *receiver) count() (packets, frames int) {
+	if r == nil {
+		return 0, 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.packets, r.frames
+}
+
+// sawHeight says whether a keyframe of that height came.
+func (r *receiver) sawHeight(h int) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.heights[h] > 0
+}

@@ -1,0 +1,240 @@
+package room
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"linehall/internal/auth"
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/media/line"
+	"linehall/sfu/forward"
+	"linehall/sfu/peer"
+	"linehall/sfu/signal"
+)
+
+// The kinds of participants.
+const (
+	kindBrowser = "browser"
+	kindNative  = "native"
+)
+
+// participant is somebody in the room. It belongs to the room's goroutine, except out, which the peer's goroutine uses too.
+type participant struct {
+	room     *Room
+	id       string
+	resume   string
+	venue    *VenueConfig
+	name     signal.Text
+	kind     string
+	site     site.ID
+	joinedAt time.Time
+
+	client   signal.Client // nil while the connection is broken
+	out      atomic.Pointer[signal.Client]
+	brokenAt time.Time
+
+	peer   *peer.Peer
+	cancel context.CancelFunc
+	uplink *forward.Uplink // whose meters and mutes are set
+
+	audioMuted, videoMuted, hasContent bool
+	hasAudio, hasVideo                 bool
+	speaking                           bool
+
+	views   []signal.View
+	video   []videoSlot
+	audio   []audioSlot
+	needed  map[stepKey]time.Time // when a layer was last shown to somebody
+	askedAt map[string]time.Time  // since when the camera's layers are asked for
+	lease   *line.Lease
+	voices  int // how many the line carries to it
+	share   *share
+	sent    sentState
+	stats   peer.Stats
+	figures [2]*signal.Figures // as the client measured: publish, subscribe
+}
+
+// sentState is what the client was told last, so that only changes are sent.
+type sentState struct {
+	slots  signal.Slots
+	layers signal.Commands
+	line   signal.Line
+	lineAt time.Time
+}
+
+type audioSlot struct{ participant string }
+
+func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal.Request, client signal.Client) *participant {
+	p := &participant{
+		room: r, id: newID(), resume: rand.Text(), venue: venue, kind: kindNative, joinedAt: time.Now(),
+		site: who.Site, needed: map[stepKey]time.Time{}, askedAt: map[string]time.Time{}, voices: r.config.Voices,
+	}
+	name := join.Name
+	if name == "" {
+		name = who.Name
+	}
+	p.name = signal.Text{Zh: name, En: name}
+	if venue != nil {
+		p.site, p.name = venue.Site, signal.Text{Zh: venue.Name.Zh, En: venue.Name.En}
+	}
+	if p.site == "" && r.manager.options.Atlas != nil {
+		p.site = r.manager.options.Atlas.Main()
+	}
+	if strings.HasPrefix(join.Client, "Mozilla/") {
+		p.kind = kindBrowser
+	}
+	p.video = make([]videoSlot, r.manager.options.Videos)
+	p.audio = make([]audioSlot, r.config.Voices)
+	p.peer = peer.New(peer.Options{
+		Plane: r.manager.options.Plane, Events: events{p}, Log: r.log.With(observe.Participant, p.id), Metrics: r.manager.metrics,
+		Dropped: r.manager.options.Dropped, Voices: r.config.Voices, Videos: r.manager.options.Videos,
+		WithoutRecovery: r.manager.options.WithoutRecovery,
+	})
+	p.attach(client)
+	return p
+}
+
+func (p *participant) venueID() string {
+	if p.venue == nil {
+		return ""
+	}
+	return p.venue.ID
+}
+
+func (p *participant) attach(c signal.Client) {
+	p.client = c
+	p.out.Store(&c)
+}
+
+func (p *participant) send(message any) {
+	if p.client != nil {
+		p.client.Send(message)
+	}
+}
+
+func (p *participant) refuse(request string, err error) {
+	p.send(signal.Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: request})
+}
+
+// start runs the peer until the participant ends.
+func (p *participant) start() {
+	ctx, cancel := context.WithCancel(p.room.ctx)
+	p.cancel = cancel
+	p.room.peers.Go(func() {
+		defer observe.Recover(p.room.log, p.room.manager.options.Panics, "peer")
+		if err := p.peer.Run(ctx); err != nil {
+			p.room.log.Error("peer ended", observe.Participant, p.id, "error", err)
+			p.room.post(func() { p.room.remove(p, signal.Removed) })
+		}
+	})
+}
+
+// end releases what the participant holds; its peer closes beside the room.
+func (p *participant) end() {
+	for _, s := range append(slices.Clone(p.peer.VideoSlots()), p.peer.AudioSlots()...) {
+		s.Follow(nil)
+	}
+	if p.cancel != nil {
+		p.cancel()
+	}
+	if p.lease != nil {
+		p.lease.Release()
+	}
+	p.room.leaveShare(p)
+}
+
+func (p *participant) welcome() {
+	w := signal.Welcome{
+		Type: "welcome", Instance: p.room.manager.instance, Participant: p.id, Resume: p.resume,
+		Room: signal.RoomRef{Number: p.room.config.Number, Name: p.room.config.Name}, Layers: p.initialCommands(),
+	}
+	if p.venue != nil {
+		w.Venue = &signal.VenueRef{ID: p.venue.ID, Name: p.name}
+	}
+	p.send(w)
+}
+
+func (p *participant) public() signal.Participant {
+	return signal.Participant{
+		ID: p.id, Venue: p.venueID(), Name: p.name, Site: string(p.site), Kind: p.kind, AudioMuted: p.audioMuted, VideoMuted: p.videoMuted,
+		HasAudio: p.hasAudio, HasVideo: p.hasVideo, HasContent: p.hasContent, JoinedAt: p.joinedAt,
+	}
+}
+
+// refresh takes over what changed by itself since the last look.
+func (p *participant) refresh(now time.Time) {
+	p.stats = p.peer.Stats()
+	u := p.peer.Uplink()
+	if u == nil {
+		return
+	}
+	if u != p.uplink {
+		p.uplink = u
+		p.setMeters()
+		u.Track(forward.Microphone).SetMuted(p.audioMuted)
+	}
+	audio, video := u.Track(forward.Microphone).Live(now), u.Track(forward.Camera).Live(now)
+	if audio != p.hasAudio || video != p.hasVideo {
+		p.hasAudio, p.hasVideo = audio, video
+		p.room.listChanged()
+	}
+}
+
+// moved takes over the site that the participant's media comes from.
+func (p *participant) moved(remote netip.AddrPort) {
+	atlas := p.room.manager.options.Atlas
+	if atlas == nil {
+		return
+	}
+	id, ok := atlas.Locate(remote.Addr())
+	if !ok || id == p.site {
+		return
+	}
+	p.room.log.Info("participant is at another site than configured", observe.Participant, p.id, "configured", string(p.site), observe.Site, string(id))
+	old := p.site
+	p.site = id
+	if err := p.reserve(); err != nil {
+		p.room.log.Warn("no room for conference audio on the line", observe.Participant, p.id, "error", err)
+		p.site = old
+		return
+	}
+	p.setMeters()
+	p.room.listChanged()
+}
+
+// events passes on what the peer's goroutine tells: descriptions go straight to the page, the rest through the room.
+type events struct{ p *participant }
+
+func (e events) direct(message any) { (*e.p.out.Load()).Send(message) }
+
+func (e events) PublishAnswer(sdp string) {
+	e.direct(signal.Description{Type: "publish_answer", SDP: sdp})
+	e.p.room.post(func() { e.p.refresh(time.Now()); e.p.room.dirty = true })
+}
+
+func (e events) SubscribeOffer(sdp string) {
+	e.direct(signal.Description{Type: "subscribe_offer", SDP: sdp})
+	e.p.room.post(func() { e.p.sent.slots = signal.Slots{}; e.p.room.dirty = true })
+}
+
+func (e events) Path(connection string, remote netip.AddrPort, transport string) {
+	e.p.room.post(func() {
+		e.p.room.log.Info("media connected", observe.Participant, e.p.id, "connection", connection, observe.Remote, remote.String(), "transport", transport)
+		e.p.moved(remote)
+		e.p.room.dirty = true
+	})
+}
+
+func (e events) Failed(connection string) {
+	e.p.room.log.Info("media path lost", observe.Participant, e.p.id, "connection", connection)
+}
+
+func (e events) Refused(request string, err error) {
+	e.direct(signal.Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: request})
+}

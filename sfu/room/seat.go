@@ -1,0 +1,140 @@
+package room
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	pion "github.com/pion/webrtc/v4"
+
+	"linehall/sfu/forward"
+	"linehall/sfu/peer"
+	"linehall/sfu/signal"
+)
+
+var errRequest = errors.New("unknown or malformed request")
+
+// seat is a participant as seen by one of its WebSockets.
+type seat struct {
+	room        *Room
+	participant *participant
+	client      signal.Client
+}
+
+// Handle passes a message on to the room.
+func (s *seat) Handle(q signal.Request) {
+	if !s.room.post(func() { s.handle(q) }) {
+		s.client.Send(signal.Error{Type: "error", Code: signal.Internal, Message: peer.ErrBusy.Error(), Request: q.Type})
+	}
+}
+
+// Lost tells the room that this WebSocket is gone.
+func (s *seat) Lost() {
+	lost := func() {
+		if p := s.participant; p.client == s.client {
+			p.client, p.brokenAt = nil, time.Now()
+		}
+	}
+	select {
+	case s.room.mailbox <- lost: // may wait for a full mailbox: this must not be lost
+	case <-s.room.done:
+	}
+}
+
+func (s *seat) handle(q signal.Request) {
+	p := s.participant
+	if p.client != s.client || s.room.find(p.id) != p {
+		return // replaced or removed meanwhile
+	}
+	if err := s.apply(p, q); err != nil {
+		p.refuse(q.Type, err)
+	}
+}
+
+func (s *seat) apply(p *participant, q signal.Request) error {
+	switch q.Type {
+	case "publish":
+		return p.peer.PublishOffer(q.SDP)
+	case "subscribe_answer":
+		return p.peer.SubscribeAnswer(q.SDP)
+	case "subscribe_restart":
+		return p.peer.RestartSubscribe()
+	case "candidate":
+		return candidate(p, q)
+	case "mute":
+		return p.mute(q.Media, q.Muted)
+	case "content":
+		p.setContent(q.Active)
+	case "want":
+		p.want(q.Views)
+	case "stats":
+		p.figures = [2]*signal.Figures{q.Publish, q.Subscribe}
+	case "leave":
+		s.room.remove(p, "")
+	case "join":
+		return fmt.Errorf("%w: joined already", peer.ErrState)
+	default:
+		return fmt.Errorf("%w: %.32q", errRequest, q.Type)
+	}
+	return nil
+}
+
+func candidate(p *participant, q signal.Request) error {
+	if q.Connection != peer.Publish && q.Connection != peer.Subscribe {
+		return fmt.Errorf("%w: connection %.32q", errRequest, q.Connection)
+	}
+	if len(q.Candidate) == 0 || string(q.Candidate) == "null" {
+		return nil // end of candidates
+	}
+	var init pion.ICECandidateInit
+	if err := json.Unmarshal(q.Candidate, &init); err != nil {
+		return fmt.Errorf("%w: candidate: %w", errRequest, err)
+	}
+	if init.Candidate == "" {
+		return nil
+	}
+	return p.peer.Candidate(q.Connection, init)
+}
+
+func (p *participant) mute(media string, muted bool) error {
+	switch media {
+	case "audio":
+		p.audioMuted = muted
+		if u := p.peer.Uplink(); u != nil {
+			u.Track(forward.Microphone).SetMuted(muted)
+		}
+	case "video":
+		p.videoMuted = muted
+	default:
+		return fmt.Errorf("%w: media %.32q", errRequest, media)
+	}
+	p.room.listChanged()
+	return nil
+}
+
+func (p *participant) setContent(active bool) {
+	p.hasContent = active
+	p.room.listChanged()
+}
+
+// want takes the list of visible pictures.
+func (p *participant) want(views []signal.View) {
+	p.views = p.views[:0]
+	for _, v := range views {
+		if v.Height > 0 && (v.Media == signal.MediaCamera || v.Media == signal.MediaContent) && v.Participant != p.id {
+			p.views = append(p.views, v)
+		}
+	}
+	p.room.dirty = true
+}
+
+func codeOf(err error) string {
+	switch {
+	case errors.Is(err, errRequest):
+		return signal.BadMessage
+	case errors.Is(err, peer.ErrState), errors.Is(err, peer.ErrBusy):
+		return signal.BadState
+	}
+	return signal.BadMessage // of a description or candidate that pion does not take
+}

@@ -1,0 +1,297 @@
+package signal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/internal/auth"
+	"linehall/internal/observe"
+)
+
+const (
+	joinTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	pingInterval = 15 * time.Second
+	queueSize    = 128 // a second of everything at once; then the client is too slow
+)
+
+// Errors of [Rooms.Join].
+var (
+	ErrNotFound  = errors.New("no such room")
+	ErrForbidden = errors.New("not allowed in this room")
+	ErrFull      = errors.New("the room is full")
+)
+
+// Client is the way back to a participant's page. Its methods may be called by any goroutine and never wait.
+type Client interface {
+	// Send queues a message.
+	Send(message any)
+	// End queues the last message and closes the connection after it; without a reason there is no such message.
+	End(reason string)
+}
+
+// Member is a participant as seen by its connection.
+type Member interface {
+	// Handle takes one message after the join.
+	Handle(r Request)
+	// Lost tells that the connection broke; the participant may come back.
+	Lost()
+}
+
+// Rooms is where participants join.
+type Rooms interface {
+	Join(ctx context.Context, number string, who auth.Principal, join Request, client Client) (Member, error)
+}
+
+// Options configure a [Handler].
+type Options struct {
+	Rooms    Rooms
+	Number   func(*http.Request) string // the room of a request
+	Origins  []string                   // additional host patterns a browser's Origin may have, besides the request's own host
+	Log      *slog.Logger
+	Panics   prometheus.Counter
+	Dropped  *observe.Dropped
+	Shutdown <-chan struct{} // closed: no new connections; nil: never
+}
+
+// Handler serves the WebSocket. The request must be authenticated already (auth.PrincipalFrom).
+type Handler struct{ options Options }
+
+// NewHandler makes the handler.
+func NewHandler(o Options) *Handler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{options: o}
+}
+
+// ServeHTTP upgrades the request and serves it until the connection ends.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who, ok := auth.PrincipalFrom(r.Context())
+	if !ok {
+		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+		return
+	}
+	number := h.options.Number(r)
+	if !who.MayEnter(number) {
+		http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)
+		return
+	}
+	select {
+	case <-h.options.Shutdown:
+		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+		return
+	default:
+	}
+	if !slices.Contains(subprotocols(r), Subprotocol) {
+		http.Error(w, "WebSocket subprotocol "+Subprotocol+" required", http.StatusBadRequest)
+		return
+	}
+	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.options.Origins})
+	if err != nil {
+		h.options.Dropped.Count("signal", "upgrade_refused")
+		return // Accept answered
+	}
+	socket.SetReadLimit(MaxMessage)
+	c := newConnection(socket, h.options.Log.With(observe.Room, number))
+	c.serve(r.Context(), func(ctx context.Context) { h.converse(ctx, c, number, who) })
+}
+
+func subprotocols(r *http.Request) []string {
+	var list []string
+	for _, v := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for s := range strings.SplitSeq(v, ",") {
+			list = append(list, strings.TrimSpace(s))
+		}
+	}
+	return list
+}
+
+// converse reads until the connection ends. It is the edge of the participant's messages: a panic ends this connection only.
+func (h *Handler) converse(ctx context.Context, c *connection, number string, who auth.Principal) {
+	defer observe.Recover(h.options.Log, h.options.Panics, "room signalling")
+	joining, cancel := context.WithTimeout(ctx, joinTimeout)
+	first, err := c.read(joining)
+	cancel()
+	if err != nil {
+		h.complain(c, "join", err)
+		return
+	}
+	if first.Type != "join" {
+		c.Send(Error{Type: "error", Code: BadState, Message: "the first message is join", Request: first.Type})
+		return
+	}
+	member, err := h.options.Rooms.Join(ctx, number, who, first, c)
+	if err != nil {
+		c.Send(Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: "join"})
+		return
+	}
+	defer member.Lost()
+	for {
+		request, err := c.read(ctx)
+		if err != nil {
+			if h.complain(c, "", err) {
+				continue
+			}
+			return
+		}
+		if request.Type == "ping" {
+			c.Send(Pong{Type: "pong", ID: request.ID})
+			continue
+		}
+		member.Handle(request)
+	}
+}
+
+// complain answers a message that could not be read; false: the connection is gone.
+func (h *Handler) complain(c *connection, request string, err error) bool {
+	if !errors.Is(err, errMessage) {
+		return false
+	}
+	h.options.Dropped.Count("signal", "bad_message")
+	c.Send(Error{Type: "error", Code: BadMessage, Message: err.Error(), Request: request})
+	return true
+}
+
+func codeOf(err error) string {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return NotFound
+	case errors.Is(err, ErrForbidden):
+		return Forbidden
+	case errors.Is(err, ErrFull):
+		return RoomFull
+	}
+	return Internal
+}
+
+// connection is one WebSocket and its queue.
+type connection struct {
+	socket *websocket.Conn
+	log    *slog.Logger
+	queue  chan any
+	ending chan string // the reason of End, once
+	slow   chan struct{}
+	once   sync.Once
+	tooLow sync.Once
+}
+
+func newConnection(s *websocket.Conn, log *slog.Logger) *connection {
+	return &connection{socket: s, log: log, queue: make(chan any, queueSize), ending: make(chan string, 1), slow: make(chan struct{})}
+}
+
+// Send queues a message; when the queue is full the client is disconnected.
+func (c *connection) Send(message any) {
+	select {
+	case c.queue <- message:
+	default:
+		c.tooLow.Do(func() { close(c.slow) })
+	}
+}
+
+// End queues the last message.
+func (c *connection) End(reason string) {
+	c.once.Do(func() { c.ending <- reason })
+}
+
+// serve runs the reader beside the writer and returns when both have ended.
+func (c *connection) serve(ctx context.Context, reader func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		reader(ctx)
+	}()
+	c.write(ctx, done)
+	cancel()
+	_ = c.socket.CloseNow() // the reader returns; an error means it is closed already
+	<-done
+}
+
+func (c *connection) read(ctx context.Context) (Request, error) {
+	kind, frame, err := c.socket.Read(ctx)
+	if err != nil {
+		return Request{}, err //nolint:wrapcheck // only looked at
+	}
+	if kind != websocket.MessageText {
+		return Request{}, errMessage
+	}
+	return Decode(frame)
+}
+
+// write sends what is queued until the reader is done, the client is too slow or the participation has ended.
+func (c *connection) write(ctx context.Context, done <-chan struct{}) {
+	ping := time.NewTicker(pingInterval)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case m := <-c.queue:
+			err = c.writeOne(ctx, m)
+		case <-ping.C:
+			err = c.ping(ctx)
+		case reason := <-c.ending:
+			c.finish(ctx, &reason)
+			return
+		case <-done:
+			c.finish(ctx, nil)
+			return
+		case <-c.slow:
+			c.log.Info("client too slow")
+			_ = c.socket.Close(websocket.StatusPolicyViolation, "too slow") // the client resumes
+			return
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// finish writes what is queued and closes in an orderly way.
+func (c *connection) finish(ctx context.Context, reason *string) {
+	for {
+		select {
+		case m := <-c.queue:
+			if c.writeOne(ctx, m) != nil {
+				return
+			}
+			continue
+		default:
+		}
+		break
+	}
+	if reason != nil && *reason != "" && c.writeOne(ctx, Ended{Type: "ended", Reason: *reason}) != nil {
+		return
+	}
+	_ = c.socket.Close(websocket.StatusNormalClosure, "") // the peer may be gone; nothing depends on it
+}
+
+func (c *connection) writeOne(ctx context.Context, m any) error {
+	frame, err := json.Marshal(m)
+	if err != nil {
+		c.log.Error("message not encodable", "error", err)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return c.socket.Write(ctx, websocket.MessageText, frame) //nolint:wrapcheck // only looked at
+}
+
+func (c *connection) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return c.socket.Ping(ctx) //nolint:wrapcheck // only looked at
+}
