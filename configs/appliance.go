@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-	_ "time/tzdata" // the appliance must know its zone on a machine without zone files
+	_ "time/tzdata"
 
 	"linehall/internal/setting"
 )

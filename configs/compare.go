@@ -12,6 +12,7 @@ import (
 func (c *checker) compare() {
 	c.sites()
 	c.ports()
+	c.transport()
 	c.venues()
 	c.rows()
 	c.numbers()
@@ -128,6 +129,15 @@ func (c *checker) ports() {
 		if a.udp && a.address.Port() != 0 && listen.RTP.Ports.Contains(a.address.Port()) {
 			c.add("listen."+a.key, "port %d lies in the relay's range %s (listen.rtp.ports)", a.address.Port(), listen.RTP.Ports)
 		}
+	}
+}
+
+// transport checks that the listener that phones are sent to is on.
+func (c *checker) transport() {
+	listen := c.config.Listen
+	listeners := map[string]setting.Address{"udp": listen.SIPUDP, "tcp": listen.SIPTCP, "tls": listen.SIPTLS}
+	if address, known := listeners[c.config.Terminals.Transport]; known && address == "" {
+		c.add("terminals.transport", "phones are told to use %s, but listen.sip_%s is off", c.config.Terminals.Transport, c.config.Terminals.Transport)
 	}
 }
 

@@ -257,7 +257,7 @@ func wanted(t reflect.Type) string {
 
 // setScalar reads text into target; the result is what is wrong, or "".
 func setScalar(target reflect.Value, text string) string {
-	if unmarshaler, ok := target.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if unmarshaler, ok := reflect.TypeAssert[encoding.TextUnmarshaler](target.Addr()); ok {
 		if err := unmarshaler.UnmarshalText([]byte(text)); err != nil {
 			return cleanError(target.Type(), text, err)
 		}

@@ -192,13 +192,13 @@ func describe(node ast.Node) string {
 // keyNames lists the YAML keys of a struct, "_file" companions included.
 func keyNames(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		name := t.Field(i).Tag.Get("yaml")
+	for field := range t.Fields() {
+		name := field.Tag.Get("yaml")
 		if name == "" {
 			continue
 		}
 		names = append(names, name)
-		if t.Field(i).Type == secretType {
+		if field.Type == secretType {
 			names = append(names, name+fileSuffix)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/provisioning/inventory"
 	"linehall/sip/dialplan"
 )
 
@@ -72,6 +73,8 @@ func makeSchema(t *testing.T) []byte {
 		"appliance.language":       Languages(),
 		"observability.log.format": observe.LogFormats(),
 		"observability.log.level":  observe.LogLevels(),
+		"terminals.transport":      inventory.Transports(),
+		"terminals.srtp":           inventory.SRTPModes(),
 		"sites.line.overhead":      site.Overheads(),
 	}
 	refine(schema, reflect.ValueOf(Default()), "", describe)
@@ -125,8 +128,8 @@ func secretFiles(t reflect.Type) []reflect.StructField {
 		return nil
 	}
 	var added []reflect.StructField
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Type == secretType {
+	for f := range t.Fields() {
+		if f := f; f.Type == secretType {
 			key := f.Tag.Get("yaml") + fileSuffix
 			added = append(added, reflect.StructField{
 				Name: f.Name + "File", Type: reflect.TypeFor[string](),
@@ -173,10 +176,10 @@ func refine(schema *jsonschema.Schema, value reflect.Value, path string, accepte
 }
 
 func defaultOf(value reflect.Value) any {
-	if d, ok := value.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](value); ok {
 		return setting.Duration(d)
 	}
-	if m, ok := value.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](value); ok {
 		text, err := m.MarshalText()
 		if err != nil {
 			panic(err)
@@ -202,8 +205,8 @@ func TestEveryTypeOfTheConfigurationCanBeDecoded(t *testing.T) {
 		}
 		switch at.Kind() { //nolint:exhaustive // everything else fails the test
 		case reflect.Struct:
-			for i := range at.NumField() {
-				if f := at.Field(i); f.IsExported() {
+			for f := range at.Fields() {
+				if f := f; f.IsExported() {
 					if f.Tag.Get("yaml") == "" {
 						t.Errorf("%s.%s has no key", path, f.Name)
 					}

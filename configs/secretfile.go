@@ -60,8 +60,7 @@ func readSecret(config, file string) (secret, problem string) {
 
 // reason is the innermost cause, without the file name that the message has.
 func reason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err.Error()
 	}
 	return err.Error()

@@ -142,7 +142,7 @@ func validPhonePassword(password string) error {
 		return errors.New("must have 8 to 32 characters")
 	}
 	for _, c := range password {
-		if c > unicode.MaxASCII || !(unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("-_.+!", c)) {
+		if c > unicode.MaxASCII || (!unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-_.+!", c)) {
 			return errors.New("may only have letters, digits and - _ . + !: phones cannot take others from a file")
 		}
 	}
