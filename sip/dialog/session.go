@@ -209,3 +209,10 @@ func rejected(line string) string {
 	fields[1] = "0"
 	return strings.Join(fields, " ") + "\r\n"
 }
+
+// Clone returns an independent copy, for another fork of the same INVITE.
+func (s *Session) Clone() Session {
+	c := *s
+	c.Lines = slices.Clone(s.Lines)
+	return c
+}

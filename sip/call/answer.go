@@ -1,0 +1,251 @@
+package call
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/media/sdp"
+	"linehall/sip/stack"
+)
+
+// The life of a 2xx:
+//
+//	phone's 2xx → media agreed → state committed → ACK to the phone (unless it made the offer)
+//	→ our 2xx to the caller, repeated until its ACK → (phone's offer: its answer in our ACK)
+
+// acceptance is a 2xx of ours that waits for its ACK. The transaction does not repeat it, we
+// do (RFC 3261 §13.3.1.4): T1, doubling to T2, for 64*T1, over any transport.
+type acceptance struct {
+	tx    *stack.ServerTx
+	res   *sip.Response
+	seq   uint32
+	wait  time.Duration
+	until time.Time
+	acked func(ack *sip.Request)
+	lost  func()
+}
+
+// The timers of RFC 3261 §17.1.1.1. They are ours, not the library's globals.
+const (
+	t1       = 500 * time.Millisecond
+	t2       = 4 * time.Second
+	ackLimit = 64 * t1
+)
+
+// takeAnswer makes the call out of the first 2xx.
+func (c *call) takeAnswer(a acAnswer) {
+	b, res := c.branches[a.Branch], c.current
+	f, err := c.forkOf(b, res)
+	if err != nil {
+		c.log.Warn("answer not usable", slog.Any(observe.Err, err))
+		c.step(evAnswerRefused{500})
+		return
+	}
+	c.pair = f
+	c.disarm(timerName{kind: "ring"})
+	c.noteAnswer(f)
+	seq := res.CSeq().SeqNo
+	body, err := c.answerBody(f, res)
+	if err != nil {
+		r := mediaRefusal(err)
+		b.refuse = r
+		c.log.Info("answer refused", slog.Any(observe.Err, err))
+		c.rec.AnsweredAt = nil
+		c.sendAck(f.callee, seq, c.answerToRefused(res))
+		c.step(evAnswerRefused{r.code})
+		return
+	}
+	c.media.Keep(b.path)
+	f.caller.agreed(description(c.invite.Request))
+	f.callee.agreed(description(res))
+	c.save()
+	if !c.late {
+		c.sendAck(f.callee, seq, nil)
+	}
+	out := c.s.stack.NewResponse(c.invite, res.StatusCode, res.Reason)
+	setToTag(out, f.caller.Dialog.ID.LocalTag)
+	c.decorate(out, b)
+	setBody(out, body)
+	f.caller.Dialog.Confirmed = true
+	err = c.accept(f.caller, c.invite, out, func(ack *sip.Request) { c.firstAck(ack, seq) }, func() {
+		c.step(evHangup{"system", "no ACK"})
+	})
+	if err != nil {
+		if c.late {
+			c.sendAck(f.callee, seq, c.answerToRefused(res))
+		}
+		c.rec.AnsweredAt = nil
+		c.step(evCallerGone{"cancelled"})
+		return
+	}
+	c.signOfLife()
+	c.step(evAnswerTaken{})
+	c.armProbes()
+	c.log.Info("call answered", slog.String("to", c.rec.To), slog.String(observe.Path, string(b.path.Kind())))
+	c.publish()
+}
+
+// noteAnswer writes into the record who answered.
+func (c *call) noteAnswer(f *fork) {
+	now := time.Now().UTC()
+	c.rec.AnsweredAt = &now
+	c.rec.To, c.rec.ToSite = f.callee.Extension, string(f.callee.Site)
+	c.toName = f.callee.Display
+}
+
+// answerBody is what the caller gets: the answer to its offer, or the phone's offer.
+func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
+	body := description(res)
+	switch {
+	case len(body) == 0:
+		return nil, nil // the answer came in a provisional response, or there is no media
+	case c.late:
+		return c.passOffer(f, callee, body)
+	default:
+		return c.passAnswer(f, callee, body)
+	}
+}
+
+// firstAck ends the set-up: the caller has our 2xx.
+func (c *call) firstAck(ack *sip.Request, seq uint32) {
+	c.ex.done()
+	if c.late && !c.answerInAck(c.pair.callee, c.pair.caller, ack, seq) {
+		return
+	}
+	c.step(evAck{})
+	c.save()
+	c.publish()
+}
+
+// answerInAck forwards the answer to a late offer. Without a usable one there is no session:
+// the ACK must be sent, but the call ends (RFC 3261 §13.2.2.4).
+func (c *call) answerInAck(to, from *leg, ack *sip.Request, seq uint32) bool {
+	body, err := c.passAnswer(c.pair, from.Side, description(ack))
+	if err == nil && len(body) > 0 {
+		from.agreed(description(ack))
+		c.sendAck(to, seq, body)
+		return true
+	}
+	c.log.Warn("no usable answer to the offer", slog.Any(observe.Err, err))
+	c.sendAck(to, seq, nil)
+	c.step(evHangup{"system", "no usable answer to the offer"})
+	return false
+}
+
+// accept sends a 2xx to an INVITE and repeats it until the ACK.
+func (c *call) accept(l *leg, req *stack.Request, res *sip.Response, acked func(*sip.Request), lost func()) error {
+	if err := req.Tx.Respond(res); err != nil && (errors.Is(err, stack.ErrCancelled) || errors.Is(err, stack.ErrAnswered)) {
+		return err
+	}
+	// A 2xx that could not leave is repeated like one that was lost: the phone may be back soon.
+	l.accept = &acceptance{
+		tx: req.Tx, res: res, seq: req.CSeq().SeqNo, wait: t1, until: time.Now().Add(ackLimit), acked: acked, lost: lost,
+	}
+	c.arm(timerName{"2xx", int(l.Side)}, t1, func() { c.repeatAnswer(l) })
+	return nil
+}
+
+func (c *call) repeatAnswer(l *leg) {
+	a := l.accept
+	if a == nil {
+		return
+	}
+	if time.Now().After(a.until) {
+		l.accept = nil
+		a.lost()
+		c.byeWhenAcked(l)
+		return
+	}
+	_ = a.tx.Respond(a.res) // repeated until the ACK comes
+	a.wait = min(2*a.wait, t2)
+	c.arm(timerName{"2xx", int(l.Side)}, a.wait, func() { c.repeatAnswer(l) })
+}
+
+// onAck takes the ACK of a 2xx; repeated ones find nothing to do.
+func (c *call) onAck(l *leg, ack *sip.Request) {
+	a := l.accept
+	if a == nil || ack.CSeq().SeqNo != a.seq {
+		return
+	}
+	l.accept = nil
+	c.disarm(timerName{"2xx", int(l.Side)})
+	a.acked(ack)
+	c.byeWhenAcked(l)
+}
+
+func (c *call) awaitingAck() bool {
+	for _, f := range c.forks {
+		if f.caller.accept != nil || f.callee.accept != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// dropAnswer ends a dialog that a 2xx opened and nobody wants: the lost race of a CANCEL, or
+// the slower of two phones (RFC 3261 §16.7 step 10 keeps a proxy from this; we must).
+func (c *call) dropAnswer(a acDrop) {
+	b, res := c.branches[a.Branch], c.current
+	f, err := c.forkOf(b, res)
+	if err != nil {
+		c.log.Warn("unwanted answer not usable", slog.Any(observe.Err, err))
+		return
+	}
+	seq := res.CSeq().SeqNo
+	if c.repeatAck(f.callee, seq) {
+		return // dropped before
+	}
+	c.sendAck(f.callee, seq, c.answerToRefused(res))
+	c.sendBye(f.callee, "answered elsewhere or given up")
+}
+
+// answerToRefused is the answer that an ACK must carry when the phone made the offer and the
+// call will not be: every medium rejected.
+func (c *call) answerToRefused(res *sip.Response) []byte {
+	body := description(res)
+	if !c.late || len(body) == 0 {
+		return nil
+	}
+	return rejectAll(body)
+}
+
+func rejectAll(offer []byte) []byte {
+	doc, err := sdp.Parse(offer)
+	if err != nil {
+		return nil
+	}
+	for _, m := range doc.Media() {
+		m.Reject()
+	}
+	return doc.Marshal()
+}
+
+// passOffer takes an offer from one side through the media plane to the other side's dialog.
+func (c *call) passOffer(f *fork, from side, body []byte) ([]byte, error) {
+	return c.pass(f, from, body, f.branch.path.Offer)
+}
+
+// passAnswer does the same with an answer.
+func (c *call) passAnswer(f *fork, from side, body []byte) ([]byte, error) {
+	return c.pass(f, from, body, f.branch.path.Answer)
+}
+
+func (c *call) pass(f *fork, from side, body []byte, media func(side, []byte) ([]byte, error)) ([]byte, error) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	here, there := f.leg(from), f.leg(from.Other())
+	in, err := here.Dialog.Session.Receive(body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := media(from, in)
+	if err != nil {
+		return nil, err
+	}
+	return there.Dialog.Session.Send(out, c.localAddr(there.Flow))
+}

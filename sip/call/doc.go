@@ -1,0 +1,32 @@
+// Package call is the call-stateful back-to-back core: it answers an INVITE as a UAS, forks it
+// to the callee's phones as a UAC, joins the two dialogs and keeps them until somebody hangs
+// up (RFC 3261 §13-§16 where a proxy's rules apply to a forking B2BUA, RFC 3264, RFC 3311).
+//
+// Bodies pass through the media plane (media/anchor) and otherwise verbatim; identity is ours:
+// what a phone claims about itself is replaced by what the directory knows. Features
+// (transfer, pickup, session timers, reliable provisional responses) are not here yet: an
+// INVITE that requires one is refused by the stack with 420, and the tags are not passed on.
+//
+// A call is split by concern:
+//
+//	machine.go    what happens to the call as a whole: pure (state, event) → actions
+//	exchange.go   one offer/answer exchange at a time: pure
+//	best.go       which of several failures the caller hears: pure
+//	invite.go     from an INVITE to a call, and every reason to refuse one
+//	owner.go      the goroutine, its mailbox and timers
+//	fork.go       branches and their early dialogs
+//	answer.go     taking a 2xx: media, commit, relay, retransmit until ACK
+//	leg.go        one side: dialog, flow, identity, sending requests
+//	indialog.go   requests inside the dialogs: BYE, INFO, OPTIONS, ...
+//	reoffer.go    re-INVITE and UPDATE
+//	finish.go     the end: BYE, record, media
+//	probe.go      does the phone still exist
+//	state.go      what survives a restart; store.go keeps it
+//
+// Concurrency: one goroutine owns a call; handlers and transactions send it messages through a
+// bounded mailbox. Service is safe for concurrent use.
+//
+//	calls, err := call.New(call.Options{Stack: stack, ...}) // registers its SIP methods
+//	n, err := calls.Restore(ctx)                            // calls of before the restart
+//	err = calls.Run(ctx)
+package call

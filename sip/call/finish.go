@@ -1,0 +1,165 @@
+package call
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/media/anchor"
+	"linehall/sip/cdr"
+)
+
+// storeTime bounds a write of a record or of the call's state.
+const storeTime = 5 * time.Second
+
+// byeLeg ends the dialog with one party. While our 2xx to it waits for its ACK, the BYE has to
+// wait as well (RFC 3261 §15).
+func (c *call) byeLeg(s side, reason string) {
+	if c.pair == nil {
+		return
+	}
+	l := c.pair.leg(s)
+	if l.accept != nil {
+		l.asked, l.reason = true, reason
+		return
+	}
+	c.sendBye(l, reason)
+}
+
+func (c *call) byeWhenAcked(l *leg) {
+	if l.asked {
+		c.sendBye(l, l.reason)
+	}
+}
+
+func (c *call) sendBye(l *leg, reason string) {
+	if l.ended {
+		return
+	}
+	l.ended = true
+	bye := l.Dialog.Request(sip.BYE)
+	if reason != "" {
+		bye.AppendHeader(sip.NewHeader("Reason", fmt.Sprintf("SIP;cause=200;text=%q", display(reason))))
+	}
+	bye.SetBody(nil)
+	c.send(l, bye, func(*sip.Response) {}, func(err error) {
+		c.log.Info("bye not delivered", slog.String(observe.Leg, l.Side.String()), slog.Any(observe.Err, err))
+	})
+}
+
+// finish closes the books of a call: media, record, state. Transactions that are still under
+// way end behind it.
+func (c *call) finish(end cause) {
+	c.timers = map[timerName]*timer{}
+	c.rearmAcceptances()
+	if r := c.re; r != nil { // its asker gets an answer even now
+		c.re = nil
+		c.s.respond(r.req, refusal{code: 487})
+	}
+	c.close(end, c.media.Close())
+}
+
+// rearmAcceptances: a 2xx without its ACK is repeated even though the call is over; only then
+// may the BYE go out.
+func (c *call) rearmAcceptances() {
+	for _, f := range c.forks {
+		for _, l := range []*leg{f.caller, f.callee} {
+			if l.accept != nil {
+				c.arm(timerName{"2xx", int(l.Side)}, l.accept.wait, func() { c.repeatAnswer(l) })
+			}
+		}
+	}
+}
+
+// close writes the record, exactly once, then forgets the state; a crash between the two finds
+// a finished record and drops the state.
+func (c *call) close(end cause, stats [2]anchor.LegStats) {
+	if c.rec.EndedAt != nil {
+		return
+	}
+	now := time.Now().UTC()
+	c.rec.EndedAt, c.rec.Code, c.rec.EndedBy, c.rec.Recoverable = &now, end.Code, end.By, c.recoverable
+	if c.rec.Reason == "" {
+		c.rec.Reason = end.Reason
+	}
+	c.rec.Result = result(end, c.rec.AnsweredAt != nil)
+	if c.rec.AnsweredAt != nil {
+		c.rec.Seconds = int64(now.Sub(*c.rec.AnsweredAt) / time.Second)
+		if c.pair != nil {
+			c.rec.Path, c.rec.Codec = string(c.pair.branch.path.Kind()), c.pair.branch.path.Codec()
+		}
+		c.rec.MOSCaller, c.rec.MOSCallee = c.mos(stats[0]), c.mos(stats[1])
+	}
+	c.s.metrics.total.WithLabelValues(c.rec.Result).Inc()
+	ctx, cancel := withoutCancel(c.ctx, storeTime)
+	defer cancel()
+	if err := c.s.o.Records.Finish(ctx, c.rec); err != nil {
+		c.log.Error("call record not written", slog.Any(observe.Err, err))
+	}
+	if c.stored {
+		if err := c.s.o.Store.Delete(ctx, c.id); err != nil {
+			c.log.Error("call state not deleted", slog.Any(observe.Err, err))
+		}
+	}
+	c.s.release(c)
+	c.publish()
+	c.log.Info("call ended", slog.String("result", c.rec.Result), slog.Int(observe.Code, end.Code), slog.String("by", end.By),
+		slog.String(observe.Reason, c.rec.Reason), slog.Int64("seconds", c.rec.Seconds))
+}
+
+func (c *call) mos(s anchor.LegStats) *float64 {
+	if s.MOS <= 0 {
+		return nil
+	}
+	c.s.metrics.mos.Observe(s.MOS)
+	return &s.MOS
+}
+
+func result(end cause, answered bool) string {
+	switch {
+	case answered:
+		return cdr.Answered
+	case end.Code == 487:
+		return cdr.Cancelled
+	case end.Code == 486, end.Code == 600, end.Code == 603:
+		return cdr.Busy
+	case end.Code == 480:
+		return cdr.NoAnswer
+	case end.Code == 488, end.Code == 403:
+		return cdr.Refused
+	}
+	return cdr.Failed
+}
+
+// abandon cleans up behind a panic: everybody is told, the record is written, nothing is kept.
+func (c *call) abandon(ctx context.Context) {
+	defer observe.Recover(c.log, c.s.o.Panics, "call clean-up")
+	if c.m != nil {
+		c.m.Phase = phaseEnded
+	} else {
+		c.m = &machine{Phase: phaseEnded}
+	}
+	c.ctx = context.WithoutCancel(ctx)
+	if c.invite != nil {
+		c.s.respond(c.invite, refusal{code: 500})
+	}
+	for _, b := range c.branches {
+		c.cancelBranch(b)
+	}
+	for _, f := range c.forks {
+		for _, l := range []*leg{f.caller, f.callee} {
+			if l.Dialog.Confirmed && !l.ended {
+				_, _ = c.s.stack.Request(c.ctx, l.Dialog.Request(sip.BYE), l.Flow) // nobody is left to hear of a failure
+			}
+		}
+	}
+	var stats [2]anchor.LegStats
+	if c.media != nil {
+		stats = c.media.Close()
+	}
+	c.close(cause{500, "system", "internal error"}, stats)
+}

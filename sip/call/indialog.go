@@ -1,0 +1,254 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/sip/dialog"
+	"linehall/sip/stack"
+)
+
+// ServeInDialog takes a request that belongs to one of our dialogs, of any method but CANCEL.
+// Register it, through Serves, for methods that others serve outside dialogs.
+func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
+	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
+	if c == nil {
+		if !req.IsAck() { // an ACK has no response; a late one belongs to a call that has ended
+			s.respond(req, refusal{code: 481})
+		}
+		return
+	}
+	wait := time.NewTimer(handlerPatience)
+	defer wait.Stop()
+	select {
+	case c.mailbox <- msgRequest{req}:
+	case <-c.done:
+		if !req.IsAck() {
+			s.respond(req, refusal{code: 481})
+		}
+	case <-ctx.Done():
+	case <-wait.C:
+		s.o.Dropped.Count("sip_call", "mailbox_full")
+		if !req.IsAck() {
+			s.respond(req, refusal{code: 500, text: "the call is busy"})
+		}
+	}
+}
+
+// Serves reports whether a request belongs to a dialog of a call, so that OPTIONS, NOTIFY and
+// MESSAGE can be shared with those who serve them outside of calls.
+func (s *Service) Serves(req *stack.Request) bool {
+	return req.InDialog() && s.find(req.CallID().Value(), paramTag(req.To().Params)) != nil
+}
+
+// stray takes a response without a transaction. It runs on the reading goroutine.
+func (s *Service) stray(res *sip.Response, _ stack.Flow) {
+	seq := res.CSeq()
+	if seq == nil || seq.MethodName != sip.INVITE || !res.IsSuccess() || res.From() == nil || res.To() == nil || res.CallID() == nil {
+		return
+	}
+	if c := s.find(res.CallID().Value(), paramTag(res.From().Params)); c != nil && !c.offer(msgStray{res}) {
+		s.o.Dropped.Count("sip_call", "mailbox_full") // a 2xx is repeated until it gets its ACK
+	}
+}
+
+// onStray repeats our ACK, or gives up the dialog of a fork that answered too late.
+func (c *call) onStray(res *sip.Response) {
+	tag, seq := paramTag(res.To().Params), res.CSeq().SeqNo
+	for _, f := range c.forks {
+		if f.tag == tag && f.callee.Dialog.ID.CallID == res.CallID().Value() && c.repeatAck(f.callee, seq) {
+			return
+		}
+		if f.caller.Dialog.ID.RemoteTag == tag && f.caller.Dialog.ID.CallID == res.CallID().Value() && c.repeatAck(f.caller, seq) {
+			return
+		}
+	}
+	for _, b := range c.branches { // another phone behind the same contact
+		if b.invite != nil && c.m.Winner == b.index && c.pair != nil && c.pair.tag != tag && seq == 1 {
+			c.current = res
+			c.step(evAnswer{b.index, tag})
+			c.current = nil
+			return
+		}
+	}
+}
+
+// dialogOf finds the fork and the side that a request belongs to.
+func (c *call) dialogOf(req *sip.Request) (*fork, *leg) {
+	local, remote, id := paramTag(req.To().Params), paramTag(req.From().Params), req.CallID().Value()
+	for _, f := range c.forks {
+		for _, l := range []*leg{f.caller, f.callee} {
+			if l.Dialog.ID == (dialog.ID{CallID: id, LocalTag: local, RemoteTag: remote}) {
+				return f, l
+			}
+		}
+	}
+	return nil, nil
+}
+
+// onRequest takes a request in a dialog.
+func (c *call) onRequest(req *stack.Request) {
+	f, l := c.dialogOf(req.Request)
+	if l == nil {
+		c.onUnmatched(req)
+		return
+	}
+	if !c.comesFrom(l, req.Flow) {
+		c.log.Warn("request from elsewhere", slog.String(observe.Method, string(req.Method)), slog.Any(observe.Remote, req.Flow.Remote))
+		c.s.o.Dropped.Count("sip_call", "wrong_source")
+		if !req.IsAck() {
+			c.s.respond(req, refusal{code: 403})
+		}
+		return
+	}
+	if req.IsAck() {
+		c.onAck(l, req.Request)
+		return
+	}
+	if err := l.Dialog.Receive(req.Request); err != nil {
+		c.s.respond(req, outOfOrder(err))
+		return
+	}
+	switch {
+	case req.Method == sip.BYE:
+		c.onBye(f, l, req)
+	case c.m.Phase == phaseEnded || l.ended:
+		c.s.respond(req, refusal{code: 481})
+	case c.pair != nil && f != c.pair:
+		c.s.respond(req, refusal{code: 481}) // an early dialog that lost
+	case req.Method == sip.INVITE, req.Method == sip.UPDATE && len(req.Body()) > 0:
+		c.onReoffer(f, l, req)
+	case req.Method == sip.PRACK: // we never sent a reliable provisional response (RFC 3262 §3)
+		c.s.respond(req, refusal{code: 481})
+	default:
+		c.forward(f, l, req)
+	}
+}
+
+func outOfOrder(err error) refusal {
+	if errors.Is(err, dialog.ErrOutOfOrder) {
+		return refusal{code: 500, text: "CSeq out of order"}
+	}
+	return refusal{code: 400, reason: "Bad Request", text: err.Error()}
+}
+
+// onUnmatched takes a request with our tag but a peer tag we do not know: the caller may hang
+// up before any phone has sent a tag of its own.
+func (c *call) onUnmatched(req *stack.Request) {
+	early := c.invite != nil && c.m.Phase == phaseRinging && req.Method == sip.BYE &&
+		req.CallID().Value() == c.rec.CallID && paramTag(req.From().Params) == paramTag(c.invite.From().Params) &&
+		req.Flow.Remote.Addr() == c.invite.Flow.Remote.Addr()
+	switch {
+	case early:
+		_ = req.Tx.Respond(c.s.stack.NewResponse(req, 200, "OK")) // repeated when lost
+		c.step(evBye{caller})
+	case !req.IsAck():
+		c.s.respond(req, refusal{code: 481})
+	}
+}
+
+// onCancelled takes a CANCEL of the call's INVITE or of a re-INVITE.
+func (c *call) onCancelled(req *stack.Request) {
+	if req == c.invite {
+		c.step(evCallerGone{"cancelled"})
+		return
+	}
+	c.cancelReoffer(req)
+}
+
+// onBye answers at once, whatever becomes of the other side (design 3.1).
+func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
+	_ = req.Tx.Respond(c.s.stack.NewResponse(req, 200, "OK")) // a lost 200 brings the BYE again
+	l.ended, l.accept = true, nil
+	c.disarm(timerName{"2xx", int(l.Side)})
+	if c.pair != nil && f != c.pair || c.pair == nil && l.Side == callee {
+		return // an early dialog ends alone; its branch's INVITE still gets a final response
+	}
+	if text := reasonText(req.Request); text != "" {
+		c.rec.Reason = text
+	}
+	c.step(evBye{l.Side})
+}
+
+// forward proxies a request that changes no session across to the other side and its final
+// response back: INFO, OPTIONS, MESSAGE, NOTIFY, UPDATE without an offer.
+func (c *call) forward(f *fork, from *leg, req *stack.Request) {
+	to := f.leg(from.Side.Other())
+	if to.ended {
+		c.s.respond(req, refusal{code: 481})
+		return
+	}
+	out := to.Dialog.Request(req.Method)
+	copyHeaders(req.Request, out, throughRequest)
+	if req.Method == sip.UPDATE {
+		out.AppendHeader(sip.NewHeader("Allow", allowValue))
+		out.AppendHeader(c.s.assertedIdentity(from.Extension, from.Display))
+	}
+	setBodyVerbatim(out, req.Body())
+	c.dirty()
+	c.send(to, out, func(res *sip.Response) {
+		if res.IsProvisional() {
+			return
+		}
+		if res.IsSuccess() && req.Method == sip.UPDATE {
+			from.Dialog.Refresh(req.Contact())
+			to.Dialog.Refresh(res.Contact())
+			c.dirty()
+		}
+		back := c.s.stack.NewResponse(req, relayedCode(res.StatusCode), res.Reason)
+		copyHeaders(res, back, throughResponse)
+		if req.Method == sip.UPDATE || req.Method == sip.OPTIONS {
+			back.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(req.Flow, from.User)})
+			back.AppendHeader(sip.NewHeader("Allow", allowValue))
+		}
+		setBodyVerbatim(back, res.Body())
+		_ = req.Tx.Respond(back)   // the peer repeats a request whose response is lost
+		if res.StatusCode == 481 { // some phones say so to a method they do not know: ask first
+			c.suspect(to)
+		}
+	}, func(err error) {
+		c.s.respond(req, refusal{code: transportCode(err)})
+		c.suspect(to)
+	})
+}
+
+// transportCode is what a request that got no answer is answered with. RFC 4320 §4.2 forbids
+// 408 to a non-INVITE; 480 says the same.
+func transportCode(error) int { return 480 }
+
+// gone ends the call when a phone says that it knows nothing of it (RFC 3261 §12.2.1.2).
+func (c *call) gone(l *leg, code int) {
+	if code != 481 || c.pair == nil || c.m.Phase == phaseEnded || c.pair.leg(l.Side) != l {
+		return
+	}
+	l.ended = true
+	c.s.metrics.dead.Inc()
+	c.step(evHangup{"system", "the phone of the " + l.Side.String() + " does not know the call any more"})
+}
+
+func setBodyVerbatim(msg sip.Message, body []byte) {
+	if len(body) == 0 {
+		setBody(msg, nil)
+		return
+	}
+	msg.SetBody(body)
+}
+
+// reasonText reads the text of a Reason header (RFC 3326) for the record.
+func reasonText(req *sip.Request) string {
+	h := req.GetHeader("Reason")
+	if h == nil {
+		return ""
+	}
+	value := h.Value()
+	if len(value) > 200 {
+		value = value[:200]
+	}
+	return strings.ToValidUTF8(value, "")
+}

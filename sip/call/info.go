@@ -1,0 +1,119 @@
+package call
+
+import (
+	"time"
+
+	"linehall/internal/site"
+	"linehall/media/anchor"
+	"linehall/media/line"
+)
+
+// State is what people call the state of a call.
+type State string
+
+// The states.
+const (
+	StateRinging     State = "ringing"
+	StateEstablished State = "established"
+	StateHeld        State = "held"
+	StateEnded       State = "ended"
+)
+
+// Party is one side, for people.
+type Party struct {
+	Extension   string
+	DisplayName string
+	Site        site.ID
+}
+
+// Leg is the quality of what arrives from one side.
+type Leg struct {
+	anchor.LegStats
+	Side      string // caller, callee
+	Site      site.ID
+	Transport string // of its signalling
+	Address   string // of its media, or of its signalling on a direct path
+}
+
+// Info is a call at one moment; the receiver owns it.
+type Info struct {
+	ID          string // ULID
+	State       State
+	Class       line.Class
+	StartedAt   time.Time
+	AnsweredAt  time.Time // zero before the answer
+	From, To    Party
+	Dialled     string
+	Path        anchor.Kind
+	Codec       string
+	MOS         float64 // the worse leg's; 0: unknown
+	Legs        []Leg
+	Recoverable bool // its state is in the store
+}
+
+// published is what the owner shows to others: Info without quality, and the path to ask.
+type published struct {
+	info Info
+	path *anchor.Path
+}
+
+// snapshot may be called by anybody.
+func (c *call) snapshot() (Info, bool) {
+	p := c.public.Load()
+	if p == nil || p.info.State == StateEnded {
+		return Info{}, false
+	}
+	info := p.info
+	info.Legs = append([]Leg(nil), p.info.Legs...)
+	if p.path != nil && info.State != StateRinging {
+		info.Path, info.Codec = p.path.Kind(), p.path.Codec()
+		info.measure(p.path.Stats())
+	}
+	return info, true
+}
+
+func (i *Info) measure(stats [2]anchor.LegStats) {
+	for n := range min(len(i.Legs), len(stats)) {
+		l := &i.Legs[n]
+		l.LegStats = stats[n]
+		if l.Remote.IsValid() {
+			l.Address = l.Remote.String()
+		}
+		if l.MOS > 0 && (i.MOS == 0 || l.MOS < i.MOS) {
+			i.MOS = l.MOS
+		}
+	}
+}
+
+// publish shows the call's present state.
+func (c *call) publish() {
+	info := Info{
+		ID: c.id, Class: c.class, StartedAt: c.rec.StartedAt, Dialled: c.rec.Dialled,
+		From:  Party{c.rec.From, c.fromName, site.ID(c.rec.FromSite)},
+		To:    Party{c.rec.To, c.toName, site.ID(c.rec.ToSite)},
+		State: StateRinging, Recoverable: c.recoverable,
+	}
+	if c.rec.AnsweredAt != nil {
+		info.AnsweredAt, info.State = *c.rec.AnsweredAt, StateEstablished
+		if c.held() {
+			info.State = StateHeld
+		}
+	}
+	if c.m.Phase == phaseEnded {
+		info.State = StateEnded
+	}
+	var path *anchor.Path
+	if c.pair != nil {
+		path = c.pair.branch.path
+		for _, l := range []*leg{c.pair.caller, c.pair.callee} {
+			info.Legs = append(info.Legs, Leg{Side: l.Side.String(), Site: l.Site, Transport: l.Flow.Transport, Address: l.Flow.Remote.String()})
+		}
+		info.Path, info.Codec = path.Kind(), path.Codec()
+	} else {
+		info.Legs = append(info.Legs, Leg{Side: caller.String(), Site: site.ID(c.rec.FromSite), Transport: c.invite.Flow.Transport, Address: c.invite.Flow.Remote.String()})
+	}
+	c.public.Store(&published{info, path})
+	for _, f := range c.s.changed {
+		f(info)
+	}
+}

@@ -1,0 +1,190 @@
+package call
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"linehall/internal/directory"
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/media/line"
+	"linehall/sip/cdr"
+	"linehall/sip/dialplan"
+	"linehall/sip/location"
+	"linehall/sip/stack"
+)
+
+// target is one phone to ring.
+type target struct {
+	terminal directory.Terminal
+	binding  location.Binding
+}
+
+// serveInvite takes an INVITE: authenticated, its From the terminal's own (both checked by
+// sip/digest), understood by the number plan, within the limits, and somebody to ring. Whatever
+// fails is answered and recorded.
+func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
+	if req.InDialog() {
+		s.ServeInDialog(ctx, req)
+		return
+	}
+	from, challenge := s.o.Auth.Check(req)
+	if challenge != nil {
+		_ = req.Tx.Respond(challenge) // the phone repeats its INVITE when this is lost
+		return
+	}
+	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
+	c := s.newCall(req, from)
+	if r := s.route(c, req, from); r.code != 0 {
+		s.refuseCall(ctx, c, req, r)
+		return
+	}
+	parties := []string{from.Extension}
+	for _, t := range c.targets {
+		if !slices.Contains(parties, t.terminal.Extension) {
+			parties = append(parties, t.terminal.Extension)
+		}
+	}
+	if code := s.admit(c, parties); code != 0 {
+		s.refuseCall(ctx, c, req, refusal{code: code, warn: 399, text: "Too many calls"})
+	}
+}
+
+// newCall is a call that nobody owns yet.
+func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
+	now := time.Now()
+	id := newID(now)
+	c := &call{
+		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, invite: req,
+		mailbox: make(chan message, mailboxLength), done: make(chan struct{}),
+		timers: map[timerName]*timer{}, fromName: from.DisplayName,
+		late: len(description(req)) == 0,
+	}
+	c.rec = cdr.Record{
+		ID: id, CallID: req.CallID().Value(), StartedAt: now.UTC(), Class: c.class.String(),
+		From: from.Extension, FromSite: string(s.siteOf(req.Flow, from.Site)),
+	}
+	return c
+}
+
+// route fills in whom to ring, or says why not.
+func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) refusal {
+	dialled := unescape(req.Recipient.User)
+	c.decision = s.o.Plan.Decide(dialplan.Caller{Extension: from.Extension}, dialled)
+	c.rec.Dialled, c.rec.To = c.decision.Number, c.decision.Number
+	if c.decision.Kind == dialplan.Emergency {
+		c.class = line.Emergency
+		c.rec.Class = c.class.String()
+	}
+	switch {
+	case s.draining.Load():
+		return refusal{code: 503, text: "shutting down"}
+	case len(req.Body()) > 0 && !isSDP(req.Request):
+		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
+	}
+	switch c.decision.Kind {
+	case dialplan.Extension, dialplan.Duty, dialplan.Emergency:
+	case dialplan.Room:
+		// Phones enter rooms through a focus of their own; this version has rooms for browsers.
+		return refusal{code: 480, warn: 399, text: "Meeting rooms are joined from the browser in this version"}
+	case dialplan.Forbidden:
+		return refusal{code: 403, warn: 399, text: "This number is not allowed for your class of service"}
+	case dialplan.Feature:
+		return refusal{code: 404, warn: 399, text: "This feature code is reserved but not served in this version"}
+	case dialplan.Unknown:
+		return refusal{code: 404, text: "unknown number"}
+	}
+	return s.locate(c, from)
+}
+
+// locate finds the phones of the decision's extensions.
+func (s *Service) locate(c *call, from directory.Terminal) refusal {
+	extensions := slices.DeleteFunc(slices.Clone(c.decision.Targets), func(e string) bool { return e == from.Extension })
+	if len(extensions) == 0 && c.class != line.Emergency {
+		return refusal{code: 486, text: "the caller's own number"}
+	}
+	c.targets = s.phones(extensions)
+	if len(c.targets) == 0 && c.class == line.Emergency {
+		c.targets = s.phones(c.decision.Reserve)
+	}
+	if len(c.decision.Targets) == 1 {
+		if t, ok := s.o.Directory.ByExtension(c.decision.Targets[0]); ok {
+			c.toName, c.rec.ToSite = t.DisplayName, string(t.Site)
+		}
+	}
+	if len(c.targets) == 0 {
+		return refusal{code: 480, text: "not registered"}
+	}
+	if c.class != line.Emergency {
+		c.targets = slices.DeleteFunc(c.targets, func(t target) bool { return s.full(t.terminal.Extension) })
+		if len(c.targets) == 0 {
+			return refusal{code: 486, text: "the terminal has as many calls as it may have"}
+		}
+	}
+	return refusal{}
+}
+
+func (s *Service) phones(extensions []string) []target {
+	var found []target
+	for _, e := range extensions {
+		t, ok := s.o.Directory.ByExtension(e)
+		if !ok || !t.MayRegister() {
+			continue
+		}
+		for _, b := range s.o.Locations.Lookup(s.aor(e)) {
+			found = append(found, target{t, b})
+		}
+	}
+	return found
+}
+
+// refuseCall answers and records a call that never rang.
+func (s *Service) refuseCall(ctx context.Context, c *call, req *stack.Request, r refusal) {
+	s.respond(req, r)
+	now := time.Now().UTC()
+	c.rec.EndedAt, c.rec.Result, c.rec.Code, c.rec.EndedBy, c.rec.Reason = &now, cdr.Refused, r.code, "system", r.text
+	if r.code == 486 {
+		c.rec.Result = cdr.Busy
+	}
+	s.metrics.refused.WithLabelValues(codeLabel(r.code)).Inc()
+	s.log.Info("call refused", slog.String(observe.CallID, c.id), slog.String("from", c.rec.From), slog.String("to", c.rec.Dialled),
+		slog.Int(observe.Code, r.code), slog.String(observe.Reason, r.text))
+	if err := s.o.Records.Finish(ctx, c.rec); err != nil {
+		s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
+	}
+}
+
+func (s *Service) aor(extension string) string { return location.AOR(extension, s.stack.Domain()) }
+
+// siteOf is the site of an address, or the configured one.
+func (s *Service) siteOf(flow stack.Flow, configured site.ID) site.ID {
+	if id, ok := s.o.Sites.Locate(flow.Remote.Addr()); ok {
+		return id
+	}
+	return configured
+}
+
+// unescape undoes what phones escape in the user part of a URI (RFC 3261 §19.1.2): "%2A8" is
+// "*8". Parameters of the user part (";phone-context=") are not part of the number.
+func unescape(user string) string {
+	user, _, _ = strings.Cut(user, ";")
+	if !strings.Contains(user, "%") {
+		return user
+	}
+	var b strings.Builder
+	for i := 0; i < len(user); i++ {
+		if user[i] == '%' && i+2 < len(user) {
+			if v, err := strconv.ParseUint(user[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(user[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,233 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/site"
+	"linehall/sip/dialog"
+	"linehall/sip/stack"
+)
+
+// leg is one side of a call: a dialog and where it is reached. Its exported fields survive a
+// restart.
+type leg struct {
+	Side      side           `json:"side"`
+	Dialog    *dialog.Dialog `json:"dialog"`
+	Flow      stack.Flow     `json:"flow"`
+	Extension string         `json:"extension"`
+	Display   string         `json:"display"`
+	Site      site.ID        `json:"site"`
+	User      string         `json:"user"`             // user part of our Contact towards this leg
+	Agreed    []byte         `json:"agreed,omitempty"` // its session description, as of the last agreed exchange
+
+	accept *acceptance             // our 2xx that waits for this leg's ACK
+	acks   map[uint32]*sip.Request // our ACKs to this leg's 2xx, by CSeq, for their repetition
+	ended  bool                    // its BYE was sent or received
+	asked  bool                    // BYE is wanted as soon as the ACK is there
+	reason string
+}
+
+// keepAcks bounds leg.acks: a 2xx is repeated for 64*T1 after its INVITE, and a leg has one
+// INVITE at a time.
+const keepAcks = 4
+
+// outgoing is a request of ours that waits for its final response.
+type outgoing struct {
+	leg     *leg
+	req     *sip.Request
+	tx      *stack.ClientTx
+	respond func(res *sip.Response) // every response
+	failed  func(err error)         // the transaction ended without a final one
+	cancel  bool                    // asked for before there was a transaction
+	until   time.Time               // how long to wait for a phone whose connection is gone
+	closed  bool
+}
+
+// send sends a request on a leg. When the phone's connection is gone it is retried until the
+// phone is back, for as long as Limits.Linger (design 3.1).
+func (c *call) send(l *leg, req *sip.Request, respond func(*sip.Response), failed func(error)) *outgoing {
+	out := &outgoing{leg: l, req: req, respond: respond, failed: failed, until: time.Now().Add(c.s.limits.Linger)}
+	c.pending++
+	c.try(out)
+	return out
+}
+
+// sendNow is send for a phone that must be there: a branch does not wait for it.
+func (c *call) sendNow(l *leg, req *sip.Request, respond func(*sip.Response), failed func(error)) *outgoing {
+	out := &outgoing{leg: l, req: req, respond: respond, failed: failed}
+	c.pending++
+	c.try(out)
+	return out
+}
+
+// localAddr is our address as the phone at the end of a flow knows it.
+func (c *call) localAddr(flow stack.Flow) netip.Addr {
+	host := strings.Trim(c.s.stack.ContactURI(flow, "").Host, "[]")
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return flow.Local.Addr()
+	}
+	return addr
+}
+
+func (c *call) try(out *outgoing) {
+	if out.closed {
+		return
+	}
+	flow := c.flowOf(out.leg)
+	c.addContact(out.req, out.leg, flow)
+	tx, err := c.s.stack.Request(c.ctx, out.req.Clone(), flow)
+	switch {
+	case err == nil:
+		out.tx = tx
+		c.s.work.Go(func() { c.pump(out, tx) })
+		if out.cancel {
+			c.cancelOutgoing(out)
+		}
+	case errors.Is(err, stack.ErrFlowGone) && time.Now().Before(out.until) && !out.cancel:
+		name := timerName{"retry " + string(out.req.Method), int(out.req.CSeq().SeqNo)<<1 | int(out.leg.Side)}
+		c.arm(name, time.Second, func() { c.try(out) })
+	default:
+		c.closeOutgoing(out)
+		out.failed(err)
+	}
+}
+
+// pump brings responses to the owner, up to the final one.
+func (c *call) pump(out *outgoing, tx *stack.ClientTx) {
+	for {
+		var res *sip.Response
+		select {
+		case res = <-tx.Responses(): // nil: closed
+		case <-c.done:
+			tx.Terminate()
+			return
+		}
+		if res == nil {
+			break
+		}
+		if !c.post(msgResponse{out: out, res: res}) || !res.IsProvisional() {
+			return
+		}
+	}
+	err := tx.Err()
+	if err == nil {
+		err = stack.ErrTimeout
+	}
+	c.post(msgResponse{out: out, err: err})
+}
+
+func (c *call) onResponse(m msgResponse) {
+	if m.out.closed {
+		return
+	}
+	if m.res == nil {
+		c.closeOutgoing(m.out)
+		m.out.failed(m.err)
+		return
+	}
+	if !m.res.IsProvisional() {
+		c.closeOutgoing(m.out)
+	}
+	m.out.respond(m.res)
+}
+
+func (c *call) closeOutgoing(out *outgoing) {
+	if !out.closed {
+		out.closed = true
+		c.pending--
+	}
+}
+
+func (c *call) cancelOutgoing(out *outgoing) {
+	out.cancel = true
+	if out.closed || out.tx == nil {
+		return
+	}
+	if err := out.tx.Cancel(c.ctx); err != nil {
+		out.tx.Terminate() // nothing can be sent to it: its end comes through the pump
+	}
+}
+
+// sendAck acknowledges a leg's 2xx and remembers the ACK for the next repetition of the 2xx.
+func (c *call) sendAck(l *leg, seq uint32, body []byte) {
+	ack := l.Dialog.Ack(seq)
+	setBody(ack, body)
+	if l.acks == nil || len(l.acks) >= keepAcks {
+		l.acks = map[uint32]*sip.Request{}
+	}
+	l.acks[seq] = ack
+	c.repeatAck(l, seq)
+}
+
+func (c *call) repeatAck(l *leg, seq uint32) bool {
+	ack := l.acks[seq]
+	if ack == nil {
+		return false
+	}
+	flow := c.flowOf(l)
+	again := ack.Clone()
+	c.addContact(again, l, flow)
+	if err := c.s.stack.Send(c.ctx, again, flow); err != nil {
+		c.log.Debug("ack not sent", "err", err) // the peer repeats its 2xx
+	}
+	return true
+}
+
+// flowOf is where the leg's phone is reached now. A UDP flow needs no connection; of a stream
+// that is gone, the phone's present binding takes the place: the one at the same address
+// first, because a person may have several phones.
+func (c *call) flowOf(l *leg) stack.Flow {
+	if !l.Flow.Stream() || c.s.stack.Alive(l.Flow) {
+		return l.Flow
+	}
+	for _, b := range c.s.o.Locations.Lookup(c.s.aor(l.Extension)) {
+		if b.Flow.Remote.Addr() == l.Flow.Remote.Addr() && (!b.Flow.Stream() || c.s.stack.Alive(b.Flow)) {
+			l.Flow = b.Flow
+			return b.Flow
+		}
+	}
+	return l.Flow
+}
+
+// comesFrom decides whether a request in the leg's dialog may come over this flow, and follows
+// the phone when it has a new one. The tags are the dialog's secret, but travel in clear over
+// UDP: another host that knows them is still not the phone.
+func (c *call) comesFrom(l *leg, flow stack.Flow) bool {
+	if flow == l.Flow {
+		return true
+	}
+	known := flow.Remote.Addr() == l.Flow.Remote.Addr()
+	for _, b := range c.s.o.Locations.Lookup(c.s.aor(l.Extension)) {
+		known = known || b.Flow == flow
+	}
+	if !known {
+		return false
+	}
+	if l.Flow.Stream() == flow.Stream() && (!l.Flow.Stream() || !c.s.stack.Alive(l.Flow)) {
+		l.Flow = flow // a new connection, or a new port behind a NAT
+	}
+	return true
+}
+
+// addContact sets our Contact for a request that may form or refresh a dialog.
+func (c *call) addContact(req *sip.Request, l *leg, flow stack.Flow) {
+	for req.RemoveHeader("Contact") {
+	}
+	switch req.Method {
+	case sip.INVITE, sip.UPDATE, sip.ACK, sip.OPTIONS, sip.NOTIFY:
+		req.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(flow, l.User)})
+	default:
+	}
+}
+
+// withoutCancel is for work that must finish although the call's context may have ended.
+func withoutCancel(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}

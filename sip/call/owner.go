@@ -1,0 +1,269 @@
+package call
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/media/anchor"
+	"linehall/media/line"
+	"linehall/sip/cdr"
+	"linehall/sip/dialplan"
+	"linehall/sip/stack"
+)
+
+// mailboxLength: a call sees a handful of messages per second; a burst comes from two phones
+// that retransmit. When it is full, transactions wait (they buffer themselves), a handler
+// waits handlerPatience and then answers 500, and stray responses are dropped: they repeat.
+const (
+	mailboxLength   = 32
+	handlerPatience = 2 * time.Second
+	// stopGrace is how long a ringing call waits at shutdown for the phones to take its CANCEL.
+	stopGrace = 500 * time.Millisecond
+)
+
+// call is one call. Everything without a comment belongs to the owner goroutine.
+type call struct {
+	s     *Service
+	id    string // constant
+	log   *slog.Logger
+	class line.Class // constant
+	ctx   context.Context
+
+	mailbox chan message
+	done    chan struct{} // closed when the owner has ended
+	public  atomic.Pointer[published]
+
+	m        *machine
+	ex       exchange
+	invite   *stack.Request // nil for a restored call
+	decision dialplan.Decision
+	targets  []target // whom to ring; consumed when the owner starts
+	late     bool     // the INVITE carried no offer
+
+	media    *anchor.Call
+	branches []*branchLeg
+	forks    []*fork
+	pair     *fork         // the fork that answered
+	current  *sip.Response // the response that the machine is being asked about
+	re       *reoffer      // under way
+
+	rec         cdr.Record
+	fromName    string
+	toName      string
+	recoverable bool // the last save worked
+	stored      bool // the store may hold us
+	unsaved     bool // something changed since the last save
+	left        bool // the process ends, the call goes on
+	rang        bool // the caller has heard something (call set-up time)
+
+	timers  map[timerName]*timer
+	pending int // outgoing transactions without a final response
+	health  [2]health
+
+	parties []string // guarded by Service.mu: extensions counted as busy
+	keys    []dialogKey
+}
+
+// message is what other goroutines send to the owner.
+type message interface{ isMessage() }
+
+type (
+	msgRequest   struct{ req *stack.Request } // in one of our dialogs, ACK included
+	msgCancelled struct{ req *stack.Request } // the stack has answered CANCEL and 487
+	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
+	msgHangup    struct{ by, reason string }
+	msgResponse  struct { // res is nil when the transaction ended without a final response
+		out *outgoing
+		res *sip.Response
+		err error
+	}
+)
+
+func (msgRequest) isMessage()   {}
+func (msgCancelled) isMessage() {}
+func (msgStray) isMessage()     {}
+func (msgHangup) isMessage()    {}
+func (msgResponse) isMessage()  {}
+
+// timerName names a timer of a call; arming a name again replaces it.
+type timerName struct {
+	kind  string
+	index int
+}
+
+type timer struct {
+	at   time.Time
+	fire func()
+}
+
+func (c *call) emergency() bool { return c.class == line.Emergency }
+
+// post waits for room; it is for goroutines that the call itself started.
+func (c *call) post(m message) bool {
+	select {
+	case c.mailbox <- m:
+		return true
+	case <-c.done:
+		return false
+	}
+}
+
+// offer does not wait.
+func (c *call) offer(m message) bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+	}
+	select {
+	case c.mailbox <- m:
+		return true
+	default:
+		return false
+	}
+}
+
+// run owns the call until it has ended and nothing of it is under way any more.
+func (c *call) run(ctx context.Context) {
+	defer close(c.done)
+	defer c.s.forget(c)
+	defer c.s.release(c)
+	defer func() {
+		// A defect in one call ends that call: its record says so, its media and its place in
+		// the limits are given back. The others never notice.
+		if !c.left && c.rec.EndedAt == nil {
+			c.abandon(ctx)
+		}
+	}()
+	defer observe.Recover(c.log, c.s.o.Panics, "call")
+	c.ctx = context.WithoutCancel(ctx) // what is sent at the end must leave
+	c.begin()
+	clock := time.NewTimer(time.Hour)
+	defer clock.Stop()
+	for !c.settled() {
+		clock.Reset(c.untilNext())
+		select {
+		case <-ctx.Done():
+			c.stop()
+			return
+		case m := <-c.mailbox:
+			c.handle(m)
+		case <-clock.C:
+		}
+		c.fireTimers()
+		c.flush()
+	}
+}
+
+// begin starts a new call's branches; a restored call only wants its probes.
+func (c *call) begin() {
+	if c.invite == nil {
+		c.armProbes()
+		c.publish()
+		return
+	}
+	c.start()
+}
+
+// settled: the call has ended and no transaction of it can bring anything.
+func (c *call) settled() bool {
+	return c.m.quiet() && c.pending == 0 && !c.awaitingAck()
+}
+
+func (c *call) handle(m message) {
+	switch m := m.(type) {
+	case msgResponse:
+		c.onResponse(m)
+	case msgRequest:
+		c.onRequest(m.req)
+	case msgCancelled:
+		c.onCancelled(m.req)
+	case msgStray:
+		c.onStray(m.res)
+	case msgHangup:
+		c.step(evHangup{m.by, m.reason})
+	}
+}
+
+// step feeds the machine and does what it says. Actions that bring about another event (the
+// answer's fate) feed it in turn.
+func (c *call) step(ev event) {
+	for _, a := range c.m.step(ev) {
+		c.do(a)
+	}
+}
+
+func (c *call) do(a action) {
+	switch a := a.(type) {
+	case acRelay:
+		c.relayProvisional(a)
+	case acCancel:
+		c.cancelBranch(c.branches[a.Branch])
+	case acAnswer:
+		c.takeAnswer(a)
+	case acDrop:
+		c.dropAnswer(a)
+	case acReject:
+		c.reject(a)
+	case acBye:
+		c.byeLeg(a.To, a.Reason)
+	case acEnd:
+		c.finish(a.Cause)
+	default:
+		panic(fmt.Sprintf("action %T", a))
+	}
+}
+
+// stop is the end of the process, not of the call: what rings is given up, what is established
+// stays in the store.
+func (c *call) stop() {
+	switch c.m.Phase {
+	case phaseRinging, phaseAnswering:
+		c.step(evHangup{"system", "shutdown"})
+		grace := time.NewTimer(stopGrace)
+		defer grace.Stop()
+		for !c.settled() { // the CANCELs' answers
+			select {
+			case m := <-c.mailbox:
+				c.handle(m)
+			case <-grace.C:
+				return
+			}
+		}
+	case phaseAccepted, phaseUp:
+		c.save()
+		c.media.Close()
+		c.left = true
+	case phaseEnded:
+	}
+}
+
+func (c *call) arm(name timerName, after time.Duration, fire func()) {
+	c.timers[name] = &timer{time.Now().Add(after), fire}
+}
+
+func (c *call) disarm(name timerName) { delete(c.timers, name) }
+
+func (c *call) untilNext() time.Duration {
+	next := time.Hour
+	for _, t := range c.timers {
+		next = min(next, time.Until(t.at))
+	}
+	return max(next, 0)
+}
+
+func (c *call) fireTimers() {
+	now := time.Now()
+	for name, t := range c.timers {
+		if !t.at.After(now) && c.timers[name] == t {
+			delete(c.timers, name)
+			t.fire()
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package call
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// A call whose phones have vanished must not live for ever, and a healthy or held one must
+// never be ended. So each phone is asked (OPTIONS inside its dialog, RFC 3261 §11) every few
+// minutes; any answer but 481 and 408 is life, whatever it says. Twice in a row without life,
+// and no media from that phone in between, ends the call.
+
+// health is what is known of one phone.
+type health struct {
+	fails   int
+	packets uint64 // received from it at the first failure
+}
+
+// suspectAfter is when a phone that failed once is asked again: long enough for a re-boot of
+// a switch, short enough that a line is not kept for nothing.
+const suspectAfter = 30 * time.Second
+
+func (c *call) armProbes() {
+	for _, l := range []*leg{c.pair.caller, c.pair.callee} {
+		c.armProbe(l, c.s.limits.Probe)
+	}
+}
+
+// armProbe spreads probes by a quarter, so that a hundred calls do not ask at once.
+func (c *call) armProbe(l *leg, after time.Duration) {
+	spread := time.Duration(rand.Int64N(int64(after)/4 + 1)) //nolint:gosec // not a secret
+	c.arm(timerName{"probe", int(l.Side)}, after-spread, func() { c.probe(l) })
+}
+
+func (c *call) probe(l *leg) {
+	if c.m.Phase == phaseEnded || l.ended {
+		return
+	}
+	if l.accept != nil || c.ex.Busy { // it is being talked to
+		c.armProbe(l, c.s.limits.Probe)
+		return
+	}
+	req := l.Dialog.Request(sip.OPTIONS)
+	req.AppendHeader(sip.NewHeader("Accept", sdpType))
+	req.AppendHeader(sip.NewHeader("User-Agent", agent))
+	req.SetBody(nil)
+	c.dirty()
+	c.send(l, req, func(res *sip.Response) {
+		if res.IsProvisional() {
+			return
+		}
+		if res.StatusCode == 481 || res.StatusCode == 408 {
+			c.suspect(l)
+			return
+		}
+		c.health[l.Side] = health{}
+		c.armProbe(l, c.s.limits.Probe)
+	}, func(error) { c.suspect(l) })
+}
+
+// suspect notes that a phone gave no sign of life.
+func (c *call) suspect(l *leg) {
+	if c.m.Phase == phaseEnded || l.ended || c.pair == nil {
+		return
+	}
+	h := &c.health[l.Side]
+	packets := c.pair.branch.path.Stats()[l.Side].Packets
+	if h.fails > 0 && packets > h.packets {
+		*h = health{} // it talks
+	}
+	if h.fails == 0 {
+		h.packets = packets
+	}
+	if h.fails++; h.fails < 2 {
+		c.armProbe(l, min(suspectAfter, c.s.limits.Probe))
+		return
+	}
+	c.s.metrics.dead.Inc()
+	c.step(evHangup{"system", "the phone of the " + l.Side.String() + " has vanished"})
+}

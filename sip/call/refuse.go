@@ -1,0 +1,88 @@
+package call
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/media/line"
+	"linehall/media/sdp"
+	"linehall/sip/stack"
+)
+
+// retryAfterSeconds is what a refused caller waits: calls end within minutes, a person tries
+// again sooner.
+const retryAfterSeconds = 5
+
+// refusal is a final response of ours, in words.
+type refusal struct {
+	code   int
+	reason string
+	warn   int    // RFC 3261 §20.43 warn-code; 0: none
+	text   string // for the Warning and the call's record
+}
+
+// phrase returns the reason phrase for a code that we send on somebody's behalf.
+func phrase(code int) string {
+	switch code {
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 408:
+		return "Request Timeout"
+	case 480:
+		return "Temporarily Unavailable"
+	case 481:
+		return "Call/Transaction Does Not Exist"
+	case 486:
+		return "Busy Here"
+	case 487:
+		return "Request Terminated"
+	case 488:
+		return "Not Acceptable Here"
+	case 491:
+		return "Request Pending"
+	case 500:
+		return "Server Internal Error"
+	case 503:
+		return "Service Unavailable"
+	case 600:
+		return "Busy Everywhere"
+	case 603:
+		return "Decline"
+	}
+	return "Failure"
+}
+
+// respond sends a refusal.
+func (s *Service) respond(req *stack.Request, r refusal) {
+	if r.reason == "" {
+		r.reason = phrase(r.code)
+	}
+	res := s.stack.NewResponse(req, r.code, r.reason)
+	if r.warn != 0 {
+		agent := s.stack.ContactURI(req.Flow, "")
+		res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("%d %s %q", r.warn, agent.HostPort(), r.text)))
+	}
+	if r.code == 503 || r.code == 500 {
+		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(retryAfterSeconds)))
+	}
+	_ = req.Tx.Respond(res) // cancelled or gone: the peer has its answer or needs none
+}
+
+// mediaRefusal says which response a body earned that the media plane cannot use.
+func mediaRefusal(err error) refusal {
+	var full *line.Refused
+	var bad *sdp.ParseError
+	switch {
+	case errors.As(err, &full):
+		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
+	case errors.As(err, &bad):
+		return refusal{code: 400, reason: "Bad Session Description", warn: 399, text: bad.Error()}
+	default:
+		return refusal{code: 488, warn: 399, text: "The session description cannot be used"}
+	}
+}

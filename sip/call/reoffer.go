@@ -1,0 +1,241 @@
+package call
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/media/sdp"
+	"linehall/sip/stack"
+)
+
+// reoffer is a re-INVITE or an UPDATE with an offer on its way from one party to the other
+// (RFC 3261 §14, RFC 3311). There is at most one per call, see exchange. Its offer and answer
+// pass through the media plane; whatever goes wrong leaves the session as it was.
+type reoffer struct {
+	fork      *fork
+	from, to  *leg
+	req       *stack.Request
+	offer     []byte // as from sent it; empty when the other side shall make it
+	out       *outgoing
+	cancelled bool
+}
+
+// onReoffer takes a new offer, or a request for one.
+func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
+	to := f.leg(from.Side.Other())
+	switch {
+	case c.pair == nil || f != c.pair: // no offer before the first answer is complete (RFC 3311 §5.1)
+		c.s.respond(req, refusal{code: 491})
+		return
+	case to.ended:
+		c.s.respond(req, refusal{code: 481})
+		return
+	case len(req.Body()) > 0 && !isSDP(req.Request):
+		c.s.respond(req, refusal{code: 415, reason: "Unsupported Media Type"})
+		return
+	}
+	if code := c.ex.admit(from.Side); code != 0 {
+		c.s.respond(req, refusal{code: code, text: "an offer is being answered"})
+		return
+	}
+	r := &reoffer{fork: f, from: from, to: to, req: req, offer: description(req.Request)}
+	body, err := c.passOffer(f, from.Side, r.offer)
+	if err != nil {
+		c.log.Info("new offer refused", slog.String(observe.Leg, from.Side.String()), slog.Any(observe.Err, err))
+		f.branch.path.Rollback()
+		c.ex.done()
+		c.s.respond(req, mediaRefusal(err))
+		return
+	}
+	if req.Method == sip.INVITE {
+		_ = req.Tx.Respond(c.s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
+		c.watchCancel(req)
+	}
+	c.re = r
+	r.out = c.send(to, c.offerRequest(r, body), func(res *sip.Response) { c.onReanswer(r, res) }, func(err error) { c.reofferFailed(r, nil, err) })
+}
+
+func (c *call) offerRequest(r *reoffer, body []byte) *sip.Request {
+	out := r.to.Dialog.Request(r.req.Method)
+	copyHeaders(r.req.Request, out, throughInvite)
+	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	out.AppendHeader(c.s.assertedIdentity(r.from.Extension, r.from.Display))
+	setBody(out, body)
+	c.dirty()
+	return out
+}
+
+// onReanswer takes a response to the forwarded offer.
+func (c *call) onReanswer(r *reoffer, res *sip.Response) {
+	switch {
+	case res.IsProvisional():
+	case !res.IsSuccess():
+		c.reofferFailed(r, res, nil)
+	case r.cancelled || c.m.Phase == phaseEnded:
+		c.undo(r, res)
+	default:
+		c.reofferAnswered(r, res)
+	}
+}
+
+func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
+	seq, late, answer := res.CSeq().SeqNo, len(r.offer) == 0, description(res)
+	pass := c.passAnswer
+	if late {
+		pass = c.passOffer
+	}
+	body, err := pass(r.fork, r.to.Side, answer)
+	if err != nil {
+		// The other phone has a session that this one cannot have: put it back.
+		c.log.Info("new answer refused", slog.Any(observe.Err, err))
+		c.s.respond(r.req, mediaRefusal(err))
+		c.undo(r, res)
+		return
+	}
+	r.from.Dialog.Refresh(r.req.Contact())
+	r.to.Dialog.Refresh(res.Contact())
+	out := c.s.stack.NewResponse(r.req, res.StatusCode, res.Reason)
+	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(r.from.Flow, r.from.User)})
+	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	out.AppendHeader(c.s.assertedIdentity(r.to.Extension, r.to.Display))
+	setBody(out, body)
+	if r.req.Method == sip.UPDATE {
+		_ = r.req.Tx.Respond(out) // the peer repeats an UPDATE whose response is lost
+		c.agree(r, r.offer, answer)
+		return
+	}
+	if !late {
+		c.sendAck(r.to, seq, nil)
+	}
+	err = c.accept(r.from, r.req, out, func(ack *sip.Request) {
+		if !late {
+			c.agree(r, r.offer, answer)
+			return
+		}
+		if c.answerInAck(r.to, r.from, ack, seq) {
+			c.agree(r, description(ack), answer)
+		}
+	}, func() { c.step(evHangup{"system", "no ACK"}) })
+	if errors.Is(err, stack.ErrCancelled) {
+		c.undo(r, res)
+	}
+}
+
+// agree ends an exchange that worked.
+func (c *call) agree(r *reoffer, from, to []byte) {
+	c.ex.done()
+	c.re = nil
+	r.from.agreed(from)
+	r.to.agreed(to)
+	c.dirty()
+	c.publish()
+}
+
+// reofferFailed keeps the old session (RFC 3261 §14.1) and tells who asked.
+func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
+	r.fork.branch.path.Rollback()
+	c.ex.done()
+	c.re = nil
+	c.dirty()
+	if res == nil {
+		c.log.Info("new offer got no answer", slog.Any(observe.Err, err))
+		c.s.respond(r.req, refusal{code: transportCode(err)})
+		c.suspect(r.to)
+		return
+	}
+	code := relayedCode(res.StatusCode)
+	out := c.s.stack.NewResponse(r.req, code, res.Reason)
+	copyHeaders(res, out, throughResponse)
+	setBody(out, res.Body())
+	_ = r.req.Tx.Respond(out) // cancelled meanwhile: the peer has its 487
+	c.gone(r.to, res.StatusCode)
+}
+
+// cancelReoffer passes a CANCEL of a re-INVITE on.
+func (c *call) cancelReoffer(req *stack.Request) {
+	if r := c.re; r != nil && r.req == req {
+		r.cancelled = true
+		c.cancelOutgoing(r.out)
+	}
+}
+
+// undo is the lost race of a cancelled (or unusable) re-offer: one phone has accepted what the
+// other will never see. It gets its old session back with an offer of our own: what the other
+// phone last agreed to.
+func (c *call) undo(r *reoffer, res *sip.Response) {
+	c.re = nil
+	if r.req.Method == sip.INVITE {
+		var body []byte
+		if len(r.offer) == 0 {
+			body = rejectAll(description(res))
+		}
+		c.sendAck(r.to, res.CSeq().SeqNo, body)
+	}
+	r.fork.branch.path.Rollback()
+	if c.m.Phase == phaseEnded {
+		c.ex.done()
+		return
+	}
+	body, err := c.passOffer(r.fork, r.from.Side, r.from.Agreed)
+	if err != nil || len(body) == 0 {
+		c.ex.done()
+		c.step(evHangup{"system", "the session could not be restored"})
+		return
+	}
+	out := r.to.Dialog.Request(sip.INVITE)
+	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	out.AppendHeader(c.s.assertedIdentity(r.from.Extension, r.from.Display))
+	setBody(out, body)
+	c.dirty()
+	failed := func() {
+		r.fork.branch.path.Rollback()
+		c.ex.done()
+		c.step(evHangup{"system", "the session could not be restored"})
+	}
+	c.send(r.to, out, func(res *sip.Response) {
+		switch {
+		case res.IsProvisional():
+		case !res.IsSuccess():
+			failed()
+		default:
+			c.sendAck(r.to, res.CSeq().SeqNo, nil)
+			if _, err := c.passAnswer(r.fork, r.to.Side, description(res)); err != nil {
+				failed()
+				return
+			}
+			c.ex.done()
+			c.dirty()
+		}
+	}, func(error) { failed() })
+}
+
+// agreed remembers what a leg last agreed to.
+func (l *leg) agreed(body []byte) {
+	if len(body) > 0 {
+		l.Agreed = append([]byte(nil), body...)
+	}
+}
+
+// held reports whether a party has put the other on hold.
+func (c *call) held() bool {
+	if c.pair == nil {
+		return false
+	}
+	return onHold(c.pair.caller.Agreed) || onHold(c.pair.callee.Agreed)
+}
+
+func onHold(body []byte) bool {
+	doc, err := sdp.Parse(body)
+	if err != nil {
+		return false
+	}
+	for _, m := range doc.Media() {
+		if m.Port() != 0 {
+			return m.OnHold()
+		}
+	}
+	return false
+}

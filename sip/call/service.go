@@ -1,0 +1,315 @@
+package call
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/internal/directory"
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/media/anchor"
+	"linehall/sip/cdr"
+	"linehall/sip/dialplan"
+	"linehall/sip/location"
+	"linehall/sip/stack"
+)
+
+// Errors that callers branch on.
+var (
+	ErrUnknownCall = errors.New("no such call")
+	ErrBusy        = errors.New("the call is too busy to listen")
+)
+
+// Authenticator challenges requests (sip/digest).
+type Authenticator interface {
+	Check(req *stack.Request) (directory.Terminal, *sip.Response)
+}
+
+// Locator knows where phones are (sip/location).
+type Locator interface {
+	Lookup(aor string) []location.Binding
+}
+
+// Directory knows who phones are.
+type Directory interface {
+	ByExtension(extension string) (directory.Terminal, bool)
+}
+
+// Plan decides dialled numbers. It is asked per call, so that a reload may swap it.
+type Plan interface {
+	Decide(from dialplan.Caller, number string) dialplan.Decision
+}
+
+// Records takes the call records (sip/cdr).
+type Records interface {
+	Begin(r cdr.Record)
+	Finish(ctx context.Context, r cdr.Record) error
+	Finished(ctx context.Context, id string) (bool, error)
+}
+
+// Store keeps the state of established calls across a restart.
+type Store interface {
+	// Save returns when the state is committed.
+	Save(ctx context.Context, id string, state []byte) error
+	Delete(ctx context.Context, id string) error
+	Load(ctx context.Context) (map[string][]byte, error)
+}
+
+// Limits and timers; zero fields take the default.
+type Limits struct {
+	Ring        time.Duration // until 480; 60 s
+	Calls       int           // at the same time; 600: twice what 120 phones can do
+	PerTerminal int           // calls of one terminal at the same time; 6: what desk phones have line keys for
+	Probe       time.Duration // between two OPTIONS to a phone in a call; 3 min
+	Linger      time.Duration // how long a request waits for a phone whose connection is gone; 32 s
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Ring == 0 {
+		l.Ring = time.Minute
+	}
+	if l.Calls == 0 {
+		l.Calls = 600
+	}
+	if l.PerTerminal == 0 {
+		l.PerTerminal = 6
+	}
+	if l.Probe == 0 {
+		l.Probe = 3 * time.Minute
+	}
+	if l.Linger == 0 {
+		l.Linger = 32 * time.Second
+	}
+	return l
+}
+
+// Options are the parts of a Service.
+type Options struct {
+	Stack     *stack.Stack
+	Auth      Authenticator
+	Locations Locator
+	Directory Directory
+	Plan      Plan
+	Sites     *site.Atlas
+	Anchor    *anchor.Anchor
+	Records   Records
+	Store     Store
+	Limits    Limits
+	Dropped   *observe.Dropped
+	Panics    prometheus.Counter // may be nil
+	Log       *slog.Logger
+	// Registerer takes the linehall_calls_* and linehall_call_* families; nil registers nothing.
+	Registerer prometheus.Registerer
+}
+
+// Service owns all calls.
+type Service struct {
+	o       Options
+	stack   *stack.Stack
+	limits  Limits
+	log     *slog.Logger
+	metrics *metrics
+
+	draining atomic.Bool
+	changed  []func(Info)
+
+	mu      sync.Mutex // guards the fields below; held briefly, never over a send
+	calls   map[string]*call
+	dialogs map[dialogKey]*call
+	busy    map[string]int // calls per extension
+	ctx     context.Context
+	work    sync.WaitGroup // owners and what they started
+	waiting []*call        // restored, before Run
+}
+
+// dialogKey finds a call by what every request and response in one of its dialogs carries.
+type dialogKey struct{ callID, localTag string }
+
+// New builds the service and registers its SIP methods with the stack, which must not run yet.
+func New(o Options) (*Service, error) {
+	if o.Stack == nil || o.Auth == nil || o.Locations == nil || o.Directory == nil || o.Plan == nil ||
+		o.Sites == nil || o.Anchor == nil || o.Records == nil || o.Store == nil {
+		return nil, errors.New("call: a part is missing")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
+		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, busy: map[string]int{},
+	}
+	s.metrics = newMetrics(o.Registerer, s)
+	o.Stack.Handle(sip.INVITE, s.serveInvite)
+	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
+		o.Stack.Handle(m, s.ServeInDialog)
+	}
+	o.Stack.OnStrayResponse(s.stray)
+	return s, nil
+}
+
+// OnChange adds a receiver of every change of every call, the last one with state ended. It is
+// called by the call's owner and must not block; before Run.
+func (s *Service) OnChange(f func(Info)) { s.changed = append(s.changed, f) }
+
+// Run owns the calls until ctx ends. Then ringing calls are given up, established ones are
+// left as they are, in the store, for the next start: a restart must not cut a conversation.
+func (s *Service) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.ctx = ctx
+	waiting := s.waiting
+	s.waiting = nil
+	for _, c := range waiting {
+		s.startLocked(c)
+	}
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.draining.Store(true)
+	s.mu.Lock()
+	s.ctx = nil
+	s.mu.Unlock()
+	s.work.Wait()
+	return nil
+}
+
+// Drain refuses new calls from now on (503) and waits until no call is being set up, or ctx
+// ends. Established calls go on and outlive the process.
+func (s *Service) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ringing := 0
+		for _, info := range s.Snapshot() {
+			if info.State == StateRinging {
+				ringing++
+			}
+		}
+		if ringing == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d calls still ringing: %w", ringing, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// Hangup ends a call on an operator's word; reason is shown in the call's record.
+func (s *Service) Hangup(_ context.Context, id, reason string) error {
+	s.mu.Lock()
+	c := s.calls[id]
+	s.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("call %s: %w", id, ErrUnknownCall)
+	}
+	if !c.offer(msgHangup{by: "operator", reason: reason}) {
+		return fmt.Errorf("call %s: %w", id, ErrBusy)
+	}
+	return nil
+}
+
+// Snapshot returns the calls that have not ended, oldest first, with their quality so far.
+func (s *Service) Snapshot() []Info {
+	s.mu.Lock()
+	calls := make([]*call, 0, len(s.calls))
+	for _, c := range s.calls {
+		calls = append(calls, c)
+	}
+	s.mu.Unlock()
+	infos := make([]Info, 0, len(calls))
+	for _, c := range calls {
+		if info, ok := c.snapshot(); ok {
+			infos = append(infos, info)
+		}
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
+	return infos
+}
+
+// admit counts a new call against the limits and starts its owner. It returns the status to
+// refuse with, or 0. Emergency calls are always admitted.
+func (s *Service) admit(c *call, parties []string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		return 503
+	}
+	if !c.emergency() {
+		if len(s.calls) >= s.limits.Calls {
+			return 503
+		}
+		if s.busy[c.rec.From] >= s.limits.PerTerminal {
+			return 403
+		}
+	}
+	for _, p := range parties {
+		s.busy[p]++
+	}
+	c.parties = parties
+	s.startLocked(c)
+	return 0
+}
+
+func (s *Service) startLocked(c *call) {
+	s.calls[c.id] = c
+	ctx := s.ctx
+	s.work.Go(func() { c.run(ctx) })
+}
+
+// full reports whether an extension has as many calls as it may have.
+func (s *Service) full(extension string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busy[extension] >= s.limits.PerTerminal
+}
+
+// release takes an ended call off the books; its dialogs stay known until forget.
+func (s *Service) release(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range c.parties {
+		if s.busy[p]--; s.busy[p] <= 0 {
+			delete(s.busy, p)
+		}
+	}
+	c.parties = nil
+	delete(s.calls, c.id)
+}
+
+// know makes the call reachable for requests and responses of a dialog.
+func (s *Service) know(c *call, callID, localTag string) {
+	key := dialogKey{callID, localTag}
+	c.keys = append(c.keys, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialogs[key] = c
+}
+
+func (s *Service) forget(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range c.keys {
+		delete(s.dialogs, key)
+	}
+}
+
+func (s *Service) find(callID, localTag string) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dialogs[dialogKey{callID, localTag}]
+}
+
+// OpenStore returns the store of call state in the appliance's database.
+func OpenStore(ctx context.Context, db *sql.DB) (*SQLStore, error) { return newSQLStore(ctx, db) }

@@ -1,0 +1,154 @@
+package call
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"linehall/internal/observe"
+	"linehall/media/anchor"
+	"linehall/media/line"
+	"linehall/sip/cdr"
+)
+
+// saved is an established call as the store keeps it: everything that the next process needs
+// to go on with it. Version rises when an older one cannot be read any more.
+type saved struct {
+	Version  int             `json:"version"`
+	ID       string          `json:"id"`
+	Class    line.Class      `json:"class"`
+	Record   cdr.Record      `json:"record"`
+	FromName string          `json:"from_name"`
+	ToName   string          `json:"to_name"`
+	Caller   *leg            `json:"caller"`
+	Callee   *leg            `json:"callee"`
+	Media    json.RawMessage `json:"media"`
+}
+
+const savedVersion = 1
+
+// dirty asks for the state to be saved after the present message.
+func (c *call) dirty() { c.unsaved = true }
+
+func (c *call) flush() {
+	if c.unsaved && (c.m.Phase == phaseAccepted || c.m.Phase == phaseUp) {
+		c.save()
+	}
+	c.unsaved = false
+}
+
+// save commits the state. When the database refuses it the call goes on: people talk, and the
+// metric and the log say that a restart would cut them (design 3.1).
+func (c *call) save() {
+	c.unsaved = false
+	if c.pair == nil {
+		return
+	}
+	err := c.commit()
+	was := c.recoverable
+	c.recoverable = err == nil
+	if err != nil && (was || !c.stored) {
+		c.stored = true // it may have been; Delete is idempotent
+		c.s.metrics.unrecoverable.Inc()
+		c.log.Error("call state not stored: a restart would cut this call", slog.Any(observe.Err, err))
+	}
+	c.stored = true
+}
+
+func (c *call) commit() error {
+	media, err := c.pair.branch.path.State()
+	if err != nil {
+		return fmt.Errorf("media: %w", err)
+	}
+	if !json.Valid(media) {
+		if media, err = json.Marshal(media); err != nil {
+			return fmt.Errorf("media: %w", err)
+		}
+	}
+	raw, err := json.Marshal(saved{
+		Version: savedVersion, ID: c.id, Class: c.class, Record: c.rec, FromName: c.fromName, ToName: c.toName,
+		Caller: c.pair.caller, Callee: c.pair.callee, Media: media,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withoutCancel(c.ctx, storeTime)
+	defer cancel()
+	return c.s.o.Store.Save(ctx, c.id, raw)
+}
+
+// Restore takes up the calls that the store holds, before Run: their dialogs answer, their
+// media ports are open again. A call that cannot be read is dropped and counted in the log. It
+// returns the ids of the calls that go on.
+func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
+	states, err := s.o.Store.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("calls: %w", err)
+	}
+	recovered := map[string]bool{}
+	for id, raw := range states {
+		ended, err := s.o.Records.Finished(ctx, id)
+		if err != nil {
+			return recovered, fmt.Errorf("calls: %w", err)
+		}
+		if !ended {
+			if err = s.restore(ctx, raw); err == nil {
+				recovered[id] = true
+				continue
+			}
+			s.log.Error("call not recovered", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
+		}
+		if err := s.o.Store.Delete(ctx, id); err != nil {
+			return recovered, fmt.Errorf("calls: %w", err)
+		}
+	}
+	if len(recovered) > 0 {
+		s.log.Info("calls recovered", slog.Int(observe.Count, len(recovered)))
+	}
+	return recovered, nil
+}
+
+func (s *Service) restore(ctx context.Context, raw []byte) error {
+	var st saved
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return err
+	}
+	if st.Version != savedVersion || st.Caller == nil || st.Callee == nil || st.Caller.Dialog == nil || st.Callee.Dialog == nil {
+		return fmt.Errorf("state of version %d cannot be read", st.Version)
+	}
+	c := &call{
+		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, rec: st.Record, m: restored(),
+		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
+		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx,
+	}
+	c.media, c.branches = nil, nil
+	b := &branchLeg{site: st.Callee.Site}
+	var err error
+	if c.media, b.path, err = s.o.Anchor.Restore(st.ID, st.Class, st.Media); err != nil {
+		// The conversation's media is lost, its dialogs are not: a re-INVITE brings it back.
+		c.log.Error("media of a call not recovered", slog.Any(observe.Err, err))
+		c.media = s.o.Anchor.Open(st.ID, st.Class, st.Caller.party())
+		b.path = c.media.Branch("recovered", st.Callee.party())
+	}
+	c.pair = &fork{branch: b, tag: st.Callee.Dialog.ID.RemoteTag, caller: st.Caller, callee: st.Callee}
+	b.forks = map[string]*fork{c.pair.tag: c.pair}
+	c.branches, c.forks = []*branchLeg{b}, []*fork{c.pair}
+	for _, l := range []*leg{st.Caller, st.Callee} {
+		s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
+	}
+	c.parties = []string{st.Caller.Extension, st.Callee.Extension}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range c.parties {
+		s.busy[p]++
+	}
+	s.calls[c.id] = c
+	s.waiting = append(s.waiting, c)
+	return nil
+}
+
+// party is the leg as the media plane knows it.
+func (l *leg) party() anchor.Party {
+	return anchor.Party{Site: l.Site, Remote: l.Flow.Remote.Addr(), Local: l.Flow.Local.Addr()}
+}
