@@ -30,10 +30,10 @@ const (
 
 // Bytes returns the bytes per packet that the line carries beyond the IP packet. An empty Overhead is Ethernet.
 //
-// Ethernet: 14 header + 4 FCS + 8 preamble + 12 gap (IEEE 802.3). PPPoE adds 6 + 2 (RFC 2516), MPLS one label of 4
-// (RFC 3032).
+// Ethernet: 14 header + 4 FCS (IEEE 802.3). PPPoE adds 6 + 2 (RFC 2516), MPLS one label of 4 (RFC 3032). Preamble and
+// gap are no part of it: a leased line's rate is shaped and policed on frames.
 func (o Overhead) Bytes() int {
-	const ethernet = 14 + 4 + 8 + 12
+	const ethernet = 14 + 4
 	switch o {
 	case PPPoE:
 		return ethernet + 8

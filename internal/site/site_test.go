@@ -155,7 +155,7 @@ func TestAtlasSwapsWholeTables(t *testing.T) {
 }
 
 func TestOverheadBytes(t *testing.T) {
-	for o, want := range map[site.Overhead]int{"": 38, site.Ethernet: 38, site.PPPoE: 46, site.MPLS: 42} {
+	for o, want := range map[site.Overhead]int{"": 18, site.Ethernet: 18, site.PPPoE: 26, site.MPLS: 22} {
 		if got := o.Bytes(); got != want {
 			t.Errorf("%q: %d bytes, want %d", o, got, want)
 		}
