@@ -35,6 +35,9 @@ type account struct {
 // NewLedger returns a ledger of table's lines; nothing is reserved yet. It registers linehall_line_capacity_bps,
 // _reserved_bps, _measured_bps and _refused_total at reg (nil: no metrics).
 func NewLedger(table *site.Table, log *slog.Logger, reg prometheus.Registerer) *Ledger {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	l := &Ledger{log: log, start: time.Now(), lines: map[site.ID]*account{}}
 	l.Apply(table)
 	if reg != nil {

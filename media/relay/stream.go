@@ -75,6 +75,20 @@ func (l *leg) rtcp() *socket { return l.sockets[kindRTCP] }
 
 // Open binds the ports of both legs and begins to read. Until Expect said who a party is, nothing of it is accepted.
 func (r *Relay) Open(spec Spec) (*Stream, error) {
+	s, err := r.open(spec)
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.legs {
+		for _, c := range s.legs[i].sockets {
+			s.readers.Go(c.run)
+		}
+	}
+	return s, nil
+}
+
+// open binds a stream without reading it.
+func (r *Relay) open(spec Spec) (*Stream, error) {
 	if spec.DSCP == 0 {
 		spec.DSCP = ExpeditedForwarding
 	}
@@ -84,17 +98,12 @@ func (r *Relay) Open(spec Spec) (*Stream, error) {
 			return nil, errors.Join(fmt.Errorf("leg %d: %w", i, err), s.unbind())
 		}
 	}
-	if err := r.add(s); err != nil {
-		return nil, errors.Join(err, s.unbind())
-	}
 	for kind := range 2 {
 		s.legs[0].sockets[kind].peer = s.legs[1].sockets[kind]
 		s.legs[1].sockets[kind].peer = s.legs[0].sockets[kind]
 	}
-	for i := range s.legs {
-		for _, c := range s.legs[i].sockets {
-			s.readers.Go(c.run)
-		}
+	if err := r.add(s); err != nil {
+		return nil, errors.Join(err, s.unbind())
 	}
 	return s, nil
 }
