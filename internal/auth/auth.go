@@ -67,6 +67,7 @@ const (
 
 // Options are the parts a Service may be given.
 type Options struct {
+	Config     Config                // the zero value means DefaultConfig
 	Registerer prometheus.Registerer // nil = no metrics
 }
 
@@ -76,6 +77,8 @@ type Service struct {
 	hasher *hasher
 	locks  *lockout
 	logins *prometheus.CounterVec
+
+	minPassword int // characters
 }
 
 // Open returns the service on db, whose tables must be there (database.Migrate).
@@ -84,8 +87,12 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Service, error) {
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM auth_users").Scan(&n); err != nil {
 		return nil, fmt.Errorf("auth: %w", database.Explain(err))
 	}
+	config := opts.Config
+	if config == (Config{}) {
+		config = DefaultConfig()
+	}
 	s := &Service{
-		db: db, hasher: newHasher(cost{argonMemoryKiB, argonTime}), locks: newLockout(),
+		db: db, minPassword: config.PasswordMinLength, hasher: newHasher(cost{argonMemoryKiB, argonTime}), locks: newLockout(config.Lockout),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "linehall_auth_logins_total",
 			Help: "Attempts to log in with name and password, by result: accepted, refused, locked, busy.",

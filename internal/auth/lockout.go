@@ -13,21 +13,16 @@ import (
 // alone has more free attempts and a short limit, or anybody could keep the administrator out for good; the source
 // alone stops the walk through many accounts.
 const (
-	freePerPair    = 5
-	freePerAccount = 20
-	freePerSource  = 20
-
-	firstWait      = time.Second
-	maxPairWait    = 15 * time.Minute
+	wideFactor     = 4 // free attempts of an account or a source, in those of a pair
 	maxAccountWait = 30 * time.Second
-	maxSourceWait  = 15 * time.Minute
 
 	forgetAfter = time.Hour // without a further failure
-	maxTracked  = 8192      // entries; the one longest untouched goes first
+	maxTracked  = 4096      // entries; the one longest untouched goes first
 )
 
 // lockout counts failures in memory: a restart forgets them, which an attacker cannot cause.
 type lockout struct {
+	config  LockoutConfig
 	mu      sync.Mutex // guards entries
 	entries map[lockKey]*failures
 }
@@ -40,7 +35,9 @@ type failures struct {
 	locked time.Time // until
 }
 
-func newLockout() *lockout { return &lockout{entries: map[lockKey]*failures{}} }
+func newLockout(c LockoutConfig) *lockout {
+	return &lockout{config: c, entries: map[lockKey]*failures{}}
+}
 
 type lockRule struct {
 	key  lockKey
@@ -48,12 +45,13 @@ type lockRule struct {
 	max  time.Duration
 }
 
-func rules(account, source string) []lockRule {
+func (l *lockout) rules(account, source string) []lockRule {
 	account, source = strings.ToLower(account), network(source)
+	c := l.config
 	return []lockRule{
-		{lockKey{account, source}, freePerPair, maxPairWait},
-		{lockKey{account, ""}, freePerAccount, maxAccountWait},
-		{lockKey{"", source}, freePerSource, maxSourceWait},
+		{lockKey{account, source}, c.Attempts, c.MaxDelay},
+		{lockKey{account, ""}, wideFactor * c.Attempts, min(maxAccountWait, c.MaxDelay)},
+		{lockKey{"", source}, wideFactor * c.Attempts, c.MaxDelay},
 	}
 }
 
@@ -76,7 +74,7 @@ func (l *lockout) wait(account, source string, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var longest time.Duration
-	for _, r := range rules(account, source) {
+	for _, r := range l.rules(account, source) {
 		if f, ok := l.entries[r.key]; ok {
 			longest = max(longest, f.locked.Sub(now))
 		}
@@ -88,7 +86,7 @@ func (l *lockout) wait(account, source string, now time.Time) time.Duration {
 func (l *lockout) fail(account, source string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range rules(account, source) {
+	for _, r := range l.rules(account, source) {
 		f, ok := l.entries[r.key]
 		if !ok || now.Sub(f.last) > forgetAfter {
 			l.makeRoom(now)
@@ -100,7 +98,7 @@ func (l *lockout) fail(account, source string, now time.Time) {
 		if over := f.count - r.free; over >= 0 {
 			wait := r.max
 			if over < 20 { // beyond that the shift would only reach the limit anyhow
-				wait = min(r.max, firstWait<<over)
+				wait = min(r.max, l.config.Delay<<over)
 			}
 			f.locked = now.Add(wait)
 		}
@@ -111,7 +109,7 @@ func (l *lockout) fail(account, source string, now time.Time) {
 func (l *lockout) succeed(account, source string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := rules(account, source)
+	r := l.rules(account, source)
 	delete(l.entries, r[0].key)
 }
 

@@ -7,12 +7,12 @@ import (
 )
 
 func TestLockoutIsBounded(t *testing.T) {
-	l := newLockout()
+	l := newLockout(DefaultConfig().Lockout)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for range freePerPair + 3 {
+	for range 8 {
 		l.fail("admin", "10.0.0.1", now)
 	}
-	for i := range 3 * maxTracked {
+	for i := range maxTracked/2 + 200 {
 		l.fail(fmt.Sprint("user", i), "10.0.0.2", now.Add(time.Duration(i)*time.Millisecond))
 	}
 	if n := len(l.entries); n > maxTracked {
@@ -21,18 +21,18 @@ func TestLockoutIsBounded(t *testing.T) {
 }
 
 func TestWaitsNeverPassTheirLimit(t *testing.T) {
-	l := newLockout()
+	l := newLockout(DefaultConfig().Lockout)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for range 200 {
 		l.fail("admin", "10.0.0.1", now)
 	}
-	if got := l.wait("admin", "10.0.0.1", now); got != maxPairWait {
+	if got := l.wait("admin", "10.0.0.1", now); got != DefaultConfig().Lockout.MaxDelay {
 		t.Errorf("pair waits %v", got)
 	}
 	if got := l.wait("admin", "10.0.0.2", now); got != maxAccountWait {
 		t.Errorf("account waits %v", got)
 	}
-	if got := l.wait("anna", "10.0.0.1", now); got != maxSourceWait {
+	if got := l.wait("anna", "10.0.0.1", now); got != DefaultConfig().Lockout.MaxDelay {
 		t.Errorf("source waits %v", got)
 	}
 	l.fail("admin", "10.0.0.1", now.Add(2*time.Hour)) // forgotten by then

@@ -14,10 +14,8 @@ import (
 	"linehall/internal/site"
 )
 
-const (
-	minPassword = 10
-	maxPassword = 256 // bytes; hashing time must not depend on a stranger's megabyte
-)
+// maxPassword is in bytes: hashing time must not depend on a stranger's megabyte.
+const maxPassword = 256
 
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}$`)
 
@@ -117,7 +115,7 @@ func (s *Service) ListUsers(ctx context.Context) ([]Account, error) {
 // NewUser is what AddUser needs.
 type NewUser struct {
 	Name     string
-	Password string // at least 10 characters
+	Password string // at least Config.PasswordMinLength characters
 	Role     Role
 	Site     site.ID
 }
@@ -132,7 +130,7 @@ func (s *Service) addUser(ctx context.Context, u NewUser, initial bool) error {
 	if _, err := ParseRole(string(u.Role)); err != nil {
 		return fmt.Errorf("user %s: %w", u.Name, err)
 	}
-	if err := checkPassword(u.Name, u.Password); err != nil {
+	if err := s.checkPassword(u.Name, u.Password); err != nil {
 		return fmt.Errorf("user %s: %w", u.Name, err)
 	}
 	hash, err := s.hasher.hash(ctx, u.Password)
@@ -157,7 +155,7 @@ func (s *Service) addUser(ctx context.Context, u NewUser, initial bool) error {
 
 // SetPassword replaces a user's password. Errors: ErrInvalid, ErrNotFound.
 func (s *Service) SetPassword(ctx context.Context, name, password string) error {
-	if err := checkPassword(name, password); err != nil {
+	if err := s.checkPassword(name, password); err != nil {
 		return fmt.Errorf("user %s: %w", name, err)
 	}
 	if _, _, err := s.account(ctx, name); err != nil {
@@ -194,12 +192,12 @@ func (s *Service) RemoveUser(ctx context.Context, name string) error {
 	return nil
 }
 
-func checkPassword(name, password string) error {
+func (s *Service) checkPassword(name, password string) error {
 	switch {
 	case !utf8.ValidString(password):
 		return fmt.Errorf("%w: the password is not valid text", ErrInvalid)
-	case utf8.RuneCountInString(password) < minPassword:
-		return fmt.Errorf("%w: the password has fewer than %d characters", ErrInvalid, minPassword)
+	case utf8.RuneCountInString(password) < s.minPassword:
+		return fmt.Errorf("%w: the password has fewer than %d characters", ErrInvalid, s.minPassword)
 	case len(password) > maxPassword:
 		return fmt.Errorf("%w: the password has more than %d bytes", ErrInvalid, maxPassword)
 	case strings.EqualFold(password, name):
