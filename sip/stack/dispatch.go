@@ -94,13 +94,13 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 		s.refuseStateless(req, out, missingHeader(req))
 		return
 	}
-	key := serverKey(req, req.Method)
+	key := serverKey(req, req.Method, out.flow)
 	switch {
 	case req.IsAck():
-		s.receiveAck(req, out, serverKey(req, sip.INVITE))
+		s.receiveAck(req, out, serverKey(req, sip.INVITE, out.flow))
 		return
 	case req.IsCancel():
-		s.receiveCancel(req, out, serverKey(req, sip.INVITE))
+		s.receiveCancel(req, out, serverKey(req, sip.INVITE, out.flow))
 		return
 	}
 	if t := s.servers.get(key); t != nil {
@@ -316,8 +316,10 @@ func skeleton(req *sip.Request) *sip.Request {
 }
 
 // serverKey follows RFC 3261 §17.2.3, with the older rule for branches without
-// the cookie; ACK and CANCEL are looked up as the INVITE they belong to.
-func serverKey(req *sip.Request, method sip.RequestMethod) string {
+// the cookie; ACK and CANCEL are looked up as the INVITE they belong to. The
+// source address is part of it: phones of two sites may have the same private
+// address, and nobody shall cancel another's call by its branch.
+func serverKey(req *sip.Request, method sip.RequestMethod, from Flow) string {
 	via := req.Via()
 	branch := branchOf(req)
 	port := via.Port
@@ -337,6 +339,8 @@ func serverKey(req *sip.Request, method sip.RequestMethod) string {
 	b.WriteString(strconv.Itoa(port))
 	b.WriteByte('|')
 	b.WriteString(string(method))
+	b.WriteByte('|')
+	b.WriteString(from.Remote.Addr().String())
 	return b.String()
 }
 

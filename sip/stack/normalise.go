@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -62,4 +63,33 @@ func fullName(name string) string {
 		return full
 	}
 	return name
+}
+
+// newParser returns a parser that leaves Contact as it is: a registrar has to
+// repeat it byte for byte, and one that cannot be read must not cost the answer.
+// The library reads a single Contact on demand. In From and To it forgives white
+// space inside the brackets (RFC 4475 §3.1.2.14).
+func newParser() *sip.Parser {
+	parsers := maps.Clone(sip.DefaultHeadersParser())
+	delete(parsers, "contact")
+	delete(parsers, "m")
+	for _, name := range []string{"from", "f", "to", "t"} {
+		strict := parsers[name]
+		parsers[name] = func(name []byte, value string) (sip.Header, error) {
+			return strict(name, tidyBrackets(value))
+		}
+	}
+	return sip.NewParser(sip.WithHeadersParsers(parsers))
+}
+
+func tidyBrackets(value string) string {
+	open, end := strings.LastIndexByte(value, '<'), strings.LastIndexByte(value, '>')
+	if open < 0 || end < open {
+		return value
+	}
+	inner := value[open+1 : end]
+	if trimmed := strings.Trim(inner, " \t"); trimmed != inner {
+		return value[:open+1] + trimmed + value[end:]
+	}
+	return value
 }

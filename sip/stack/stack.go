@@ -31,7 +31,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -155,16 +154,6 @@ func New(opts Options) (*Stack, error) {
 	s.handlers[sip.OPTIONS] = s.ServeOptions
 	s.handlers[sip.NOTIFY] = s.ServeNotify
 	return s, nil
-}
-
-// newParser returns a parser that leaves Contact as it is: a registrar has to
-// repeat it byte for byte, and one that cannot be read must not cost the answer.
-// The library reads a single Contact on demand.
-func newParser() *sip.Parser {
-	parsers := maps.Clone(sip.DefaultHeadersParser())
-	delete(parsers, "contact")
-	delete(parsers, "m")
-	return sip.NewParser(sip.WithHeadersParsers(parsers))
 }
 
 // Handle sets the handler of a method; before Run. Methods without one get 405

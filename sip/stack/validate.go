@@ -186,8 +186,10 @@ func wellFormed(data []byte, l Limits) bool {
 			}
 			lines++
 			i++
-		case c == '\n', c < 0x20 && c != '\t', c == 0x7f:
+		case c == '\n':
 			return false
+		case (c < 0x20 && c != '\t' || c == 0x7f) && (i == 0 || data[i-1] != '\\'):
+			return false // only a quoted-pair may hold one (RFC 3261 §25.1)
 		}
 	}
 	return false // no end of headers
