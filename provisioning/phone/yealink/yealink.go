@@ -1,0 +1,93 @@
+// Package yealink writes the configuration files of Yealink desk phones (T2x
+// to T5x, firmware V81 and later) and knows the names that they ask for.
+//
+// A phone asks for MAC.boot, y000000000000.boot, y0000000000NN.cfg (NN is its
+// model's number) and MAC.cfg, in this order. There is no boot file: where one
+// is found, only the files it names are fetched. The format is lines of
+// "key = value" after the fixed first line; an empty value means the factory
+// default, %NULL% the empty text. Output is deterministic, because the phone
+// compares the checksum of a file with that of the last one and applies it
+// only when they differ: no times, no random order.
+//
+// Known keys come from published templates of other systems and from manuals;
+// nothing here was tried on a real phone yet.
+//
+//	brand := yealink.Brand{}
+//	file, ok := brand.File("001565abcdef.cfg")
+//	content, err := brand.Render(file, settings)
+//
+// Everything is a pure function and safe for concurrent use.
+package yealink
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"linehall/provisioning/phone"
+)
+
+// Brand answers for all Yealink desk phones.
+type Brand struct{}
+
+// Name is the brand's name in lists and metrics.
+func (Brand) Name() string { return phone.Yealink }
+
+var (
+	deviceName = regexp.MustCompile(`^(?i)([0-9a-f]{12})(-local)?\.(cfg|boot)$`)
+	commonName = regexp.MustCompile(`^(?i)y0{10}([0-9]{2}|1[0-9]{2})\.cfg$`)
+	bootName   = regexp.MustCompile(`^(?i)y0{12}\.boot$`)
+)
+
+// File recognises a name that a Yealink phone asks for.
+func (Brand) File(name string) (phone.File, bool) {
+	if groups := deviceName.FindStringSubmatch(name); groups != nil {
+		mac, ok := phone.MACInName(name)
+		if !ok {
+			return phone.File{}, false
+		}
+		switch {
+		case groups[2] != "":
+			return phone.File{Kind: phone.Local, MAC: mac}, true
+		case strings.EqualFold(groups[3], "boot"):
+			return phone.File{Kind: phone.Boot, MAC: mac}, true
+		}
+		return phone.File{Kind: phone.Device, MAC: mac}, true
+	}
+	if bootName.MatchString(name) {
+		return phone.File{Kind: phone.Boot}, true
+	}
+	if groups := commonName.FindStringSubmatch(commonDigits(name)); groups != nil {
+		model, ok := modelByNumber(groups[1])
+		return phone.File{Kind: phone.Common, Model: model}, ok
+	}
+	return phone.File{}, false
+}
+
+// commonDigits brings y000000000123.cfg (three digits, one zero less) to the
+// form with ten zeros.
+func commonDigits(name string) string {
+	if len(name) == len("y000000000123.cfg") && strings.HasPrefix(strings.ToLower(name), "y000000000") && name[10] != '0' {
+		return name[:10] + "0" + name[10:]
+	}
+	return name
+}
+
+// Render writes the file. Boot and local files do not exist.
+func (Brand) Render(file phone.File, settings phone.Settings) ([]byte, error) {
+	var w writer
+	switch file.Kind {
+	case phone.Device:
+		w.comment(settings)
+		w.general(settings)
+		w.provisioning(settings.Provisioning)
+		w.accounts(settings)
+	case phone.Common:
+		w.general(settings)
+	case phone.Boot, phone.Local:
+		return nil, fmt.Errorf("yealink phones have no such file with us: kind %d", file.Kind)
+	default:
+		return nil, fmt.Errorf("unknown kind %d of file", file.Kind)
+	}
+	return w.finish(settings.Extra)
+}
