@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -15,15 +16,15 @@ import (
 // saved is an established call as the store keeps it: everything that the next process needs
 // to go on with it. Version rises when an older one cannot be read any more.
 type saved struct {
-	Version  int             `json:"version"`
-	ID       string          `json:"id"`
-	Class    line.Class      `json:"class"`
-	Record   cdr.Record      `json:"record"`
-	FromName string          `json:"from_name"`
-	ToName   string          `json:"to_name"`
-	Caller   *leg            `json:"caller"`
-	Callee   *leg            `json:"callee"`
-	Media    json.RawMessage `json:"media"`
+	Version  int        `json:"version"`
+	ID       string     `json:"id"`
+	Class    line.Class `json:"class"`
+	Record   cdr.Record `json:"record"`
+	FromName string     `json:"from_name"`
+	ToName   string     `json:"to_name"`
+	Caller   *leg       `json:"caller"`
+	Callee   *leg       `json:"callee"`
+	Media    []byte     `json:"media,omitempty"` // the media plane's own; empty before the first answer
 }
 
 const savedVersion = 1
@@ -58,13 +59,11 @@ func (c *call) save() {
 
 func (c *call) commit() error {
 	media, err := c.pair.branch.path.State()
-	if err != nil {
+	switch {
+	case errors.Is(err, anchor.ErrNotAgreed): // a late offer: its answer comes in the ACK
+		media = nil
+	case err != nil:
 		return fmt.Errorf("media: %w", err)
-	}
-	if !json.Valid(media) {
-		if media, err = json.Marshal(media); err != nil {
-			return fmt.Errorf("media: %w", err)
-		}
 	}
 	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Record: c.rec, FromName: c.fromName, ToName: c.toName,
@@ -122,10 +121,12 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
 		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx,
 	}
-	c.media, c.branches = nil, nil
 	b := &branchLeg{site: st.Callee.Site}
 	var err error
-	if c.media, b.path, err = s.o.Anchor.Restore(st.ID, st.Class, st.Media); err != nil {
+	if len(st.Media) > 0 {
+		c.media, b.path, err = s.o.Anchor.Restore(st.ID, st.Class, st.Media)
+	}
+	if err != nil || len(st.Media) == 0 {
 		// The conversation's media is lost, its dialogs are not: a re-INVITE brings it back.
 		c.log.Error("media of a call not recovered", slog.Any(observe.Err, err))
 		c.media = s.o.Anchor.Open(st.ID, st.Class, st.Caller.party())

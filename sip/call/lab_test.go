@@ -1,0 +1,222 @@
+package call_test
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"linehall/internal/database"
+	"linehall/internal/directory"
+	"linehall/internal/secret"
+	"linehall/internal/site"
+	"linehall/media/anchor"
+	"linehall/media/line"
+	"linehall/media/relay"
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+	"linehall/sip/dialplan"
+	"linehall/sip/digest"
+	"linehall/sip/location"
+	"linehall/sip/registrar"
+	"linehall/sip/stack"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const domain = "linehall.test"
+
+// exchange is the real thing, in this process: stack, registrar, call core, media, database.
+type exchange struct {
+	t     *testing.T
+	dir   string
+	ports map[string]string // listener addresses, kept across restarts
+
+	db      *sql.DB
+	people  *directory.Directory
+	places  *location.Service
+	calls   *call.Service
+	records *cdr.Log
+	ledger  *line.Ledger
+	reg     *prometheus.Registry
+	kill    func() // drops everything without a word to anybody
+	stop    func() // the written order of an orderly end
+}
+
+type labOptions struct {
+	limits  call.Limits
+	line    int64 // bit/s of branch1's line; 0: 2 Mbit/s
+	members []string
+}
+
+func newExchange(t *testing.T, o labOptions) *exchange {
+	t.Helper()
+	x := &exchange{t: t, dir: t.TempDir(), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0"}}
+	x.start(o)
+	return x
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (x *exchange) table(o labOptions) *site.Table {
+	rate := o.line
+	if rate == 0 {
+		rate = 2e6
+	}
+	return must[*site.Table](x.t)(site.NewTable([]site.Site{
+		{ID: "hq", Name: "局机关", Main: true, Prefix: "8", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24")}},
+		{ID: "branch1", Name: "林东", Prefix: "2", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24")}, Line: &site.Line{Up: rate, Down: rate}},
+	}))
+}
+
+func terminals() []directory.Terminal {
+	return []directory.Terminal{
+		{Extension: "8001", DisplayName: "李 \"Li\"", Site: "hq"}, {Extension: "8002", DisplayName: "Wang", Site: "hq"},
+		{Extension: "8003", DisplayName: "Zhao", Site: "hq"}, {Extension: "8009", DisplayName: "Desk", Site: "hq"},
+		{Extension: "2001", DisplayName: "Lin", Site: "branch1"}, {Extension: "8666", DisplayName: "Off", Site: "hq", State: directory.Disabled},
+	}
+}
+
+func (x *exchange) start(o labOptions) {
+	t, ctx := x.t, x.t.Context()
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("LINEHALL_TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	x.reg = prometheus.NewRegistry()
+	x.db = must[*sql.DB](t)(database.Open(ctx, filepath.Join(x.dir, "lab.db")))
+	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema()); err != nil {
+		t.Fatal(err)
+	}
+	box := must[*secret.Box](t)(secret.Open(filepath.Join(x.dir, "keys")))
+	x.people = must[*directory.Directory](t)(directory.Open(ctx, x.db, box))
+	if err := x.people.Apply(ctx, terminals()); err != nil {
+		t.Fatal(err)
+	}
+	table := x.table(o)
+	atlas := site.NewAtlas(table)
+	st := must[*stack.Stack](t)(stack.New(stack.Options{
+		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}},
+		Domain: domain, Log: log,
+	}))
+	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Log: log, WriteLag: 5 * time.Millisecond}))
+	auth := must[*digest.Authenticator](t)(digest.New(digest.Options{Realm: domain, Directory: x.people, Responder: st, Log: log}))
+	register := must[*registrar.Registrar](t)(registrar.New(registrar.Options{
+		Stack: st, Auth: auth, Location: x.places, Directory: x.people, Sites: atlas, Domain: domain, Log: log,
+	}))
+	st.Handle(sip.REGISTER, register.Serve)
+	rel := must[*relay.Relay](t)(relay.New(relay.Options{First: 20000, Last: 29999, Log: log, Quarantine: time.Millisecond}))
+	x.ledger = line.NewLedger(table, log, nil)
+	media := anchor.New(anchor.Options{Relay: rel, Ledger: x.ledger, Log: log})
+	members := o.members
+	if members == nil {
+		members = []string{"8009", "8002"}
+	}
+	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
+		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8"},
+	}, table, x.people))
+	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
+	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
+	x.calls = must[*call.Service](t)(call.New(call.Options{
+		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
+		Records: x.records, Store: store, Limits: o.limits, Log: log, Registerer: x.reg,
+	}))
+	st.Handle(sip.OPTIONS, func(ctx context.Context, req *stack.Request) {
+		if x.calls.Serves(req) {
+			x.calls.ServeInDialog(ctx, req)
+			return
+		}
+		st.ServeOptions(ctx, req)
+	})
+	recovered := must[map[string]bool](t)(x.calls.Restore(ctx))
+	must[int](t)(x.records.CloseInterrupted(ctx, func(id string) bool { return recovered[id] }, time.Now()))
+	if err := st.Listen(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range st.Listeners() {
+		x.ports[l.Transport] = l.Address.String()
+	}
+	x.run(st, rel)
+}
+
+// run starts everything; parts end in the written order: calls, then the stack, then the rest.
+func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
+	var stops []func()
+	for _, part := range []func(context.Context) error{x.calls.Run, st.Run, x.places.Run, x.records.Run, rel.Run} {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				x.t.Errorf("part ended: %v", err)
+			}
+		}()
+		stops = append(stops, func() { cancel(); <-ended })
+	}
+	db := x.db
+	var once sync.Once
+	x.stop = func() {
+		once.Do(func() {
+			for _, stop := range stops {
+				stop()
+			}
+			_ = db.Close()
+		})
+	}
+	// A crash: the sockets and the database vanish first, so that nothing that the rest would
+	// still like to say is said or written.
+	x.kill = func() {
+		once.Do(func() {
+			_ = db.Close()
+			for _, i := range []int{1, 4, 0, 2, 3} {
+				stops[i]()
+			}
+		})
+	}
+	x.t.Cleanup(x.stop)
+}
+
+// eventually waits for a condition that other goroutines bring about.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// onlyRecord waits for n records and returns them, newest first.
+func (x *exchange) wantRecords(n int) []cdr.Record {
+	x.t.Helper()
+	var records []cdr.Record
+	eventually(x.t, "records", func() bool {
+		var err error
+		records, err = x.records.Query(x.t.Context(), cdr.Filter{})
+		return err == nil && len(records) >= n
+	})
+	if len(records) != n {
+		x.t.Fatalf("%d records, want %d: %+v", len(records), n, records)
+	}
+	return records
+}
