@@ -71,6 +71,7 @@ func Divide(budgets map[string]Budget, streams []Stream, views []View) Result {
 		}
 		p.prune()
 	}
+	p.grow()
 	for id, b := range budgets {
 		p.result.Used[id] = Budget{Up: b.Up - p.up[id], Down: b.Down - p.down[id]}
 	}
@@ -192,6 +193,35 @@ func (p *plan) prune() {
 				take(p.up, p.streams[i].Site, -rates[step])
 				rates[step] = 0
 			}
+		}
+	}
+}
+
+// grow raises the rates of steps that were squeezed and have room now, as far as the publisher and all viewers have it.
+func (p *plan) grow() {
+	for i, s := range p.streams {
+		for step, rate := range p.result.Rates[i] {
+			if rate == 0 || rate >= s.Steps[step].Bps {
+				continue
+			}
+			more := min(s.Steps[step].Bps-rate, left(p.up, s.Site))
+			viewers := map[string]int64{}
+			for v, shown := range p.result.Views {
+				if p.views[v].Stream == i && shown == step {
+					viewers[p.views[v].Site]++
+				}
+			}
+			for id, n := range viewers {
+				more = min(more, left(p.down, id)/n)
+			}
+			if more <= 0 {
+				continue
+			}
+			take(p.up, s.Site, more)
+			for id, n := range viewers {
+				take(p.down, id, more*n)
+			}
+			p.result.Rates[i][step] += more
 		}
 	}
 }

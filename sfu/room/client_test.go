@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,6 +135,7 @@ type camera struct {
 	active   atomic.Bool
 	keyframe atomic.Bool
 	plis     atomic.Int64
+	frames   atomic.Int64
 	frame    uint16
 	tl0      uint8
 	sequence uint16
@@ -400,6 +402,7 @@ func (c *client) film(ctx context.Context, packets int) {
 func (cam *camera) write(mid, rid string, packets int) {
 	key := cam.keyframe.Swap(false)
 	cam.frame = (cam.frame + 1) & 0x7fff
+	cam.frames.Add(1)
 	cam.tl0++
 	cam.stamp += 3600
 	for i := range packets {
@@ -469,6 +472,11 @@ func (c *client) answer(text string) {
 	}
 	<-gathered
 	c.send(map[string]any{"type": "subscribe_answer", "sdp": c.subscribe.LocalDescription().SDP})
+}
+
+// sees says whether the list shows another client's camera as on; for await.
+func (c *client) sees(other *client) bool {
+	return slices.ContainsFunc(c.people, func(p signal.Participant) bool { return p.ID == other.welcome.Participant && p.HasVideo })
 }
 
 // watch wants everyone's camera.

@@ -16,8 +16,14 @@ const (
 	wireShare = 1.12
 	// linger is how long a layer that nobody watches any more is still sent, on a line that has room: the next viewer has it at once.
 	linger = 2 * time.Second
-	// settle is how long a publisher has to begin sending a layer before the room does without it.
-	settle = 3 * time.Second
+	// A browser sends fewer layers than it offers when it captures less than smallCapture (Chromium: two of three at 640x360,
+	// one at 320x180): the room notices after settleSmall and asks again after retrySmall. A larger capture has all of them, but
+	// the highest may wait for the browser's own estimation of its uplink.
+	smallCapture = 540
+	settleSmall  = 4 * time.Second
+	settleLarge  = 20 * time.Second
+	retrySmall   = 5 * time.Minute
+	retryLarge   = 30 * time.Second
 	// roundBps keeps commands from changing with every small change of a budget.
 	roundBps = 10_000
 )
@@ -118,26 +124,58 @@ func (p *participant) steps(kind forward.Kind, live []*forward.Layer, now time.T
 	if kind == forward.Content {
 		return []allocate.Step{rate("", contentHeight, true)}
 	}
+	if len(live) > 0 && live[0].RID() == "" {
+		return []allocate.Step{rate("", max(live[0].Height(), cameraHeight), false)}
+	}
 	full := cameraHeight
 	for _, l := range live {
 		if h := l.Height(); h > 0 {
 			full = h * scale(l.RID())
 		}
 	}
+	if full != p.capture {
+		p.capture = full
+		clear(p.absent) // another size of capture: the browser may send other layers
+	}
 	var steps []allocate.Step
 	for _, rid := range []string{forward.Low, forward.Medium, forward.High} {
-		// A browser that captures little sends fewer layers than asked for; a native sender may have one without a RID.
-		since, asked := p.needed[stepKey{kind, rid}]
-		missing := asked && now.Sub(since) < linger && now.Sub(p.askedAt[rid]) > settle
-		if missing && len(live) > 0 && !slices.ContainsFunc(live, func(l *forward.Layer) bool { return l.RID() == rid }) {
+		height := full / scale(rid)
+		if i := slices.IndexFunc(live, func(l *forward.Layer) bool { return l.RID() == rid }); i >= 0 {
+			delete(p.absent, rid)
+			if h := live[i].Height(); h > 0 {
+				height = h
+			}
+		} else if p.missing(rid, len(live) > 0, now) {
 			continue
 		}
-		steps = append(steps, rate(rid, full/scale(rid), false))
+		steps = append(steps, rate(rid, height, false))
 	}
-	if len(steps) == 0 || len(live) > 0 && live[0].RID() == "" {
-		return []allocate.Step{rate("", full, false)}
+	if len(steps) == 0 {
+		return []allocate.Step{rate(forward.Low, full/scale(forward.Low), false)}
 	}
 	return steps
+}
+
+// missing says whether a layer that is asked for does not come: a browser that captures little sends fewer layers than it
+// offered. It is asked for again after a while.
+func (p *participant) missing(rid string, sending bool, now time.Time) bool {
+	settle, retry := settleLarge, retryLarge
+	if p.capture < smallCapture {
+		settle, retry = settleSmall, retrySmall
+	}
+	if since, ok := p.absent[rid]; ok {
+		if now.Sub(since) < retry {
+			return true
+		}
+		delete(p.absent, rid)
+		delete(p.askedAt, rid)
+		return false
+	}
+	if since, ok := p.askedAt[rid]; ok && sending && now.Sub(since) > settle {
+		p.absent[rid] = now
+		return true
+	}
+	return false
 }
 
 const (

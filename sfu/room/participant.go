@@ -52,6 +52,8 @@ type participant struct {
 	audio   []audioSlot
 	needed  map[stepKey]time.Time // when a layer was last shown to somebody
 	askedAt map[string]time.Time  // since when the camera's layers are asked for
+	absent  map[string]time.Time  // since when a layer that was asked for is known not to come
+	capture int                   // height of the camera, as far as it is known
 	lease   *line.Lease
 	voices  int // how many the line carries to it
 	share   *share
@@ -73,7 +75,7 @@ type audioSlot struct{ participant string }
 func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal.Request, client signal.Client) *participant {
 	p := &participant{
 		room: r, id: newID(), resume: rand.Text(), venue: venue, kind: kindNative, joinedAt: time.Now(),
-		site: who.Site, needed: map[stepKey]time.Time{}, askedAt: map[string]time.Time{}, voices: r.config.Voices,
+		site: who.Site, needed: map[stepKey]time.Time{}, askedAt: map[string]time.Time{}, absent: map[string]time.Time{}, voices: r.config.Voices,
 	}
 	name := join.Name
 	if name == "" {
