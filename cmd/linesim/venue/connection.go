@@ -1,0 +1,103 @@
+package venue
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+)
+
+// engine registers the codecs and extensions of a native venue: Opus and VP8 with RTX, nothing to choose between.
+func engine(publish bool) (*webrtc.MediaEngine, error) {
+	m := &webrtc.MediaEngine{}
+	feedback := []webrtc.RTCPFeedback{
+		{Type: "ccm", Parameter: "fir"}, {Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "transport-cc"},
+	}
+	codecs := []struct {
+		kind  webrtc.RTPCodecType
+		codec webrtc.RTPCodecParameters
+	}{
+		{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecParameters{PayloadType: 111, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeOpus, ClockRate: voiceClock, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
+		}}},
+		{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecParameters{PayloadType: 96, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeVP8, ClockRate: videoClock, RTCPFeedback: feedback,
+		}}},
+		{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecParameters{PayloadType: 97, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClock, SDPFmtpLine: "apt=96",
+		}}},
+	}
+	for _, c := range codecs {
+		if err := m.RegisterCodec(c.codec, c.kind); err != nil {
+			return nil, fmt.Errorf("codec %s: %w", c.codec.MimeType, err)
+		}
+	}
+	audio := []string{midURI, audioLevelURI}
+	video := []string{midURI, ridURI, repairedRIDURI}
+	if !publish { // as a publisher we have no estimator, so we do not promise transport-wide numbers
+		audio, video = append(audio, transportCCURI), append(video, transportCCURI)
+	}
+	for kind, uris := range map[webrtc.RTPCodecType][]string{webrtc.RTPCodecTypeAudio: audio, webrtc.RTPCodecTypeVideo: video} {
+		for _, uri := range uris {
+			if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+				return nil, fmt.Errorf("extension %s: %w", uri, err)
+			}
+		}
+	}
+	return m, nil
+}
+
+// settings bind all media of a venue to one UDP socket on its own address.
+func settings(socket net.PacketConn) (webrtc.SettingEngine, func() error) {
+	var s webrtc.SettingEngine
+	s.SetIncludeLoopbackCandidate(true)
+	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	mux := webrtc.NewICEUDPMux(nil, socket)
+	s.SetICEUDPMux(mux)
+	return s, mux.Close
+}
+
+// bindMedia opens the venue's media socket with buffers for bursts of keyframes from all others.
+func bindMedia(address netip.Addr) (*net.UDPConn, error) {
+	const buffer = 4 << 20
+	if !address.IsValid() {
+		address = netip.IPv4Unspecified()
+	}
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 0)))
+	if err != nil {
+		return nil, fmt.Errorf("media socket: %w", err)
+	}
+	_ = conn.SetReadBuffer(buffer) // the kernel may grant less; loss would show in the report
+	_ = conn.SetWriteBuffer(buffer)
+	return conn, nil
+}
+
+// publishAPI has no interceptors: feedback is answered by this package.
+func publishAPI(s webrtc.SettingEngine) (*webrtc.API, error) {
+	m, err := engine(true)
+	if err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(s), webrtc.WithInterceptorRegistry(&interceptor.Registry{})), nil
+}
+
+// subscribeAPI has pion's receiver side: NACK, receiver reports, transport-wide feedback.
+func subscribeAPI(s webrtc.SettingEngine) (*webrtc.API, error) {
+	m, err := engine(false)
+	if err != nil {
+		return nil, err
+	}
+	registry := &interceptor.Registry{}
+	if err := webrtc.ConfigureNack(m, registry); err != nil {
+		return nil, fmt.Errorf("interceptors: %w", err)
+	}
+	if err := webrtc.ConfigureRTCPReports(registry); err != nil {
+		return nil, fmt.Errorf("interceptors: %w", err)
+	}
+	if err := webrtc.ConfigureTWCCSender(m, registry); err != nil {
+		return nil, fmt.Errorf("interceptors: %w", err)
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(s), webrtc.WithInterceptorRegistry(registry)), nil
+}
