@@ -146,7 +146,9 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 	if !req.IsInvite() {
 		life = sip.Timer_F
 	}
+	t.mu.Lock()
 	t.guard = time.AfterFunc(life, t.expire)
+	t.mu.Unlock()
 	if c := s.early.take(key); c != nil {
 		s.answerCancel(c.req, c.out, t)
 		return

@@ -51,10 +51,26 @@ func (o *outlet) WriteMsg(msg sip.Message) error {
 	defer writeBuffers.Put(buf)
 	buf.Reset()
 	msg.StringWrite(buf)
+	if !intact(msg, buf.Bytes()) {
+		return ErrInjected
+	}
 	if o.conn != nil {
 		return o.conn.send(bytes.Clone(buf.Bytes()))
 	}
 	return o.socket.write(buf.Bytes(), o.to, o.flow.Local.Addr())
+}
+
+// intact reports whether the text has one line per header: a value with a line
+// end in it, from an API or another peer, would add headers of its own.
+func intact(msg sip.Message, text []byte) bool {
+	m, ok := msg.(interface{ Headers() []sip.Header })
+	if !ok {
+		return false
+	}
+	head, _, ok := bytes.Cut(text, []byte("\r\n\r\n"))
+	lines := len(m.Headers())
+	return ok && bytes.Count(head, []byte("\r\n")) == lines &&
+		bytes.Count(head, []byte("\n")) == lines && bytes.Count(head, []byte("\r")) == lines
 }
 
 // writeRaw sends bytes that are a whole message; b is taken.

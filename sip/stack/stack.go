@@ -48,6 +48,7 @@ var (
 	ErrCancelled = errors.New("the request is cancelled") // the stack has answered 487
 	ErrAnswered  = errors.New("the request has its final response")
 	ErrTimeout   = errors.New("no response in time") // Timer B or F, RFC 3261 §17.1
+	ErrInjected  = errors.New("a header value contains a line end")
 	ErrClosed    = errors.New("the stack is closed")
 )
 
