@@ -45,6 +45,7 @@ type offer struct {
 
 // agreement is the state that a rolled back offer returns to.
 type agreement struct {
+	offer   *offer // the answered one: a 200 may repeat the answer of the 183; nil after a restart
 	streams []*stream
 	want    traffic
 	codec   string
@@ -126,7 +127,7 @@ func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
 	}
 	codec := audioCodec(doc)
 	if p.kind == Direct {
-		p.agreed, o.answered = &agreement{codec: codec}, true
+		p.agreed, o.answered = &agreement{offer: o, codec: codec}, true
 		p.publish()
 		return body, nil
 	}
@@ -153,7 +154,7 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 			o.streams[i] = nil
 		}
 	}
-	p.agreed = &agreement{streams: o.streams, want: answered(o.doc, answer, from, o.streams), codec: codec}
+	p.agreed = &agreement{offer: o, streams: o.streams, want: answered(o.doc, answer, from, o.streams), codec: codec}
 	o.answered = true
 	for _, s := range unused {
 		if s != nil && !p.isAgreed(s) {
@@ -204,6 +205,9 @@ func (p *Path) abandon() {
 		}
 	}
 	p.offer = nil
+	if p.agreed != nil {
+		p.offer = p.agreed.offer
+	}
 }
 
 func (p *Path) isAgreed(s *stream) bool {
