@@ -30,8 +30,7 @@ func (l *Log) Verify(ctx context.Context) (int, error) {
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	count, err := l.verify(ctx, tx)
 	if err != nil {
-		var broken *BrokenError
-		if errors.As(err, &broken) {
+		if _, broken := errors.AsType[*BrokenError](err); broken {
 			return count, err
 		}
 		return count, fmt.Errorf("audit verify: %w", database.Explain(err))

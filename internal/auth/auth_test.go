@@ -135,8 +135,7 @@ func fails(t *testing.T, s *auth.Service, n int, user, source string) {
 func lockedFor(t *testing.T, s *auth.Service, user, source string) time.Duration {
 	t.Helper()
 	_, err := s.Login(t.Context(), user, password, source)
-	var locked *auth.LockedError
-	if errors.As(err, &locked) {
+	if locked, ok := errors.AsType[*auth.LockedError](err); ok {
 		return locked.RetryAfter
 	}
 	return 0

@@ -20,6 +20,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -205,10 +206,7 @@ func (d *Directory) RenewPassword(ctx context.Context, ext string) (string, erro
 		return "", fmt.Errorf("password of %s: %w", ext, errors.Join(database.Explain(err), ignoreDone(tx.Rollback())))
 	}
 	next := *now
-	next.passwords = make(map[string]string, len(now.passwords))
-	for e, p := range now.passwords {
-		next.passwords[e] = p
-	}
+	next.passwords = maps.Clone(now.passwords)
 	next.passwords[ext] = password
 	d.snap.Store(&next)
 	return password, nil

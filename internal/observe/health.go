@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sort"
 	"sync"
@@ -29,10 +30,7 @@ func (h *Health) Add(name string, ready func() error) {
 // Failing returns the parts that are not ready, and why.
 func (h *Health) Failing() map[string]error {
 	h.mu.Lock()
-	checks := make(map[string]func() error, len(h.checks))
-	for name, check := range h.checks {
-		checks[name] = check
-	}
+	checks := maps.Clone(h.checks)
 	h.mu.Unlock()
 
 	failing := map[string]error{}

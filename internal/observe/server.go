@@ -92,6 +92,8 @@ func (s *Server) Run(ctx context.Context) error {
 		err = errors.Join(err, srv.Close())
 		s.opts.Log.Debug("metrics server cut off", slog.Any(Err, err))
 	}
-	<-done
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("metrics server: %w", err)
+	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -151,7 +152,7 @@ func (a *Authority) ownCertificate(old *leaves) (*tls.Certificate, string, error
 	if certPath == "" || keyPath == "" {
 		return nil, "", errors.New("an own certificate needs both a certificate file and a key file")
 	}
-	stamp := ""
+	var files strings.Builder
 	for _, path := range []string{certPath, keyPath} {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -160,8 +161,9 @@ func (a *Authority) ownCertificate(old *leaves) (*tls.Certificate, string, error
 			}
 			return nil, "", err
 		}
-		stamp += fmt.Sprintf("%d %d;", info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(&files, "%d %d;", info.Size(), info.ModTime().UnixNano())
 	}
+	stamp := files.String()
 	if old.own && old.stamp == stamp {
 		return old.browser, stamp, nil
 	}

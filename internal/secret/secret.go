@@ -122,7 +122,7 @@ func (b *Box) Seal(purpose string, plain []byte) ([]byte, error) {
 	out := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+len(plain)+aead.Overhead())
 	out[0] = version
 	_, _ = rand.Read(out[1:])
-	return aead.Seal(out, out[1:], plain, []byte(purpose)), nil
+	return aead.Seal(out, out[1:], plain, []byte(purpose)), nil //nolint:gosec // the nonce is random, after the version byte
 }
 
 // Open returns what was sealed for the purpose, or ErrSealed.
