@@ -1,0 +1,255 @@
+package test
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"linehall/internal/lab"
+)
+
+// softphone is a baresip instance that knows nothing but what `terminal show` printed. Its microphone is a tone; what it
+// hears lands in a file.
+type softphone struct {
+	*process
+	dir     string
+	host    *lab.Host // the network it is in
+	control string    // baresip's control port
+	account account
+}
+
+// speechTones are far apart and no multiples of each other.
+const (
+	lowTone  = 440
+	highTone = 1030
+)
+
+// startSoftphone starts baresip at a site, speaking tone Hz.
+func startSoftphone(t *testing.T, w *world, site string, acc account, transport string, tone int) *softphone {
+	t.Helper()
+	dir := t.TempDir()
+	base := 20 * (300 + rand.IntN(1000))
+	address := w.address(site)
+	s := &softphone{dir: dir, host: w.sites[site], control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
+	writeTone(t, filepath.Join(dir, "tone.wav"), tone, 120*time.Second)
+	port := map[string]int{"udp": acc.UDPPort, "tcp": acc.TCPPort, "tls": acc.TLSPort}[transport]
+	files := map[string]string{
+		"config": fmt.Sprintf(`poll_method epoll
+sip_listen %[1]s:%[2]d
+sip_cafile %[3]s
+call_local_timeout 120
+call_max_calls 4
+audio_player aubridge,nil
+audio_alert aubridge,nil
+audio_source aufile,%[4]s/tone.wav
+ausrc_format s16
+auplay_format s16
+auenc_format s16
+audec_format s16
+rtp_ports %[5]d-%[6]d
+jitter_buffer_delay 5-10
+snd_path %[4]s
+module_path /usr/lib/baresip/modules
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module_tmp account.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen %[7]s
+`, address, base, acc.CAFile, dir, base+12, base+19, s.control),
+		"accounts": fmt.Sprintf("<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=%s\";answermode=auto;audio_codecs=pcma;regint=120\n",
+			acc.Extension, acc.Domain, transport, acc.AuthUser, acc.Password, acc.Server, port, transport),
+		"contacts": "",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.process = startCommand(t, dir, commandAt(s.host, "baresip", "-4", "-f", dir, "-v"))
+	return s
+}
+
+// registeredAt waits until the appliance shows the phone as registered over the transport.
+func (s *softphone) registeredAt(a *appliance, transport string) {
+	a.t.Helper()
+	a.eventually(15*time.Second, s.account.Extension+" is registered over "+transport, func() error {
+		var terminal struct {
+			Registered bool   `json:"registered"`
+			Transport  string `json:"transport"`
+		}
+		a.decode(&terminal, "terminal", "show", s.account.Extension)
+		if !terminal.Registered || !strings.EqualFold(terminal.Transport, transport) {
+			return fmt.Errorf("registered %v over %q", terminal.Registered, terminal.Transport)
+		}
+		return nil
+	})
+}
+
+// do sends one control command (a netstring with a JSON object).
+func (s *softphone) do(command, params string) {
+	s.t.Helper()
+	connection, err := inside(s.host)(s.t.Context(), "tcp", s.control)
+	if err != nil {
+		s.t.Fatalf("baresip control: %v", err)
+	}
+	defer connection.Close()
+	body, err := json.Marshal(map[string]string{"command": command, "params": params, "token": "t"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(connection, "%d:%s,", len(body), body); err != nil {
+		s.t.Fatalf("baresip control: %v", err)
+	}
+	// The answer says that the command was taken; events may come before it.
+	_ = connection.SetReadDeadline(time.Now().Add(5 * time.Second))
+	buffer := make([]byte, 4096)
+	var answer strings.Builder
+	for !strings.Contains(answer.String(), `"response":true`) {
+		n, err := connection.Read(buffer)
+		if err != nil {
+			s.t.Fatalf("baresip control: no answer to %s: %v", command, err)
+		}
+		answer.Write(buffer[:n])
+	}
+}
+
+// heard returns the level, relative to all sound of the last seconds, of the tone in what the phone heard: 1 is that tone alone.
+func (s *softphone) heard(tone int) (float64, error) {
+	files, err := filepath.Glob(filepath.Join(s.dir, "dump-*-dec.wav"))
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("nothing recorded yet")
+	}
+	raw, err := os.ReadFile(files[len(files)-1])
+	if err != nil {
+		return 0, err
+	}
+	const header, rate = 44, 8000
+	if len(raw) < header+2*2*rate {
+		return 0, fmt.Errorf("only %d bytes recorded", len(raw))
+	}
+	raw = raw[len(raw)-2*rate:] // the last second
+	samples := make([]float64, len(raw)/2)
+	energy := 0.0
+	for i := range samples {
+		samples[i] = float64(int16(binary.LittleEndian.Uint16(raw[2*i:])))
+		energy += samples[i] * samples[i]
+	}
+	if energy == 0 {
+		return 0, fmt.Errorf("silence")
+	}
+	return goertzel(samples, float64(tone)/rate) / (energy * float64(len(samples)) / 2), nil
+}
+
+// hears waits until the phone hears the tone and hardly anything else.
+func (s *softphone) hears(tone int) {
+	s.t.Helper()
+	eventually(s.t, 15*time.Second, fmt.Sprintf("%s hears %d Hz", s.account.Extension, tone), func() error {
+		level, err := s.heard(tone)
+		if err != nil {
+			return err
+		}
+		if level < 0.8 {
+			return fmt.Errorf("its share is %.2f", level)
+		}
+		return nil
+	})
+}
+
+// goertzel is the squared magnitude of the samples' component at frequency (cycles per sample).
+func goertzel(samples []float64, frequency float64) float64 {
+	coefficient := 2 * math.Cos(2*math.Pi*frequency)
+	var s1, s2 float64
+	for _, x := range samples {
+		s1, s2 = x+coefficient*s1-s2, s1
+	}
+	return s1*s1 + s2*s2 - coefficient*s1*s2
+}
+
+// writeTone writes a mono 8 kHz 16 bit WAV file with a sine.
+func writeTone(t *testing.T, file string, frequency int, length time.Duration) {
+	t.Helper()
+	const rate = 8000
+	count := int(length.Seconds() * rate)
+	data := make([]byte, 44+2*count)
+	copy(data, "RIFF")
+	binary.LittleEndian.PutUint32(data[4:], uint32(36+2*count))
+	copy(data[8:], "WAVEfmt ")
+	binary.LittleEndian.PutUint32(data[16:], 16)
+	binary.LittleEndian.PutUint16(data[20:], 1)
+	binary.LittleEndian.PutUint16(data[22:], 1)
+	binary.LittleEndian.PutUint32(data[24:], rate)
+	binary.LittleEndian.PutUint32(data[28:], 2*rate)
+	binary.LittleEndian.PutUint16(data[32:], 2)
+	binary.LittleEndian.PutUint16(data[34:], 16)
+	copy(data[36:], "data")
+	binary.LittleEndian.PutUint32(data[40:], uint32(2*count))
+	for i := range count {
+		sample := int16(8000 * math.Sin(2*math.Pi*float64(frequency)*float64(i)/rate))
+		binary.LittleEndian.PutUint16(data[44+2*i:], uint16(sample))
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two softphones inside a branch and across the line, over each transport, with `terminal show` as their only help: the
+// tone spoken at one end is the tone heard at the other, both ways; the hang-up ends both; the call is on record.
+func TestSoftphonesTalk(t *testing.T) {
+	w := newWorld(t, "branch1")
+	for _, c := range []struct {
+		name, transport      string
+		calleeSite, wantPath string
+		callee               string
+	}{
+		{"inside headquarters over UDP", "udp", "hq", "direct", "8002"},
+		{"to a branch over UDP", "udp", "branch1", "relay", "2001"},
+		{"to a branch over TCP", "tcp", "branch1", "relay", "2001"},
+		{"to a branch over TLS", "tls", "branch1", "relay", "2001"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := startAppliance(t, w.configure)
+			caller := startSoftphone(t, w, "hq", a.account("8001"), c.transport, lowTone)
+			callee := startSoftphone(t, w, c.calleeSite, a.account(c.callee), c.transport, highTone)
+			caller.registeredAt(a, c.transport)
+			callee.registeredAt(a, c.transport)
+
+			caller.do("dial", "sip:"+c.callee+"@"+caller.account.Domain)
+			caller.hears(highTone)
+			callee.hears(lowTone)
+			var list struct {
+				Calls []struct {
+					Path  string `json:"path"`
+					State string `json:"state"`
+				} `json:"calls"`
+			}
+			a.decode(&list, "call", "list")
+			if len(list.Calls) != 1 || list.Calls[0].Path != c.wantPath || list.Calls[0].State != "established" {
+				t.Fatalf("calls: %+v, want one established over path %s", list.Calls, c.wantPath)
+			}
+			callee.do("hangup", "")
+			a.eventually(5*time.Second, "the call ended and is on record", func() error {
+				var export struct {
+					CDRs []struct {
+						From, To, Result string
+						EndedBy          string `json:"ended_by"`
+					} `json:"cdrs"`
+				}
+				a.decode(&export, "cdr", "export")
+				if len(export.CDRs) != 1 || export.CDRs[0].Result != "answered" || export.CDRs[0].EndedBy != "callee" {
+					return fmt.Errorf("records: %+v", export.CDRs)
+				}
+				return nil
+			})
+		})
+	}
+}

@@ -1,0 +1,223 @@
+// Drives one real browser per venue and reports what each sees and hears. Input: a JSON file
+//   {"artifacts": DIR, "seconds": N, "venues": [{"id", "url", "browser": "chromium"|"firefox", "rgb": [r,g,b], "tone": HZ, "netns": ""}]}
+// Commands come as JSON lines on standard input, answers go out as JSON lines:
+//   {"do": "observe"}            frames, colours and tones of every venue's page over `seconds`
+//   {"do": "leave", "venue": ID} / {"do": "rejoin", "venue": ID} / {"do": "states"} / {"do": "screenshot", "venue": ID, "file": F} / {"do": "end"}
+import { createRequire } from 'node:module';
+import { mkdirSync, readFileSync, writeFileSync, chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import readline from 'node:readline';
+
+const require = createRequire(new URL('../../web/package.json', import.meta.url));
+const { chromium } = require('playwright-core');
+const puppeteer = require('puppeteer-core');
+
+const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const size = { width: 320, height: 180, rate: 10 };
+
+// A camera that shows one colour, as uncompressed YUV 4:2:0 frames.
+function writeCamera(file, [r, g, b]) {
+  const clamp = (v) => Math.max(0, Math.min(255, Math.round(v)));
+  const y = clamp(16 + 0.257 * r + 0.504 * g + 0.098 * b);
+  const u = clamp(128 - 0.148 * r - 0.291 * g + 0.439 * b);
+  const v = clamp(128 + 0.439 * r - 0.368 * g - 0.071 * b);
+  const parts = [Buffer.from(`YUV4MPEG2 W${size.width} H${size.height} F${size.rate}:1 Ip A1:1 C420jpeg\n`)];
+  for (let n = 0; n < 20; n++) {
+    const luma = Buffer.alloc(size.width * size.height, y);
+    // A bar that walks, so that frames differ and encoders have something to do.
+    for (let row = 0; row < 12; row++) luma.fill(clamp(y * 0.6), row * size.width + n * 16, row * size.width + n * 16 + 16);
+    parts.push(Buffer.from('FRAME\n'), luma, Buffer.alloc((size.width * size.height) / 4, u), Buffer.alloc((size.width * size.height) / 4, v));
+  }
+  writeFileSync(file, Buffer.concat(parts));
+}
+
+// A microphone that speaks one tone in syllables, so that no noise suppression takes it for a fan.
+function writeMicrophone(file, tone) {
+  const rate = 48000;
+  const samples = new Int16Array(rate * 4);
+  for (let i = 0; i < samples.length; i++) {
+    const syllable = Math.floor(i / (rate * 0.18)) % 3 !== 2;
+    const phase = (2 * Math.PI * tone * i) / rate;
+    samples[i] = syllable ? 9000 * (Math.sin(phase) + 0.25 * Math.sin(2 * phase)) : 0;
+  }
+  const header = Buffer.alloc(44);
+  header.write('RIFF', 0); header.writeUInt32LE(36 + samples.byteLength, 4); header.write('WAVEfmt ', 8);
+  header.writeUInt32LE(16, 16); header.writeUInt16LE(1, 20); header.writeUInt16LE(1, 22); header.writeUInt32LE(rate, 24);
+  header.writeUInt32LE(rate * 2, 28); header.writeUInt16LE(2, 32); header.writeUInt16LE(16, 34); header.write('data', 36);
+  header.writeUInt32LE(samples.byteLength, 40);
+  writeFileSync(file, Buffer.concat([header, Buffer.from(samples.buffer)]));
+}
+
+// Firefox cannot be given a camera file: the page gets a canvas and an oscillator instead of the devices.
+function fakeDevices({ rgb, tone, size }) {
+  navigator.mediaDevices.getUserMedia = async (constraints) => {
+    const canvas = document.createElement('canvas');
+    canvas.width = size.width; canvas.height = size.height;
+    const drawing = canvas.getContext('2d');
+    let n = 0;
+    setInterval(() => {
+      drawing.fillStyle = `rgb(${rgb.join(',')})`;
+      drawing.fillRect(0, 0, canvas.width, canvas.height);
+      drawing.fillStyle = 'rgba(0,0,0,0.4)';
+      drawing.fillRect((n++ % 20) * 16, 0, 16, 12);
+    }, 1000 / size.rate);
+    const stream = new MediaStream();
+    if (constraints.video) stream.addTrack(canvas.captureStream(size.rate).getVideoTracks()[0]);
+    if (constraints.audio) {
+      const audio = new AudioContext();
+      const oscillator = audio.createOscillator();
+      oscillator.frequency.value = tone;
+      const gain = audio.createGain();
+      gain.gain.value = 0.3;
+      setInterval(() => { gain.gain.value = Math.floor(performance.now() / 180) % 3 !== 2 ? 0.3 : 0; }, 20);
+      const out = audio.createMediaStreamDestination();
+      oscillator.connect(gain).connect(out);
+      oscillator.start();
+      stream.addTrack(out.stream.getAudioTracks()[0]);
+    }
+    return stream;
+  };
+}
+
+// Runs inside the page: what is shown and heard for `seconds`.
+async function observe(seconds) {
+  const tiles = () => [...document.querySelectorAll('[data-testid="room-tile"]')].filter((t) => t.dataset.venue);
+  const frames = new Map();
+  const watch = (video, venue) => {
+    const count = () => {
+      frames.set(venue, (frames.get(venue) ?? 0) + 1);
+      video.requestVideoFrameCallback(count);
+    };
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(count);
+  };
+  const begin = new Map();
+  for (const tile of tiles()) {
+    const video = tile.querySelector('video');
+    if (!video) continue;
+    watch(video, tile.dataset.venue);
+    begin.set(tile.dataset.venue, video.getVideoPlaybackQuality().totalVideoFrames);
+  }
+  // The tones: the loudest moment of each frequency while listening.
+  const audio = new AudioContext();
+  await audio.resume();
+  const analysers = [...document.querySelectorAll('audio')].filter((a) => a.srcObject?.getAudioTracks().length).map((element) => {
+    const analyser = audio.createAnalyser();
+    analyser.fftSize = 8192;
+    analyser.smoothingTimeConstant = 0;
+    audio.createMediaStreamSource(new MediaStream(element.srcObject.getAudioTracks())).connect(analyser);
+    return analyser;
+  });
+  const loudest = new Float32Array(4096).fill(-200);
+  const end = performance.now() + seconds * 1000;
+  while (performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const analyser of analysers) {
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      analyser.getFloatFrequencyData(bins);
+      bins.forEach((level, i) => { if (level > loudest[i]) loudest[i] = level; });
+    }
+  }
+  const level = (hz) => loudest[Math.round((hz * 8192) / audio.sampleRate)];
+  const tones = {};
+  for (let hz = 500; hz <= 1750; hz += 250) tones[hz] = level(hz);
+  await audio.close();
+  const seen = {};
+  for (const tile of tiles()) {
+    const video = tile.querySelector('video');
+    if (!video || !video.videoWidth) { seen[tile.dataset.venue] = { frames: 0, rgb: [0, 0, 0], width: 0, height: 0 }; continue; }
+    const canvas = document.createElement('canvas');
+    canvas.width = 32; canvas.height = 18;
+    const drawing = canvas.getContext('2d', { willReadFrequently: true });
+    drawing.drawImage(video, 0, 0, 32, 18);
+    const pixels = drawing.getImageData(8, 6, 16, 10).data;
+    const sum = [0, 0, 0];
+    for (let i = 0; i < pixels.length; i += 4) { sum[0] += pixels[i]; sum[1] += pixels[i + 1]; sum[2] += pixels[i + 2]; }
+    const counted = video.getVideoPlaybackQuality().totalVideoFrames - (begin.get(tile.dataset.venue) ?? 0);
+    seen[tile.dataset.venue] = {
+      frames: Math.max(counted, frames.get(tile.dataset.venue) ?? 0),
+      rgb: sum.map((v) => Math.round(v / (pixels.length / 4))), width: video.videoWidth, height: video.videoHeight,
+    };
+  }
+  return { seen, tones, audio: analysers.length };
+}
+
+const state = () => document.querySelector('[data-testid="room-state"]')?.dataset.state ?? '';
+const pages = new Map();
+const browsers = [];
+
+// A browser inside a network namespace is started through a wrapper script.
+function executable(path, venue) {
+  if (!venue.netns) return path;
+  const wrapper = join(plan.artifacts, `${venue.id}-browser`);
+  writeFileSync(wrapper, `#!/bin/sh\nexec ip netns exec ${venue.netns} ${path} "$@"\n`);
+  chmodSync(wrapper, 0o755);
+  return wrapper;
+}
+
+async function open(venue) {
+  const url = new URL(venue.url);
+  url.searchParams.set('video', `${size.width}x${size.height}@${size.rate}`);
+  url.searchParams.set('lang', 'en');
+  if (venue.browser === 'firefox') {
+    const browser = await puppeteer.launch({
+      browser: 'firefox', executablePath: executable('/usr/bin/firefox-esr', venue), headless: true, acceptInsecureCerts: true, protocol: 'webDriverBiDi',
+      extraPrefsFirefox: { 'media.navigator.streams.fake': true, 'media.navigator.permission.disabled': true, 'media.autoplay.default': 0, 'media.autoplay.blocking_policy': 0, 'media.autoplay.block-webaudio': false },
+    });
+    browsers.push(() => browser.close());
+    const page = await browser.newPage();
+    await page.setViewport({ width: 1280, height: 720 });
+    await page.evaluateOnNewDocument(fakeDevices, { rgb: venue.rgb, tone: venue.tone, size });
+    await page.goto(url.href);
+    pages.set(venue.id, { evaluate: (f, a) => page.evaluate(f, a), screenshot: (path) => page.screenshot({ path }), click: (id) => page.click(`[data-testid="${id}"]`) });
+    return;
+  }
+  const camera = join(plan.artifacts, `${venue.id}.y4m`), microphone = join(plan.artifacts, `${venue.id}.wav`);
+  writeCamera(camera, venue.rgb);
+  writeMicrophone(microphone, venue.tone);
+  const browser = await chromium.launch({
+    executablePath: executable('/usr/bin/chromium', venue), headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${camera}`, `--use-file-for-fake-audio-capture=${microphone}`,
+      '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage'],
+  });
+  browsers.push(() => browser.close());
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 720 } });
+  const page = await context.newPage();
+  page.on('pageerror', (error) => process.stderr.write(`${venue.id}: page error: ${error}\n`));
+  page.on('console', (message) => { if (message.type() === 'error') process.stderr.write(`${venue.id}: ${message.text()}\n`); });
+  await page.goto(url.href);
+  pages.set(venue.id, { evaluate: (f, a) => page.evaluate(f, a), screenshot: (path) => page.screenshot({ path }), click: (id) => page.click(`[data-testid="${id}"]`) });
+}
+
+async function each(run) {
+  const out = {};
+  await Promise.all([...pages].map(async ([id, page]) => { out[id] = await run(page, id); }));
+  return out;
+}
+
+async function act(command) {
+  switch (command.do) {
+    case 'states': return each((page) => page.evaluate(state));
+    case 'observe': return each((page) => page.evaluate(observe, plan.seconds));
+    case 'leave': await pages.get(command.venue).click('room-leave'); return {};
+    case 'rejoin': await pages.get(command.venue).click('room-join'); return {};
+    case 'screenshot': await pages.get(command.venue).screenshot(command.file); return {};
+    case 'end': for (const close of browsers) await close().catch(() => {}); return {};
+    default: throw new Error(`unknown command ${command.do}`);
+  }
+}
+
+mkdirSync(plan.artifacts, { recursive: true });
+process.on('SIGTERM', async () => { for (const close of browsers) await close().catch(() => {}); process.exit(1); });
+for (const venue of plan.venues) await open(venue);
+console.log(JSON.stringify({ opened: true }));
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  if (!line.trim()) continue;
+  const command = JSON.parse(line);
+  try {
+    console.log(JSON.stringify({ answer: await act(command) }));
+  } catch (error) {
+    console.log(JSON.stringify({ error: String(error?.stack ?? error) }));
+  }
+  if (command.do === 'end') process.exit(0);
+}

@@ -1,0 +1,80 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The process dies in the middle of ten calls and starts again: the registrations are there, and whoever hangs up, the BYE
+// gets its 200 and reaches the other side.
+func TestCallsSurviveKill9(t *testing.T) {
+	for _, c := range []struct{ name, uac, uas string }{
+		{"the caller hangs up", "uac", "uas"},
+		{"the callee hangs up", "uac_waits", "uas_hangs_up"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := startAppliance(t)
+			const calls = 10
+			callers, callees := a.accounts(8001, 8010), a.accounts(6001, 6010)
+			callerPort, calleePort := phonePort(), phonePort()
+			a.registerAll(callers, "127.0.0.1", callerPort, "u1")
+			a.registerAll(callees, "127.0.5.9", calleePort, "u1")
+			target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)
+			dir := t.TempDir()
+			const hold = 12 * time.Second
+			uas := sippRun{scenario: c.uas, bind: "127.0.5.9", port: calleePort, transport: "u1", calls: calls, hold: hold, mediaPort: 42000}
+			command := uas.command(t.Context(), t, dir, target)
+			callee := startProcess(t, dir, command.Path, command.Args[1:]...)
+			rows := make([][]string, 0, calls)
+			for i, caller := range callers {
+				rows = append(rows, []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, callees[i].Extension})
+			}
+			uac := sippRun{scenario: c.uac, bind: "127.0.0.1", port: callerPort, transport: "u1", rows: rows, calls: calls, rate: 10, hold: hold, mediaPort: 43000}
+			callerDir := t.TempDir()
+			command = uac.command(t.Context(), t, callerDir, target)
+			caller := startProcess(t, callerDir, command.Path, command.Args[1:]...)
+
+			a.eventually(10*time.Second, "ten calls are established", func() error {
+				var list struct {
+					Calls []struct{ State string } `json:"calls"`
+				}
+				a.decode(&list, "call", "list")
+				established := 0
+				for _, call := range list.Calls {
+					if call.State == "established" {
+						established++
+					}
+				}
+				if established != calls {
+					return fmt.Errorf("%d calls", established)
+				}
+				return nil
+			})
+			a.kill9()
+			a.start()
+			if got := a.registered(); got != 20 {
+				t.Errorf("%d phones registered after the restart, want 20", got)
+			}
+			if got := a.metric("linehall_calls_active"); got != calls {
+				t.Errorf("%v calls after the restart, want %d", got, calls)
+			}
+			if code := caller.wait(60 * time.Second); code != 0 {
+				t.Errorf("the callers' side ended with %d: a BYE was lost", code)
+			}
+			if code := callee.wait(60 * time.Second); code != 0 {
+				t.Errorf("the callees' side ended with %d: a BYE was lost", code)
+			}
+			a.eventually(5*time.Second, "the calls are on record, once each", func() error {
+				var export struct {
+					CDRs []struct{ Result string } `json:"cdrs"`
+				}
+				a.decode(&export, "cdr", "export")
+				if len(export.CDRs) != calls {
+					return fmt.Errorf("%d records", len(export.CDRs))
+				}
+				return nil
+			})
+		})
+	}
+}
