@@ -166,6 +166,7 @@ func (p *phone) listen(wait time.Duration) []byte {
 }
 
 func must(t *testing.T) func(body []byte, err error) []byte {
+	t.Helper()
 	return func(body []byte, err error) []byte {
 		t.Helper()
 		if err != nil {

@@ -99,7 +99,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		where := []string{string(s.Site), s.Direction.String()}
 		ch <- prometheus.MustNewConstMetric(c.capacity, prometheus.GaugeValue, float64(s.Capacity), where...)
 		for _, k := range s.Classes {
-			labels := append(where[:2:2], k.Class.String())
+			labels := []string{where[0], where[1], k.Class.String()}
 			ch <- prometheus.MustNewConstMetric(c.reserved, prometheus.GaugeValue, float64(k.Reserved+k.Elastic), labels...)
 			ch <- prometheus.MustNewConstMetric(c.measured, prometheus.GaugeValue, float64(k.Measured), labels...)
 		}

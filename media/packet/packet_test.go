@@ -53,27 +53,37 @@ func TestParse(t *testing.T) {
 		ok   bool
 	}{
 		{
-			"plain", []byte{0x80, 0x88, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x'},
-			packet.Header{Marker: true, Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 13}, true,
+			"plain",
+			[]byte{0x80, 0x88, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x'},
+			packet.Header{Marker: true, Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 13},
+			true,
 		},
 		{
-			"without payload", []byte{0x80, 13, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3},
-			packet.Header{Type: 13, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 12}, true,
+			"without payload",
+			[]byte{0x80, 13, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3},
+			packet.Header{Type: 13, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 12},
+			true,
 		},
 		{
-			"two sources", []byte{0x82, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 1, 1, 1, 2, 2, 2, 2, 'x'},
-			packet.Header{Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 20, End: 21}, true,
+			"two sources",
+			[]byte{0x82, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 1, 1, 1, 2, 2, 2, 2, 'x'},
+			packet.Header{Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 20, End: 21},
+			true,
 		},
 		{
-			"extension", []byte{0x90, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x10, 7, 0, 0, 'x'},
+			"extension",
+			[]byte{0x90, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x10, 7, 0, 0, 'x'},
 			packet.Header{
 				Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Profile: 0xbede, Extension: 16, ExtensionEnd: 20,
 				Payload: 20, End: 21,
-			}, true,
+			},
+			true,
 		},
 		{
-			"padding", []byte{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x', 0, 2},
-			packet.Header{Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 13}, true,
+			"padding",
+			[]byte{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x', 0, 2},
+			packet.Header{Type: 8, Sequence: 1, Timestamp: 2, SSRC: 3, Payload: 12, End: 13},
+			true,
 		},
 		{"padding of nothing", []byte{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x', 0}, packet.Header{}, false},
 		{"padding longer than the payload", []byte{0xa0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 'x', 3}, packet.Header{}, false},

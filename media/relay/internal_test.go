@@ -101,19 +101,19 @@ type rig struct {
 	source netip.AddrPort
 }
 
-func newRig(t testing.TB) *rig {
-	t.Helper()
+func newRig(tb testing.TB) *rig {
+	tb.Helper()
 	table, err := site.NewTable([]site.Site{
 		{ID: "hq", Main: true},
 		{ID: "branch1", Line: &site.Line{Up: 1e7, Down: 1e7}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ledger := line.NewLedger(table, nil, nil)
 	r, err := New(Options{First: 20000, Last: 29999})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	local := netip.MustParseAddr("127.0.0.1")
 	s, err := r.open(Spec{Legs: [2]Leg{
@@ -121,9 +121,9 @@ func newRig(t testing.TB) *rig {
 		{Local: local},
 	}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() { s.Close() })
 	source := netip.MustParseAddrPort("127.0.0.1:4000")
 	peer := Peer{RTP: source, RTCP: source, Source: local}
 	peer.Clocks[8] = 8000

@@ -128,10 +128,10 @@ func TestJitterIgnoresDTMFAndUnknownClocks(t *testing.T) {
 	for i := range 100 {
 		h := header(1, uint16(i), uint32(i)*160)
 		rate := uint32(clock)
-		switch {
-		case i%10 == 5:
+		switch i % 10 {
+		case 5:
 			h.Type, h.Timestamp = 101, 5 // an event keeps its timestamp
-		case i%10 == 7:
+		case 7:
 			h.Type, rate = 77, 0
 		}
 		r.Packet(at, h, rate, 1)

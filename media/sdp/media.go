@@ -101,7 +101,7 @@ func (m *Media) IsSecure() bool { return strings.Contains(strings.ToUpper(m.Prot
 // a name or missing, and unspecified (0.0.0.0, ::) in a hold of RFC 2543.
 func (m *Media) Address() netip.Addr {
 	if m.index("c=") >= 0 {
-		a, _ := m.section.connection()
+		a, _ := m.connection()
 		return a
 	}
 	a, _ := m.session.connection()

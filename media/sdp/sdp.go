@@ -64,8 +64,8 @@ func Parse(body []byte) (*Document, error) {
 	if len(body) > MaxSize {
 		return nil, &ParseError{Reason: fmt.Sprintf("%d bytes are more than %d", len(body), MaxSize)}
 	}
-	if i := bytes.IndexByte(body, 0); i >= 0 {
-		return nil, &ParseError{Line: bytes.Count(body[:i], []byte("\n")) + 1, Reason: "a zero byte"}
+	if before, _, found := bytes.Cut(body, []byte{0}); found {
+		return nil, &ParseError{Line: bytes.Count(before, []byte("\n")) + 1, Reason: "a zero byte"}
 	}
 	d, text := &Document{}, string(body)
 	current, version := &d.session, false

@@ -204,7 +204,9 @@ func TestMediaSection(t *testing.T) {
 		m.OverUDP(), m.OnHold(), m.Direction(), as, tias,
 	}
 	want := facts{
-		"audio", "RTP/SAVP", "192.0.2.7:4000", "192.0.2.8:4007", []string{"8", "101"}, 4000, true, true, true, true, true,
+		"audio", "RTP/SAVP", "192.0.2.7:4000", "192.0.2.8:4007",
+		[]string{"8", "101"},
+		4000, true, true, true, true, true,
 		sdp.SendOnly, 80_000, 64_000,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -348,8 +350,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d, err := sdp.Parse(body)
 		if err != nil {
-			var bad *sdp.ParseError
-			if !errors.As(err, &bad) {
+			if _, ok := errors.AsType[*sdp.ParseError](err); !ok {
 				t.Fatalf("err = %v", err)
 			}
 			return
