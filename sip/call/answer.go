@@ -29,11 +29,11 @@ type acceptance struct {
 	lost  func()
 }
 
-// The timers of RFC 3261 §17.1.1.1. They are ours, not the library's globals.
+// In terms of Limits.T1 (RFC 3261 §17.1.1.1, §13.3.1.4): the longest pause between two
+// repetitions (T2 is 8*T1 there), and how long to go on.
 const (
-	t1       = 500 * time.Millisecond
-	t2       = 4 * time.Second
-	ackLimit = 64 * t1
+	longestPause = 8
+	ackLimit     = 64
 )
 
 // takeAnswer makes the call out of the first 2xx.
@@ -143,9 +143,9 @@ func (c *call) accept(l *leg, req *stack.Request, res *sip.Response, acked func(
 	}
 	// A 2xx that could not leave is repeated like one that was lost: the phone may be back soon.
 	l.accept = &acceptance{
-		tx: req.Tx, res: res, seq: req.CSeq().SeqNo, wait: t1, until: time.Now().Add(ackLimit), acked: acked, lost: lost,
+		tx: req.Tx, res: res, seq: req.CSeq().SeqNo, wait: c.s.limits.T1, until: time.Now().Add(ackLimit * c.s.limits.T1), acked: acked, lost: lost,
 	}
-	c.arm(timerName{"2xx", int(l.Side)}, t1, func() { c.repeatAnswer(l) })
+	c.arm(timerName{"2xx", int(l.Side)}, c.s.limits.T1, func() { c.repeatAnswer(l) })
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (c *call) repeatAnswer(l *leg) {
 		return
 	}
 	_ = a.tx.Respond(a.res) // repeated until the ACK comes
-	a.wait = min(2*a.wait, t2)
+	a.wait = min(2*a.wait, longestPause*c.s.limits.T1)
 	c.arm(timerName{"2xx", int(l.Side)}, a.wait, func() { c.repeatAnswer(l) })
 }
 

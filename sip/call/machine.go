@@ -204,7 +204,7 @@ func (m *machine) answerRefused(ev evAnswerRefused) []action {
 		return nil
 	}
 	m.Phase = phaseEnded
-	actions := []action{acBye{callee, "media refused"}, acReject{ev.Code, -1}}
+	actions := []action{acBye{callee, "media refused"}, acReject{ev.Code, m.Winner}}
 	return append(actions, acEnd{cause{ev.Code, "system", "media refused"}})
 }
 

@@ -73,6 +73,7 @@ type Limits struct {
 	PerTerminal int           // calls of one terminal at the same time; 6: what desk phones have line keys for
 	Probe       time.Duration // between two OPTIONS to a phone in a call; 3 min
 	Linger      time.Duration // how long a request waits for a phone whose connection is gone; 32 s
+	T1          time.Duration // of the 2xx that wait for their ACK (RFC 3261 §17.1.1.1); 500 ms
 }
 
 func (l Limits) withDefaults() Limits {
@@ -90,6 +91,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Linger == 0 {
 		l.Linger = 32 * time.Second
+	}
+	if l.T1 == 0 {
+		l.T1 = 500 * time.Millisecond
 	}
 	return l
 }
