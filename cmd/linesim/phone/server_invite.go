@@ -46,8 +46,13 @@ func (p *Phone) request(req *sip.Request, tx *sip.ServerTx) {
 		p.update(req, tx, call)
 	case sip.CANCEL: // only those without an INVITE arrive here
 		p.respond(req, tx, sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist")
-	case sip.OPTIONS, sip.INFO, sip.NOTIFY, sip.MESSAGE:
+	case sip.OPTIONS, sip.INFO, sip.MESSAGE:
 		p.respond(req, tx, sip.StatusOK, "OK")
+	case sip.NOTIFY:
+		p.respond(req, tx, sip.StatusOK, "OK")
+		if h := req.GetHeader("Event"); h != nil && p.cfg.OnNotify != nil {
+			p.cfg.OnNotify(h.Value())
+		}
 	default:
 		p.respond(req, tx, sip.StatusMethodNotAllowed, "Method Not Allowed")
 	}

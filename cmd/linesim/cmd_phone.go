@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"linehall/cmd/linesim/appliance"
+	"linehall/cmd/linesim/phone"
+	"linehall/cmd/linesim/report"
+	"linehall/cmd/linesim/tone"
+	"linehall/cmd/linesim/voice"
+	"linehall/cmd/linesim/yealink"
+)
+
+// brands lists what `linesim phone` can be.
+func brands() []string { return []string{"yealink"} }
+
+// unpacked is one phone out of its box.
+type unpacked struct {
+	device yealink.Device
+	once   bool
+	asJSON bool
+	log    *slog.Logger
+	out    io.Writer
+}
+
+// phoneReport is what became of it.
+type phoneReport struct {
+	Brand      string          `json:"brand"`
+	Model      string          `json:"model"`
+	MAC        string          `json:"mac"`
+	Fetches    []yealink.Fetch `json:"fetches"`
+	NextURL    string          `json:"next_url"`
+	Extension  string          `json:"extension"`
+	Server     string          `json:"server"`
+	Transport  string          `json:"transport"`
+	Registered bool            `json:"registered"`
+	Seconds    float64         `json:"granted_seconds"`
+	Error      string          `json:"error,omitempty"`
+}
+
+func newPhone(logger func() *slog.Logger) *cobra.Command {
+	var (
+		u               unpacked
+		brand, bind, ca string
+	)
+	cmd := &cobra.Command{
+		Use:   "phone",
+		Short: "Unpack one phone: it provisions itself and registers",
+		Long: "Plays one phone out of its box: it asks for its files over HTTP and HTTPS in its brand's order, reads them by the\n" +
+			"brand's grammar, registers with the account it finds, answers calls, and fetches again when told to (check-sync).",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if brand != "yealink" {
+				return usageError{fmt.Errorf("no brand %q; there is %s", brand, strings.Join(brands(), ", "))}
+			}
+			if bind != "" {
+				addr, err := netip.ParseAddr(bind)
+				if err != nil {
+					return usageError{fmt.Errorf("--bind: %w", err)}
+				}
+				u.device.Bind = addr
+			}
+			if ca != "" {
+				config, err := trust(ca, false)
+				if err != nil {
+					return err
+				}
+				u.device.Roots = config.RootCAs
+			}
+			u.log, u.out = logger(), cmd.OutOrStdout()
+			return u.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&brand, "brand", "yealink", "brand of the phone: "+strings.Join(brands(), ", "))
+	f.StringVar(&u.device.MAC, "mac", "", "MAC address")
+	f.StringVar(&u.device.Model, "model", "T54W", "model")
+	f.StringVar(&u.device.URL, "url", "http://127.0.0.1:8080/", "provisioning address, as DHCP option 66 gives it")
+	f.StringVar(&bind, "bind", "", "own address (the appliance tells the site by it)")
+	f.StringVar(&ca, "ca", "", "CA certificate trusted from the factory")
+	f.BoolVar(&u.once, "once", false, "register once and leave")
+	f.BoolVar(&u.asJSON, "json", false, "print the report as JSON")
+	if err := cmd.MarkFlagRequired("mac"); err != nil {
+		panic(err) // the flag is defined four lines up
+	}
+	return cmd
+}
+
+// run provisions and registers, over and over when told to.
+func (u *unpacked) run(ctx context.Context) error {
+	for {
+		again, err := u.life(ctx)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// life is the time between two fetches of the configuration; again says that a check-sync ended it.
+func (u *unpacked) life(ctx context.Context) (again bool, err error) {
+	r := phoneReport{Brand: "yealink", Model: u.device.Model, MAC: u.device.MAC}
+	result, err := u.device.Provision(ctx)
+	if result != nil {
+		r.Fetches, r.NextURL = result.Fetches, result.URL
+	}
+	if err != nil {
+		return false, u.tell(r, err)
+	}
+	account, err := result.Config.Account(1)
+	if err != nil {
+		return false, u.tell(r, err)
+	}
+	r.Extension, r.Server, r.Transport = account.User, fmt.Sprintf("%s:%d", account.Server, account.Port), account.Transport
+	return u.register(ctx, r, result, account)
+}
+
+// tell prints the report; a bad one ends the command.
+func (u *unpacked) tell(r phoneReport, err error) error {
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if u.asJSON {
+		return errors.Join(report.JSON(u.out, r), failed(err))
+	}
+	for _, f := range r.Fetches {
+		fmt.Fprintf(u.out, "GET %s: %d, %d bytes %s\n", f.URL, f.Status, f.Bytes, f.Error)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(u.out, err)
+	default:
+		fmt.Fprintf(u.out, "%s registered at %s over %s for %.0f s\n", r.Extension, r.Server, r.Transport, r.Seconds)
+	}
+	return failed(err)
+}
+
+func failed(err error) error {
+	if err != nil {
+		return errFailed
+	}
+	return nil
+}
+
+func (u *unpacked) register(ctx context.Context, r phoneReport, result *yealink.Result, account yealink.Account) (again bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	terminal := appliance.Terminal{Extension: account.User, Server: account.Server, UDPPort: account.Port, TCPPort: account.Port, TLSPort: account.Port}
+	server, err := terminal.Resolve(ctx, account.Transport, "")
+	if err != nil {
+		return false, u.tell(r, err)
+	}
+	bind := u.device.Bind
+	if !bind.IsValid() {
+		if bind, err = appliance.NewBinder(nil).Next("", server.Addr()); err != nil {
+			return false, u.tell(r, err)
+		}
+	}
+	resync := make(chan struct{}, 1)
+	media := voice.NewEngine(voice.DefaultTick)
+	p, err := phone.New(phone.Config{
+		Account: phone.Account{
+			Extension: account.User, DisplayName: account.DisplayName, AuthUser: account.AuthUser, Password: account.Password, Domain: account.Domain,
+		},
+		Server: server, Transport: phone.Transport(account.Transport), Bind: bind, Expires: time.Duration(account.Expires) * time.Second,
+		TLS:       &tls.Config{RootCAs: result.Roots, ServerName: account.Server, MinVersion: tls.VersionTLS12},
+		UserAgent: u.device.UserAgent(), Media: media, Log: u.log,
+		Answer: func(phone.Ring) phone.Reaction {
+			return phone.Reaction{RingFor: 3 * time.Second, Sound: phone.Sound{Send: tone.Frequency(0)}}
+		},
+		OnNotify: func(event string) {
+			if strings.HasPrefix(event, "check-sync") {
+				select {
+				case resync <- struct{}{}:
+				default: // one fetch is enough
+				}
+			}
+		},
+	})
+	if err != nil {
+		return false, u.tell(r, err)
+	}
+	g, life := errgroup.WithContext(ctx)
+	g.Go(func() error { return media.Run(life) })
+	g.Go(func() error { return p.Run(life) })
+	again, err = u.stay(ctx, p, r, resync)
+	cancel()
+	return again, errors.Join(err, g.Wait())
+}
+
+// stay waits for the registration and then for the end, or for a check-sync.
+func (u *unpacked) stay(ctx context.Context, p *phone.Phone, r phoneReport, resync <-chan struct{}) (again bool, err error) {
+	const patience = 15 * time.Second
+	select {
+	case <-p.Registered():
+	case <-time.After(patience):
+		return false, u.tell(r, fmt.Errorf("not registered within %s: %w", patience, p.Status().Err))
+	case <-ctx.Done():
+		return false, nil
+	}
+	r.Registered, r.Seconds = true, time.Until(p.Status().Until).Seconds()
+	if err := u.tell(r, nil); err != nil || u.once {
+		return false, err
+	}
+	select {
+	case <-ctx.Done():
+		return false, nil
+	case <-resync:
+		return true, nil
+	}
+}
