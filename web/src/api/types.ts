@@ -162,7 +162,7 @@ export interface RoomParticipant {
 export interface Room {
   number: string;
   name: string;
-  state: 'open' | 'closed' | string;
+  state: string;
   opened_at: string | null;
   venues: Venue[] | null;
   participants: RoomParticipant[] | null;

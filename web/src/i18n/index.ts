@@ -46,6 +46,9 @@ export function formatRate(bps: number): string {
   return `${formatNumber(Math.round(bps / 1000))} kbit/s`;
 }
 
+/** 1430000 → "1.4", for places that name the unit once. */
+export const formatMega = (bps: number): string => new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 }).format(bps / 1_000_000);
+
 /** 75 → "1:15", 3700 → "1:01:40". */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));

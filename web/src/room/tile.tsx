@@ -44,7 +44,7 @@ export function Tile({ participant, media, size }: {
       <figcaption class="tile-name">
         <span class="speaking-bars" aria-hidden="true"><i /><i /><i /></span>
         <span class="tile-text">{media === 'content' ? t.shares(name) : name}</span>
-        {participant.kind === 'phone' && <Icon name="phone" />}
+        {participant.kind === 'phone' && missing === null && <Icon name="phone" />}
         {participant.audio_muted && media === 'camera' && <span class="tile-muted" data-testid="room-muted-mark"><Icon name="mic-off" /><span class="visually-hidden">{t.mutedMark}</span></span>}
         {speaking && <span class="visually-hidden">{t.speakingMark}</span>}
       </figcaption>

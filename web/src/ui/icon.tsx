@@ -22,7 +22,7 @@ export function Icon({ name, class: extra }: { name: IconName; class?: string })
     <svg class={extra === undefined ? 'icon' : `icon ${extra}`} viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
       {icons[name].map(([Tag, attributes], index) => {
         const Element = Tag as 'path';
-        return <Element key={index} {...(attributes as JSX.IntrinsicElements['path'])} />;
+        return <Element key={index} {...(attributes)} />;
       })}
     </svg>
   );

@@ -17,14 +17,16 @@ export function toggleScheme(): void {
 
 export function followSystem(): void {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', (event) => {
-    let chosen: string | null = null;
-    try {
-      chosen = localStorage.getItem('linehall.theme');
-    } catch {
-      chosen = null;
-    }
-    if (chosen === null) show(event.matches ? 'dark' : 'light');
+    if (chosen() === null) show(event.matches ? 'dark' : 'light');
   });
+}
+
+function chosen(): string | null {
+  try {
+    return localStorage.getItem('linehall.theme');
+  } catch {
+    return null;
+  }
 }
 
 function show(next: 'light' | 'dark'): void {

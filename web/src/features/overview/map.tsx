@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import type { Line, SiteStatus } from '../../api/types';
-import { formatNumber, formatRate, texts } from '../../i18n';
+import { formatMega, formatNumber, texts } from '../../i18n';
 import { Badge } from '../../ui/badge';
 import { Empty } from '../../ui/empty';
 import { Icon } from '../../ui/icon';
@@ -16,20 +16,24 @@ export function StarMap({ sites, lines }: { sites: readonly SiteStatus[]; lines:
   const main = sites.find((site) => site.main);
   const branches = sites.filter((site) => !site.main);
   const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const spokes = star(branches.length, {
-    width: size.width, height: size.height, cardWidth: 12.5 * rem, cardHeight: 7 * rem, hub: 4 * rem, gap: 0.5 * rem,
+  const map = star(branches.length, {
+    width: size.width, height: size.height, cardWidth: 12 * rem, cardHeight: 5.75 * rem, hub: 3.5 * rem, gap: 0.25 * rem, thickness: 0.75 * rem, readable: 11 * rem,
   });
   return (
     <section class="panel map" aria-label={t.overview.map}>
       {sites.length === 0 && <Empty icon="network" title={t.overview.noSites} hint={t.overview.noSitesHint} />}
       <div class="star" ref={box}>
-        {main !== undefined && <Hub site={main} />}
+        {main !== undefined && <Hub site={main} x={map.hubX} y={map.hubY} />}
         {branches.map((site, index) => {
-          const spoke = spokes[index];
+          const spoke = map.spokes[index];
           const line = lines.find((candidate) => candidate.site === site.id);
           if (spoke === undefined) return null;
           return (
             <div class="spoke" key={site.id}>
+              <span
+                class="spoke-path"
+                style={{ left: `${map.hubX.toFixed(1)}px`, top: `${map.hubY.toFixed(1)}px`, width: `${spoke.distance.toFixed(1)}px`, transform: `rotate(${spoke.angle.toFixed(2)}deg)` }}
+              />
               {line !== undefined && (
                 <div
                   class="spoke-line" data-testid={`line-gauge-${site.id}`}
@@ -51,10 +55,9 @@ export function StarMap({ sites, lines }: { sites: readonly SiteStatus[]; lines:
   );
 }
 
-function Hub({ site }: { site: SiteStatus }): JSX.Element {
+function Hub({ site, x, y }: { site: SiteStatus; x: number; y: number }): JSX.Element {
   return (
-    <div class="hub" data-testid={`site-${site.id}`}>
-      <Icon name="house" />
+    <div class="hub" data-testid={`site-${site.id}`} style={{ left: `${x.toFixed(1)}px`, top: `${y.toFixed(1)}px` }}>
       <strong>{site.name}</strong>
       <Counts site={site} />
     </div>
@@ -64,6 +67,7 @@ function Hub({ site }: { site: SiteStatus }): JSX.Element {
 function Branch({ site, line }: { site: SiteStatus; line: Line | undefined }): JSX.Element {
   const t = texts.value;
   const word = line === undefined ? 'none' : lineWord(line);
+  const uneven = line !== undefined && line.up.capacity_bps !== line.down.capacity_bps;
   return (
     <a class={`branch tone-edge-${lineTones[word]}`} href="/lines" data-testid={`site-${site.id}`} data-line={word}>
       <span class="branch-head">
@@ -72,8 +76,9 @@ function Branch({ site, line }: { site: SiteStatus; line: Line | undefined }): J
       </span>
       {line !== undefined && (
         <span class="branch-rates">
-          <span title={t.line.upLong}><Icon name="up" />{rate(usedBps(line.up), line.up.capacity_bps)}</span>
-          <span title={t.line.downLong}><Icon name="down" />{rate(usedBps(line.down), line.down.capacity_bps)}</span>
+          <span title={t.line.upLong}><Icon name="up" />{formatMega(usedBps(line.up))}{uneven && `/${formatMega(line.up.capacity_bps)}`}</span>
+          <span title={t.line.downLong}><Icon name="down" />{formatMega(usedBps(line.down))}{uneven && `/${formatMega(line.down.capacity_bps)}`}</span>
+          <span class="muted">{uneven ? 'Mbit/s' : `/ ${formatMega(line.up.capacity_bps)} Mbit/s`}</span>
         </span>
       )}
       {line !== undefined && (
@@ -85,13 +90,6 @@ function Branch({ site, line }: { site: SiteStatus; line: Line | undefined }): J
       <Counts site={site} />
     </a>
   );
-}
-
-function rate(used: number, capacity: number): string {
-  const whole = formatRate(capacity);
-  const part = formatRate(used);
-  const unit = whole.slice(whole.indexOf(' '));
-  return part.endsWith(unit) ? `${part.slice(0, -unit.length)} / ${whole}` : `${part.replace('bit/s', '').trim()} / ${whole.replace('bit/s', '').trim()}`;
 }
 
 function Counts({ site }: { site: SiteStatus }): JSX.Element {

@@ -35,13 +35,13 @@ function Counters({ status }: { status: Status }): JSX.Element {
   const urgent = status.alarms.some((alarm) => alarm.severity === 'critical');
   return (
     <div class="counters">
-      <Counter icon="phone" href="/terminals" name={t.registered} value={formatNumber(status.terminals_registered)} hint={t.of(formatNumber(status.terminals_total))} tone={missing > 0 ? 'warning' : 'fine'} testid="counter-terminals" />
+      <Counter icon="phone" href="/terminals" name={t.registered} value={formatNumber(status.terminals_registered)} hint={t.of(formatNumber(status.terminals_total), missing)} tone={missing > 0 ? 'warning' : 'fine'} testid="counter-terminals" />
       <Counter icon="call" href="/calls" name={t.calls} value={formatNumber(status.calls_active)} hint={t.callsHint(formatNumber(crossing))} tone="busy" testid="counter-calls" />
       <Counter
         icon="video" href="/rooms" testid="counter-meetings" tone={first === undefined ? 'muted' : 'busy'}
         name={first === undefined ? t.meetings : `${t.meetings} · ${first.name}`}
         value={first === undefined ? '0' : `${formatNumber(venues.filter((venue) => venue.present).length)}/${formatNumber(venues.length)}`}
-        hint={first === undefined ? t.noMeeting : t.venues(venues.filter((venue) => venue.present).length, venues.length)}
+        hint={first === undefined ? t.noMeeting : t.venues}
       />
       <Counter icon="bell" href="#alarms" name={t.alarms} value={formatNumber(status.alarms.length)} hint={t.alarmCount(status.alarms.length)} tone={urgent ? 'failure' : status.alarms.length > 0 ? 'warning' : 'fine'} testid="counter-alarms" />
     </div>

@@ -1,0 +1,62 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newContext, openBrowser, session } from '../fixture/browser';
+import { Fixture } from '../fixture/server';
+
+const folder = process.env.SCREENS ?? join(import.meta.dirname, '../../../docs/screens');
+const fixture = new Fixture();
+const quiet = new Fixture({ empty: true });
+let browser: Browser;
+let base = '';
+let quietBase = '';
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true });
+  [browser, base, quietBase] = await Promise.all([openBrowser(), fixture.start(), quiet.start()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await fixture.stop();
+  await quiet.stop();
+});
+
+const sizes = { tv: { width: 1920, height: 1080 }, pc: { width: 1280, height: 720 }, phone: { width: 390, height: 844 } };
+
+test.each([
+  { name: 'overview-tv-zh-light', path: '/', size: 'tv', lang: 'zh-CN', theme: 'light' },
+  { name: 'overview-wall-zh-dark', path: '/?wall', size: 'tv', lang: 'zh-CN', theme: 'dark' },
+  { name: 'overview-pc-en-dark', path: '/', size: 'pc', lang: 'en', theme: 'dark' },
+  { name: 'overview-phone-zh-light', path: '/', size: 'phone', lang: 'zh-CN', theme: 'light' },
+  { name: 'overview-empty-pc-zh-light', path: '/', size: 'pc', lang: 'zh-CN', theme: 'light', empty: true },
+  { name: 'terminals-pc-zh-light', path: '/terminals', size: 'pc', lang: 'zh-CN', theme: 'light' },
+  { name: 'terminals-phone-en-dark', path: '/terminals', size: 'phone', lang: 'en', theme: 'dark' },
+  { name: 'calls-pc-en-light', path: '/calls', size: 'pc', lang: 'en', theme: 'light', fold: true },
+  { name: 'lines-tv-zh-dark', path: '/lines', size: 'tv', lang: 'zh-CN', theme: 'dark' },
+  { name: 'rooms-pc-zh-light', path: '/rooms', size: 'pc', lang: 'zh-CN', theme: 'light' },
+  { name: 'rooms-phone-en-light', path: '/rooms', size: 'phone', lang: 'en', theme: 'light' },
+  { name: 'login-pc-zh-dark', path: '/login', size: 'pc', lang: 'zh-CN', theme: 'dark', signedOut: true },
+] as { name: string; path: string; size: keyof typeof sizes; lang: string; theme: string; empty?: boolean; fold?: boolean; signedOut?: boolean }[])('$name', async (shot) => {
+  const at = shot.empty === true ? quietBase : base;
+  const context = await newContext(browser, { viewport: sizes[shot.size] });
+  await context.addInitScript(({ lang, theme }) => {
+    localStorage.setItem('linehall.language', lang);
+    localStorage.setItem('linehall.theme', theme);
+  }, shot);
+  if (shot.signedOut !== true) await context.addCookies([session(at)]);
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().includes('401')) errors.push(message.text());
+  });
+  await page.goto(at + shot.path);
+  await page.waitForSelector(shot.signedOut === true ? '[data-testid=login-username]' : '[data-testid=feed-state][data-state=live]');
+  if (shot.path === '/calls' || shot.path === '/lines') await page.waitForTimeout(8000);
+  if (shot.fold === true) await page.getByRole('button', { expanded: false }).nth(1).click();
+  await page.waitForTimeout(1300);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  await page.screenshot({ path: join(folder, `${shot.name}.png`) });
+  expect(errors).toEqual([]);
+  await context.close();
+});

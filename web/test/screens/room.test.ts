@@ -1,0 +1,99 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loopbackScript, newContext, openBrowser } from '../fixture/browser';
+import { Fixture } from '../fixture/server';
+
+const folder = process.env.SCREENS ?? join(import.meta.dirname, '../../../docs/screens');
+const fixture = new Fixture();
+const script = loopbackScript();
+let browser: Browser;
+let base = '';
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true });
+  [browser, base] = await Promise.all([openBrowser(), fixture.start()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await fixture.stop();
+});
+
+const sizes = { tv: { width: 1920, height: 1080 }, pc: { width: 1280, height: 720 }, phone: { width: 390, height: 844 } };
+const venues = [
+  { id: 'p1', venue: 'hq', zh: '主会场', en: 'Main venue', hue: 200 },
+  { id: 'p2', venue: 'branch2', zh: '河西', en: 'Hexi', hue: 20 },
+  { id: 'p3', venue: 'branch3', zh: '北山', en: 'Beishan', hue: 140 },
+  { id: 'p4', venue: 'branch4', zh: '南屏', en: 'Nanping', hue: 265 },
+  { id: 'p5', venue: 'branch5', zh: '云岭', en: 'Yunling', hue: 320 },
+];
+const phone = { id: 'p6', venue: '', zh: '8021 陈静', en: '8021 Chen Jing', hue: 0 };
+const joined = '/room/9000#venue=branch1&token=good-token';
+
+interface Shot {
+  name: string;
+  path?: string;
+  size: keyof typeof sizes;
+  lang: string;
+  theme: string;
+  options?: object;
+  wait?: string;
+  act?: (page: Page) => Promise<void>;
+  deny?: boolean;
+}
+
+const inMeeting = '[data-testid=room-state][data-state=in-meeting]';
+const shots: Shot[] = [
+  { name: 'room-prejoin-tv-zh-dark', path: '/room/9000', size: 'tv', lang: 'zh-CN', theme: 'dark', wait: '[data-testid=room-join]' },
+  { name: 'room-meeting-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, speaking: ['p1'], muted: ['p3', 'p5'] } },
+  { name: 'room-content-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, speaking: ['p1'], muted: ['p3'], content: 'p1' } },
+  { name: 'room-tight-pc-en-light', size: 'pc', lang: 'en', theme: 'light', options: { venues: [...venues, phone], speaking: ['p2'], dark: ['p4'], line: 'tight' } },
+  { name: 'room-phone-zh-dark', size: 'phone', lang: 'zh-CN', theme: 'dark', options: { venues, speaking: ['p1'] } },
+  { name: 'room-alone-pc-en-dark', size: 'pc', lang: 'en', theme: 'dark', options: {} },
+  {
+    name: 'room-reconnecting-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues },
+    act: async (page) => {
+      await page.evaluate('loopback.cut(false)');
+      await page.waitForSelector('[data-testid=room-note-reconnecting]');
+    },
+  },
+  { name: 'room-left-pc-zh-light', size: 'pc', lang: 'zh-CN', theme: 'light', options: { venues }, act: async (page) => {
+    await page.getByTestId('room-leave').click();
+    await page.waitForSelector('[data-state=left]');
+  } },
+  { name: 'room-permission-pc-zh-dark', path: '/room/9000', size: 'pc', lang: 'zh-CN', theme: 'dark', wait: '[data-state=no-permission]', deny: true },
+  { name: 'room-unlinked-pc-en-dark', path: '/room/9000', size: 'pc', lang: 'en', theme: 'dark', wait: '[data-state=unauthorized]' },
+];
+
+test.each(shots)('$name', async (shot) => {
+  const context = await newContext(browser, { viewport: sizes[shot.size] });
+  if (shot.deny === true || shot.wait === '[data-testid=room-join]') await context.addCookies([{ name: 'linehall_device', value: '1', url: base }]);
+  await context.addInitScript(`
+    localStorage.setItem('linehall.language', '${shot.lang}');
+    localStorage.setItem('linehall.theme', '${shot.theme}');
+    ${shot.name.includes('prejoin') ? `localStorage.setItem('linehall.room.9000', JSON.stringify({ venue: 'branch1', name: null, auto: false }));` : ''}
+    ${shot.deny === true ? "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));" : ''}
+    globalThis.loopbackOptions = ${JSON.stringify(shot.options ?? {})};
+    (() => { ${script} })();
+  `);
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().includes('401')) errors.push(message.text());
+  });
+  page.on('pageerror', (error) => errors.push(error.message));
+  await page.goto(base + (shot.path ?? joined));
+  await page.waitForSelector(shot.wait ?? inMeeting);
+  if (shot.path === undefined) {
+    expect(page.url()).not.toContain('token');
+    await page.waitForFunction(() => [...document.querySelectorAll('[data-testid=room-tile][data-venue^=branch]')].every((tile) => tile.querySelector('[data-testid=room-video]') !== null));
+    await page.waitForTimeout(2500);
+  }
+  await shot.act?.(page);
+  await page.waitForTimeout(800);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight)).toBe(true);
+  await page.screenshot({ path: join(folder, `${shot.name}.png`) });
+  expect(errors).toEqual([]);
+  await context.close();
+});
