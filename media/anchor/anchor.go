@@ -60,6 +60,12 @@ type Party struct {
 	Local  netip.Addr // our address as the party sees it; its media is sent there when relayed
 }
 
+// normal unmaps IPv4 addresses that a dual-stack socket reported as IPv6.
+func (p Party) normal() Party {
+	p.Remote, p.Local = p.Remote.Unmap(), p.Local.Unmap()
+	return p
+}
+
 // Kind says how the media runs; the value is the label path of the metrics.
 type Kind string
 

@@ -578,3 +578,23 @@ func TestRestoreRefusesWhatItCannotRead(t *testing.T) {
 		t.Errorf("a direct call: %v", err)
 	}
 }
+
+func TestAddressesOfDualStackSocketsAreIPv4(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
+	mapped := func(p *phone, id site.ID) anchor.Party {
+		return anchor.Party{
+			Site: id, Remote: netip.AddrFrom16(p.host.As16()), Local: netip.AddrFrom16(ours.As16()),
+		}
+	}
+	c := o.anchor.Open("call", line.Voice, mapped(caller, "branch1"))
+	t.Cleanup(func() { c.Close() })
+	p := c.Branch("callee", mapped(callee, "branch2"))
+	toCallee := must(t)(p.Offer(anchor.Caller, caller.body("8")))
+	must(t)(p.Answer(anchor.Callee, callee.body("8")))
+	if !bytes.Contains(toCallee, []byte("c=IN IP4 127.0.0.1\r\n")) {
+		t.Errorf("got %s", toCallee)
+	}
+	caller.hears(callee.talk(toCallee))
+}

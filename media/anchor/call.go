@@ -35,14 +35,14 @@ type Call struct {
 
 // Open begins a call; nothing is reserved before the first offer.
 func (a *Anchor) Open(callID string, class line.Class, caller Party) *Call {
-	return &Call{anchor: a, log: a.o.Log.With(observe.CallID, callID), class: class, caller: caller}
+	return &Call{anchor: a, log: a.o.Log.With(observe.CallID, callID), class: class, caller: caller.normal()}
 }
 
 // Branch opens a path to one target. Its kind is decided here: direct when both parties are at the same known site and
 // speak the same version of IP.
 func (c *Call) Branch(key string, callee Party) *Path {
 	kind := Relayed
-	if c.caller.Site == callee.Site && callee.Site != "" && c.caller.Local.Is4() == callee.Local.Is4() {
+	if c.caller.Site == callee.Site && callee.Site != "" && c.caller.Local.Is4() == callee.normal().Local.Is4() {
 		kind = Direct
 	}
 	p := newPath(c, key, callee, kind)

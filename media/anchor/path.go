@@ -62,7 +62,7 @@ type stream struct {
 }
 
 func newPath(c *Call, key string, callee Party, kind Kind) *Path {
-	p := &Path{call: c, key: key, parties: [2]Party{c.caller, callee}, kind: kind}
+	p := &Path{call: c, key: key, parties: [2]Party{c.caller, callee.normal()}, kind: kind}
 	p.view.Store(&view{})
 	return p
 }
@@ -257,7 +257,7 @@ func (p *Path) open(o *offer) error {
 func (p *Path) bind(s *stream, ports [2]uint16) error {
 	spec := relay.Spec{DSCP: s.dscp, Raw: s.raw}
 	for side, party := range p.parties {
-		if !party.Local.IsValid() {
+		if !party.Local.IsValid() || party.Local.IsUnspecified() {
 			return fmt.Errorf("relay towards the %s: its side of us has no address", Side(side)) //nolint:gosec // 0 or 1
 		}
 		ledger := p.call.anchor.o.Ledger

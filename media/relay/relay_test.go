@@ -3,20 +3,32 @@ package relay_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"linehall/internal/observe"
 	"linehall/media/relay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(phonesVariable) != "" {
+		if err := benchPhones(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "phones:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	loopback = netip.MustParseAddr("127.0.0.1")
@@ -511,4 +523,54 @@ func TestCloseEndsEveryGoroutineUnderLoad(t *testing.T) {
 	if n := b.relay.Streams(); n != 0 {
 		t.Errorf("%d streams are open", n)
 	}
+}
+
+func TestPacketsAreMarked(t *testing.T) {
+	t.Parallel()
+	b, caller, callee := call(t)
+	raw, err := callee.rtp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	caller.send(caller.rtp, b.stream.Port(0), caller.packet())
+	if err := callee.rtp.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	oob := make([]byte, 64)
+	_, n, _, _, err := callee.rtp.ReadMsgUDP(make([]byte, 2048), oob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(messages) != 1 || messages[0].Data[0] != relay.ExpeditedForwarding<<2 {
+		t.Errorf("control messages %v, %v; want one with EF", messages, err)
+	}
+}
+
+func TestDelayIsSampledFromTheKernelsReceiveTime(t *testing.T) {
+	t.Parallel()
+	b, caller, callee := call(t)
+	for range 200 {
+		p := caller.packet()
+		caller.send(caller.rtp, b.stream.Port(0), p)
+		callee.hears(callee.rtp, p)
+	}
+	families, err := b.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "linehall_rtp_forward_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			if h.GetSampleCount() != 3 || h.GetSampleSum() <= 0 || h.GetSampleSum() > 2 {
+				t.Errorf("%d samples of %v s together", h.GetSampleCount(), h.GetSampleSum())
+			}
+			return
+		}
+	}
+	t.Error("no histogram")
 }

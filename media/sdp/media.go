@@ -165,7 +165,7 @@ func (m *Media) SetRTCP(target netip.AddrPort) {
 	}
 	text := "a=rtcp:" + strconv.Itoa(int(target.Port()))
 	if len(strings.Fields(v)) > 1 {
-		text += " IN " + addressType(target.Addr()) + " " + target.Addr().WithZone("").String()
+		text += " IN " + addressText(target.Addr())
 	}
 	m.set(i, text)
 }

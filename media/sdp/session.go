@@ -31,17 +31,17 @@ func (d *Document) Origin() (Origin, bool) {
 
 // SetOrigin replaces the o= line, or adds one. Address wins over Host when it is valid.
 func (d *Document) SetOrigin(o Origin) {
-	kind, host := "IP4", o.Host
+	host := "IP4 " + o.Host
 	if o.Address.IsValid() {
-		kind, host = addressType(o.Address), o.Address.WithZone("").String()
-	} else if strings.Contains(host, ":") {
-		kind = "IP6"
+		host = addressText(o.Address)
+	} else if strings.Contains(o.Host, ":") {
+		host = "IP6 " + o.Host
 	}
 	if o.Username == "" {
 		o.Username = "-"
 	}
 	d.session.set(d.session.index("o="), strings.Join([]string{
-		"o=" + o.Username, o.SessionID, strconv.FormatUint(o.Version, 10), "IN", kind, host,
+		"o=" + o.Username, o.SessionID, strconv.FormatUint(o.Version, 10), "IN", host,
 	}, " "))
 }
 
@@ -99,15 +99,15 @@ func (s *section) connection() (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-func (s *section) setConnection(addr netip.Addr) {
-	s.set(s.index("c="), "c=IN "+addressType(addr)+" "+addr.WithZone("").String())
-}
+func (s *section) setConnection(addr netip.Addr) { s.set(s.index("c="), "c=IN "+addressText(addr)) }
 
-func addressType(addr netip.Addr) string {
-	if addr.Is4() || addr.Is4In6() {
-		return "IP4"
+// addressText writes an address with its type, like "IP4 192.0.2.1".
+func addressText(addr netip.Addr) string {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return "IP4 " + addr.String()
 	}
-	return "IP6"
+	return "IP6 " + addr.String()
 }
 
 // RemoveICE deletes every line of RFC 8839. A relay whose address stands in the c= line is no candidate: with the
