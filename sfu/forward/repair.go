@@ -128,7 +128,7 @@ func (s *Slot) refill(now time.Time) {
 
 // resendOne sends a packet again, as RTX where negotiated; false: refused. The caller holds mu.
 func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
-	e := &s.sent[out%slotHistory]
+	e := &s.sent[out%uint64(len(s.sent))]
 	if e.out != out || e.resent >= resendLimit || now.UnixNano()-e.at < int64(resendInterval) {
 		return false
 	}

@@ -15,7 +15,11 @@ import (
 // AllTemporal is the limit that drops no temporal layer.
 const AllTemporal = 3
 
-const slotHistory = 1024 // power of two; half a minute of audio, four seconds of the highest video
+// How many packets a slot can still find for a NACK: two seconds of voice, two seconds of the highest layer. Powers of two.
+const (
+	slotHistoryAudio = 128
+	slotHistoryVideo = 512
+)
 
 // Slot is one m-line of a subscriber's connection: a webrtc.TrackLocal for as long as the connection lives, that follows one
 // track at a time. To the receiver it is one endless stream: numbers and times run on over every switch.
@@ -37,8 +41,8 @@ type Slot struct {
 	epoch    uint64 // of the current layer's stream
 	rewrite  rewrite
 	temporal uint8 // highest temporal layer to forward
-	sent     [slotHistory]sentPacket
-	sources  [slotHistory]sourcePacket
+	sent     []sentPacket   // by outgoing sequence number
+	sources  []sourcePacket // by the layer's sequence number
 	header   rtp.Header
 	counters slotCounters
 	repair   repair
@@ -104,6 +108,11 @@ func NewSlot(id string, kind webrtc.RTPCodecType, m *Metrics) *Slot {
 	if m == nil {
 		s.metrics = NewMetrics(nil)
 	}
+	size := slotHistoryAudio
+	if s.video {
+		size = slotHistoryVideo
+	}
+	s.sent, s.sources = make([]sentPacket, size), make([]sourcePacket, size)
 	s.rewrite.outSequence = 1<<16 + uint64(rand.Uint32N(1<<15)) //nolint:gosec // not a secret; RFC 3550 wants it unpredictable for plain RTP
 	s.rewrite.outTimestamp = rand.Uint32()                      //nolint:gosec // as above
 	s.repair.sequence = uint16(rand.Uint32N(1 << 15))           //nolint:gosec // as above
@@ -205,6 +214,7 @@ func (s *Slot) Follow(l *Layer) {
 	s.target = l
 	if s.track != track || l == nil {
 		s.current, s.track = nil, track
+		clear(s.sent) // nobody asks again for another's packets, and they keep their publisher's history in memory
 	}
 	keep := s.current
 	s.mu.Unlock()

@@ -37,7 +37,7 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 		r.outSequence, r.outTimestamp, r.outAt = out, h.Timestamp, p.arrival
 		r.outPicture, r.outTL0 = p.vp8.picture+picture, p.vp8.tl0+r.tl0
 	}
-	s.sent[out%slotHistory] = sentPacket{
+	s.sent[out%uint64(len(s.sent))] = sentPacket{
 		out: out, source: p.sequence, layer: l, stamp: r.timestamp, picture: picture, tl0: r.tl0,
 	}
 	s.write(b, p.payload)
@@ -116,14 +116,14 @@ func (s *Slot) align(l *Layer, p *packet) uint32 {
 func (s *Slot) number(p *packet) (out uint64, picture uint16, ok bool) {
 	r := &s.rewrite
 	if p.sequence <= r.newest {
-		e := s.sources[p.sequence%slotHistory]
+		e := s.sources[p.sequence%uint64(len(s.sources))]
 		if p.sequence < r.from || e.source != p.sequence || e.dropped {
 			return 0, 0, false
 		}
 		return p.sequence + e.sequence, e.picture, true
 	}
 	for missing := max(r.newest+1, p.sequence-min(p.sequence, maxMissing)); missing < p.sequence; missing++ {
-		s.sources[missing%slotHistory] = sourcePacket{source: missing, sequence: r.sequence, picture: r.picture}
+		s.sources[missing%uint64(len(s.sources))] = sourcePacket{source: missing, sequence: r.sequence, picture: r.picture}
 	}
 	drop := s.drops(p)
 	s.note(p, drop)
@@ -143,7 +143,7 @@ func (s *Slot) note(p *packet, dropped bool) {
 	if dropped {
 		r.sequence--
 	}
-	s.sources[p.sequence%slotHistory] = sourcePacket{source: p.sequence, sequence: r.sequence, picture: r.picture, dropped: dropped}
+	s.sources[p.sequence%uint64(len(s.sources))] = sourcePacket{source: p.sequence, sequence: r.sequence, picture: r.picture, dropped: dropped}
 }
 
 // drops says whether the packet belongs to a temporal layer above the limit. The caller holds mu.

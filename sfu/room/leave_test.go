@@ -1,0 +1,73 @@
+package room_test
+
+import (
+	"context"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// After 200 joins and leaves, among a venue that stays, nothing is left behind.
+func TestNothingIsLeftAfterManyJoins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("200 joins")
+	}
+	w := newWorld(t, worldOptions{})
+	w.plain = true // a client that keeps packets for NACKs grows by itself
+	stays := w.join(t, "hq", "", nil)
+	stays.await("welcome", func() bool { return stays.welcome.Participant != "" })
+	stays.startPublish(map[string]int{"": 720})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go stays.film(ctx, 1)
+	visit := func(t testing.TB, venue string) {
+		t.Helper()
+		c := w.join(t, venue, "", nil)
+		c.await("picture", func() bool { return c.sees(stays) })
+		c.startPublish(map[string]int{"": 720})
+		c.watch(180)
+		until(t, "frames", func() bool { _, n := c.of(stays.welcome.Participant).count(); return n > 1 })
+		c.close()
+	}
+	settle := func() (goroutines int, heap uint64) {
+		stays.await("alone", func() bool { return len(stays.people) == 1 })
+		deadline := time.Now().Add(10 * time.Second)
+		last, since := runtime.NumGoroutine(), time.Now()
+		for time.Since(since) < time.Second && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+			if n := runtime.NumGoroutine(); n < last {
+				last, since = n, time.Now()
+			}
+		}
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return last, m.HeapAlloc
+	}
+	rounds := func(n int) { // five venues at a time
+		for range n {
+			var all sync.WaitGroup
+			for _, venue := range demoVenues[1:] {
+				all.Go(func() { visit(t, venue) })
+			}
+			all.Wait()
+		}
+	}
+	rounds(6) // pools and tables find their size
+	goroutines, heap := settle()
+	rounds(40)
+	after, heapAfter := settle()
+	t.Logf("goroutines %d, then %d; heap %d KiB, then %d KiB", goroutines, after, heap>>10, heapAfter>>10)
+	if after > goroutines {
+		var dump strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&dump, 1)
+		t.Errorf("%d goroutines are left:\n%s", after-goroutines, dump.String())
+	}
+	if float64(heapAfter) > 1.1*float64(heap) {
+		t.Errorf("heap grew from %d to %d KiB", heap>>10, heapAfter>>10)
+	}
+}
