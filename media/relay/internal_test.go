@@ -211,6 +211,32 @@ func TestLineMetersAreTold(t *testing.T) {
 	}
 }
 
+// FuzzForward feeds both sockets of a leg with what the party, its neighbour and a stranger may send.
+func FuzzForward(f *testing.F) {
+	f.Add([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3}, uint8(0))
+	f.Add(append([]byte{0x81, 200, 0, 12, 0, 0, 0, 3}, make([]byte, 44)...), uint8(1))
+	f.Add([]byte{0x9f, 0xff, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0xff, 0xff}, uint8(2))
+	f.Add([]byte{}, uint8(3))
+	r := newRig(f)
+	sources := []netip.AddrPort{
+		r.source, netip.MustParseAddrPort("127.0.0.1:4002"), netip.MustParseAddrPort("192.0.2.9:4000"),
+	}
+	f.Fuzz(func(t *testing.T, b []byte, which uint8) {
+		b = b[:min(len(b), bufferSize)]
+		source := sources[int(which>>1)%len(sources)]
+		c := r.stream.legs[0].sockets[which&1]
+		before := c.forwarded.Load() + c.dropped.Load()
+		c.from = newSockaddr(source, false)
+		c.forward(copy(c.buffer[:], b))
+		if after := c.forwarded.Load() + c.dropped.Load(); after != before+1 {
+			t.Fatalf("the packet counts %d times", after-before)
+		}
+		if at := c.state.Load().latched; at.IsValid() && at.Addr() != r.source.Addr() {
+			t.Fatalf("latched to %v", at)
+		}
+	})
+}
+
 func BenchmarkForward(b *testing.B) {
 	r := newRig(b)
 	packet := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -347,6 +348,38 @@ func TestReInviteMovesAParty(t *testing.T) {
 	p = other.packet()
 	other.send(other.rtp, b.stream.Port(1), p)
 	caller.hears(caller.rtp, p)
+}
+
+// Signalling speaks in other goroutines than the packets; the last word holds.
+func TestSignallingWhileTheyTalk(t *testing.T) {
+	t.Parallel()
+	b, caller, callee := call(t)
+	other := newPhone(t, netip.MustParseAddr("127.0.0.9"), 5)
+	var parties sync.WaitGroup
+	for range 2 {
+		parties.Go(func() {
+			for range 200 {
+				b.stream.Expect(1, other.peer())
+				b.stream.Expect(1, callee.peer())
+				b.stream.Stats()
+				b.stream.Latched(1)
+			}
+		})
+	}
+	for range 200 {
+		caller.send(caller.rtp, b.stream.Port(0), caller.packet())
+		callee.send(callee.rtp, b.stream.Port(1), callee.packet())
+		other.send(other.rtp, b.stream.Port(1), other.packet())
+	}
+	parties.Wait()
+	b.stream.Expect(1, other.peer())
+	p := caller.packet()
+	caller.send(caller.rtp, b.stream.Port(0), p)
+	for got, _ := other.receive(other.rtp); !bytes.Equal(got, p); got, _ = other.receive(other.rtp) {
+		if got == nil {
+			t.Fatal("the last word of signalling does not hold")
+		}
+	}
 }
 
 func TestHoldSendsNothingAndKeepsTheLatch(t *testing.T) {

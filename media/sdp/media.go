@@ -121,7 +121,8 @@ func (m *Media) Target() (target netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), true //nolint:gosec // Parse allows up to 65535
 }
 
-// RTCP returns where RTCP goes: the a=rtcp line (RFC 3605), the RTP port with a=rtcp-mux, otherwise the next port.
+// RTCP returns where RTCP goes unless both sides agree to multiplex it (see RTCPMux): what the a=rtcp line says
+// (RFC 3605), otherwise the port above RTP.
 func (m *Media) RTCP() (target netip.AddrPort, ok bool) {
 	rtp, ok := m.Target()
 	if !ok {
@@ -140,9 +141,6 @@ func (m *Media) RTCP() (target netip.AddrPort, ok bool) {
 				return netip.AddrPortFrom(addr, uint16(port)), true
 			}
 		}
-	}
-	if m.RTCPMux() {
-		return rtp, true
 	}
 	if rtp.Port() == 65535 {
 		return netip.AddrPort{}, false
@@ -170,7 +168,8 @@ func (m *Media) SetRTCP(target netip.AddrPort) {
 	m.set(i, text)
 }
 
-// RTCPMux reports whether RTP and RTCP may share a port (RFC 5761).
+// RTCPMux reports whether the writer is willing to have RTP and RTCP on one port; they share it when the other side is
+// willing too (RFC 5761 §5.1.1).
 func (m *Media) RTCPMux() bool {
 	i, _ := m.attribute("rtcp-mux")
 	return i >= 0

@@ -229,7 +229,8 @@ func TestRTCPTarget(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, lines, want string }{
 		{"next port", "m=audio 4000 RTP/AVP 8\n", "192.0.2.1:4001"},
-		{"mux", "m=audio 4000 RTP/AVP 8\na=rtcp-mux\n", "192.0.2.1:4000"},
+		{"mux is an offer only", "m=audio 4000 RTP/AVP 8\na=rtcp-mux\n", "192.0.2.1:4001"},
+		{"same port", "m=audio 4000 RTP/AVP 8\na=rtcp:4000\n", "192.0.2.1:4000"},
 		{"other port", "m=audio 4000 RTP/AVP 8\na=rtcp:4900\n", "192.0.2.1:4900"},
 		{"not a port", "m=audio 4000 RTP/AVP 8\na=rtcp:x\n", "192.0.2.1:4001"},
 		{"rtcp-mux is not rtcp", "m=audio 4000 RTP/AVP 8\na=rtcp-fb:* nack\n", "192.0.2.1:4001"},
