@@ -160,24 +160,34 @@ func (b *Book) Token(ctx context.Context, mac string, id site.ID) (string, error
 	return device.token, nil
 }
 
-// Admit reports whether token is the phone's. The first time completes the
-// enrolment.
-func (b *Book) Admit(ctx context.Context, mac, token string) (bool, error) {
+// Admission is what a token is worth.
+type Admission uint8
+
+// The admissions.
+const (
+	Refused  Admission = iota
+	FirstUse           // this completes the enrolment
+	Again
+)
+
+// Admit says whether token is the phone's.
+func (b *Book) Admit(ctx context.Context, mac, token string) (Admission, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	device := b.devices[mac]
 	same := subtle.ConstantTimeCompare([]byte(device.token), []byte(strings.ToLower(token))) == 1
 	if !same || device.token == "" {
-		return false, nil
+		return Refused, nil
 	}
-	if device.EnrolledAt.IsZero() {
-		device.EnrolledAt = b.now().UTC().Truncate(time.Microsecond)
-		if err := b.writeDevice(ctx, device); err != nil {
-			return false, fmt.Errorf("enrolment of %s: %w", mac, err)
-		}
-		b.devices[mac] = device
+	if !device.EnrolledAt.IsZero() {
+		return Again, nil
 	}
-	return true, nil
+	device.EnrolledAt = b.now().UTC().Truncate(time.Microsecond)
+	if err := b.writeDevice(ctx, device); err != nil {
+		return Refused, fmt.Errorf("enrolment of %s: %w", mac, err)
+	}
+	b.devices[mac] = device
+	return FirstUse, nil
 }
 
 // Delivered records that the phone got its file with secrets.

@@ -109,8 +109,8 @@ func MACInName(name string) (string, bool) {
 		return "", false
 	}
 	groups := fileMAC.FindStringSubmatch(name)
-	if groups == nil || groups[1] == "000000000000" {
-		return "", false
+	if groups == nil || strings.HasPrefix(groups[1], "000000000") {
+		return "", false // 000000000000.cfg, y000000000096.cfg: names of files for all phones
 	}
 	return colons(groups[1]), true
 }

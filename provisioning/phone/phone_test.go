@@ -42,7 +42,7 @@ func TestMACInName(t *testing.T) {
 	for name, want := range map[string]string{
 		"001565abcdef.cfg": "00:15:65:ab:cd:ef", "001565ABCDEF.boot": "00:15:65:ab:cd:ef", "001565abcdef-local.cfg": "00:15:65:ab:cd:ef",
 		"cfgc074ad112233.xml": "c0:74:ad:11:22:33", "cfgc074ad112233": "c0:74:ad:11:22:33", "snomD785-000413AABBCC.htm": "00:04:13:aa:bb:cc",
-		"y000000000000.boot": "", "000000000000.cfg": "", "y0000000000096.cfg": "", "001565abcde.cfg": "", "001565abcdef0.cfg": "", "": "",
+		"y000000000000.boot": "", "000000000000.cfg": "", "y000000000096.cfg": "", "y000000000124.cfg": "", "001565abcde.cfg": "", "001565abcdef0.cfg": "", "": "",
 	} {
 		if got, ok := phone.MACInName(name); got != want || ok != (want != "") {
 			t.Errorf("%s: got %q", name, got)

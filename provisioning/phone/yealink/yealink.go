@@ -1,7 +1,7 @@
 // Package yealink writes the configuration files of Yealink desk phones (T2x
 // to T5x, firmware V81 and later) and knows the names that they ask for.
 //
-// A phone asks for MAC.boot, y000000000000.boot, y0000000000NN.cfg (NN is its
+// A phone asks for MAC.boot, y000000000000.boot, y000000000NNN.cfg (NNN is its
 // model's number) and MAC.cfg, in this order. There is no boot file: where one
 // is found, only the files it names are fetched. The format is lines of
 // "key = value" after the fixed first line; an empty value means the factory
@@ -35,7 +35,7 @@ func (Brand) Name() string { return phone.Yealink }
 
 var (
 	deviceName = regexp.MustCompile(`^(?i)([0-9a-f]{12})(-local)?\.(cfg|boot)$`)
-	commonName = regexp.MustCompile(`^(?i)y0{10}([0-9]{2}|1[0-9]{2})\.cfg$`)
+	commonName = regexp.MustCompile(`^(?i)y0{9}([0-9]{3})\.cfg$`)
 	bootName   = regexp.MustCompile(`^(?i)y0{12}\.boot$`)
 )
 
@@ -57,20 +57,11 @@ func (Brand) File(name string) (phone.File, bool) {
 	if bootName.MatchString(name) {
 		return phone.File{Kind: phone.Boot}, true
 	}
-	if groups := commonName.FindStringSubmatch(commonDigits(name)); groups != nil {
-		model, ok := modelByNumber(groups[1])
+	if groups := commonName.FindStringSubmatch(name); groups != nil {
+		model, ok := modelByNumber(strings.TrimPrefix(groups[1], "0"))
 		return phone.File{Kind: phone.Common, Model: model}, ok
 	}
 	return phone.File{}, false
-}
-
-// commonDigits brings y000000000123.cfg (three digits, one zero less) to the
-// form with ten zeros.
-func commonDigits(name string) string {
-	if len(name) == len("y000000000123.cfg") && strings.HasPrefix(strings.ToLower(name), "y000000000") && name[10] != '0' {
-		return name[:10] + "0" + name[10:]
-	}
-	return name
 }
 
 // Render writes the file. Boot and local files do not exist.
