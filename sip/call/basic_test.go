@@ -47,9 +47,7 @@ func TestCallAndBye(t *testing.T) {
 				if r.Result != cdr.Answered || r.EndedBy != ends || r.Path != tt.path || r.From != tt.exta || r.To != tt.extb || r.Codec != "PCMA" {
 					t.Errorf("record %+v", r)
 				}
-				if n := len(x.calls.Snapshot()); n != 0 {
-					t.Errorf("%d calls left", n)
-				}
+				eventually(t, "no call left", func() bool { return len(x.calls.Snapshot()) == 0 })
 			})
 		}
 	}

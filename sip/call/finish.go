@@ -60,6 +60,10 @@ func (c *call) finish(end cause) {
 		c.re = nil
 		c.s.respond(r.req, refusal{code: 487})
 	}
+	if req := c.deferred; req != nil {
+		c.deferred = nil
+		c.s.respond(req, refusal{code: 481})
+	}
 	c.close(end, c.media.Close())
 }
 

@@ -28,6 +28,11 @@ func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 	defer wait.Stop()
 	select {
 	case c.mailbox <- msgRequest{req}:
+		select {
+		case <-c.done:
+			c.refuseRest()
+		default:
+		}
 	case <-c.done:
 		if !req.IsAck() {
 			s.respond(req, refusal{code: 481})

@@ -49,9 +49,10 @@ type call struct {
 	media    *anchor.Call
 	branches []*branchLeg
 	forks    []*fork
-	pair     *fork         // the fork that answered
-	current  *sip.Response // the response that the machine is being asked about
-	re       *reoffer      // under way
+	pair     *fork          // the fork that answered
+	current  *sip.Response  // the response that the machine is being asked about
+	re       *reoffer       // under way
+	deferred *stack.Request // an offer that waits for the other side's ACK
 
 	rec         cdr.Record
 	fromName    string
@@ -131,6 +132,7 @@ func (c *call) offer(m message) bool {
 
 // run owns the call until it has ended and nothing of it is under way any more.
 func (c *call) run(ctx context.Context) {
+	defer c.refuseRest()
 	defer close(c.done)
 	defer c.s.forget(c)
 	defer c.s.release(c)
@@ -158,6 +160,21 @@ func (c *call) run(ctx context.Context) {
 		}
 		c.fireTimers()
 		c.flush()
+	}
+}
+
+// refuseRest answers requests that reached the mailbox too late. It runs after done was closed,
+// by the owner and by every handler that posted meanwhile, so that none is forgotten.
+func (c *call) refuseRest() {
+	for {
+		select {
+		case m := <-c.mailbox:
+			if m, ok := m.(msgRequest); ok && !m.req.IsAck() {
+				c.s.respond(m.req, refusal{code: 481})
+			}
+		default:
+			return
+		}
 	}
 }
 

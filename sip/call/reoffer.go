@@ -37,6 +37,13 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 		c.s.respond(req, refusal{code: 415, reason: "Unsupported Media Type"})
 		return
 	}
+	if to.accept != nil && c.deferred == nil && c.ex.Busy && c.ex.From == to.Side {
+		// The exchange is over but for the other side's ACK, which may be a moment behind this
+		// offer. We must not pass it on before (RFC 3261 §14.1); refusing it would cost the phone
+		// seconds.
+		c.deferred = req
+		return
+	}
 	if code := c.ex.admit(from.Side); code != 0 {
 		c.s.respond(req, refusal{code: code, text: "an offer is being answered"})
 		return
@@ -46,7 +53,7 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 	if err != nil {
 		c.log.Info("new offer refused", slog.String(observe.Leg, from.Side.String()), slog.Any(observe.Err, err))
 		f.branch.path.Rollback()
-		c.ex.done()
+		c.exchangeDone()
 		c.s.respond(req, mediaRefusal(err))
 		return
 	}
@@ -56,6 +63,21 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 	}
 	c.re = r
 	r.out = c.send(to, c.offerRequest(r, body), func(res *sip.Response) { c.onReanswer(r, res) }, func(err error) { c.reofferFailed(r, nil, err) })
+}
+
+// exchangeDone gives the turn to an offer that has waited for an ACK.
+func (c *call) exchangeDone() {
+	c.ex.done()
+	req := c.deferred
+	c.deferred = nil
+	if req == nil {
+		return
+	}
+	if f, l := c.dialogOf(req.Request); l != nil && c.m.Phase != phaseEnded {
+		c.onReoffer(f, l, req)
+		return
+	}
+	c.s.respond(req, refusal{code: 481})
 }
 
 func (c *call) offerRequest(r *reoffer, body []byte) *sip.Request {
@@ -126,7 +148,7 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 
 // agree ends an exchange that worked.
 func (c *call) agree(r *reoffer, from, to []byte) {
-	c.ex.done()
+	c.exchangeDone()
 	c.re = nil
 	r.from.agreed(from)
 	r.to.agreed(to)
@@ -137,7 +159,7 @@ func (c *call) agree(r *reoffer, from, to []byte) {
 // reofferFailed keeps the old session (RFC 3261 §14.1) and tells who asked.
 func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
 	r.fork.branch.path.Rollback()
-	c.ex.done()
+	c.exchangeDone()
 	c.re = nil
 	c.dirty()
 	if res == nil {
@@ -176,12 +198,12 @@ func (c *call) undo(r *reoffer, res *sip.Response) {
 	}
 	r.fork.branch.path.Rollback()
 	if c.m.Phase == phaseEnded {
-		c.ex.done()
+		c.exchangeDone()
 		return
 	}
 	body, err := c.passOffer(r.fork, r.from.Side, r.from.Agreed)
 	if err != nil || len(body) == 0 {
-		c.ex.done()
+		c.exchangeDone()
 		c.step(evHangup{"system", "the session could not be restored"})
 		return
 	}
@@ -192,7 +214,7 @@ func (c *call) undo(r *reoffer, res *sip.Response) {
 	c.dirty()
 	failed := func() {
 		r.fork.branch.path.Rollback()
-		c.ex.done()
+		c.exchangeDone()
 		c.step(evHangup{"system", "the session could not be restored"})
 	}
 	c.send(r.to, out, func(res *sip.Response) {
@@ -206,7 +228,7 @@ func (c *call) undo(r *reoffer, res *sip.Response) {
 				failed()
 				return
 			}
-			c.ex.done()
+			c.exchangeDone()
 			c.dirty()
 		}
 	}, func(error) { failed() })

@@ -400,9 +400,7 @@ func TestLineFull(t *testing.T) {
 	da := a.dialogOfCaller(ok)
 	da.send("ACK", "")
 	(&talk{a: a, b: desk, da: da, db: desk.dialogOfCallee(in)}).hangUp(da)
-	if free := x.ledger.Snapshot(); free[0].Reserved != 0 {
-		t.Errorf("still reserved: %+v", free[0])
-	}
+	eventually(t, "the reservation given back", func() bool { return x.ledger.Snapshot()[0].Reserved == 0 })
 }
 
 func TestUnreadableOffer(t *testing.T) {

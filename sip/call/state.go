@@ -139,6 +139,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 		s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
 	}
 	c.parties = []string{st.Caller.Extension, st.Callee.Extension}
+	c.publish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range c.parties {
