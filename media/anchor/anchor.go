@@ -103,5 +103,5 @@ type Options struct {
 	Relay      *relay.Relay
 	Ledger     *line.Ledger
 	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Registerer prometheus.Registerer // nil: no metrics
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"linehall/internal/site"
@@ -35,6 +37,7 @@ type office struct {
 	ledger *line.Ledger
 	relay  *relay.Relay
 	anchor *anchor.Anchor
+	reg    *prometheus.Registry
 }
 
 func newOffice(t *testing.T) *office {
@@ -51,7 +54,10 @@ func newOffice(t *testing.T) *office {
 	if o.relay, err = relay.New(relay.Options{First: 20000, Last: 29999}); err != nil {
 		t.Fatal(err)
 	}
-	o.anchor = anchor.New(anchor.Options{Relay: o.relay, Ledger: o.ledger, Log: slog.New(slog.DiscardHandler)})
+	o.reg = prometheus.NewRegistry()
+	o.anchor = anchor.New(anchor.Options{
+		Relay: o.relay, Ledger: o.ledger, Log: slog.New(slog.DiscardHandler), Registerer: o.reg,
+	})
 	return o
 }
 
@@ -235,6 +241,15 @@ func TestBetweenSitesMediaIsRelayed(t *testing.T) {
 	}
 	if legs[anchor.Caller].Site != "branch1" || legs[anchor.Callee].Remote != netip.AddrPortFrom(callee.host, callee.port) {
 		t.Errorf("legs %+v", legs)
+	}
+	want := `
+# HELP linehall_media_paths_total Media paths of calls on which both sides agreed, by how they run.
+# TYPE linehall_media_paths_total counter
+linehall_media_paths_total{path="direct"} 0
+linehall_media_paths_total{path="relay"} 1
+`
+	if err := testutil.GatherAndCompare(o.reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
 	}
 	if again := c.Close(); again != legs {
 		t.Errorf("a second Close says %+v", again)

@@ -5,20 +5,34 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"linehall/internal/observe"
 	"linehall/internal/site"
 	"linehall/media/line"
 )
 
 // Anchor opens calls.
-type Anchor struct{ o Options }
+type Anchor struct {
+	o      Options
+	agreed *prometheus.CounterVec
+}
 
-// New returns an anchor; it starts nothing.
+// New returns an anchor; it starts nothing. It registers linehall_media_paths_total.
 func New(o Options) *Anchor {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Anchor{o: o}
+	a := &Anchor{o: o, agreed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "linehall_media_paths_total", Help: "Media paths of calls on which both sides agreed, by how they run.",
+	}, []string{"path"})}
+	for _, kind := range []Kind{Direct, Relayed} {
+		a.agreed.WithLabelValues(string(kind))
+	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(a.agreed)
+	}
+	return a
 }
 
 // Call is the media of one call: a path per branch, and one lease on the lines for all of them together.

@@ -126,6 +126,9 @@ func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("answer of the %s: %w", from, err)
 	}
 	codec := audioCodec(doc)
+	if p.agreed == nil {
+		p.call.anchor.agreed.WithLabelValues(string(p.kind)).Inc()
+	}
 	if p.kind == Direct {
 		p.agreed, o.answered = &agreement{offer: o, codec: codec}, true
 		p.publish()
