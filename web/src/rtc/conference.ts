@@ -2,7 +2,7 @@ import { batch, signal } from '@preact/signals-core';
 import { Channel, type Socket } from './channel';
 import { Media } from './media';
 import type {
-  ConnectionName, EndReason, ErrorCode, LineMessage, Medium, Name, Participant, ServerMessage, View, Welcome,
+  ConnectionName, EndReason, ErrorCode, Layers, LineMessage, Medium, Name, Participant, ServerMessage, View, Welcome,
 } from './protocol';
 import { SlotMap } from './slots';
 import { Meter, type Sample } from './stats';
@@ -250,22 +250,22 @@ export class Conference {
     });
     const publisher = this.media.publisher;
     if (same && publisher !== null) {
+      // The appliance restarts its own connection by itself: an offer follows every welcome.
       if (message.layers !== null) publisher.apply(message.layers);
       if (!this.media.carries('publish')) this.channel.send({ type: 'publish', sdp: await publisher.offer(true) });
-      if (!this.media.carries('subscribe')) this.channel.send({ type: 'subscribe_restart' });
     } else {
+      this.media.close();
       this.slots.value = new SlotMap();
-      await this.publishAnew(stream, message);
+      await this.publishAnew(stream, message.layers);
     }
     this.tell();
   }
 
-  private async publishAnew(stream: MediaStream, welcome: Welcome | null): Promise<void> {
-    const publisher = this.media.renew(stream, welcome?.layers ?? null);
+  private async publishAnew(stream: MediaStream, layers: Layers | null): Promise<void> {
+    const publisher = this.media.renew(stream, layers);
     this.revision.value++;
     if (this.content.value !== null) await publisher.replaceContent(this.content.value);
     this.channel.send({ type: 'publish', sdp: await publisher.offer() });
-    if (welcome === null) this.channel.send({ type: 'subscribe_restart' });
   }
 
   /** What a new connection must hear from us. */
@@ -318,6 +318,7 @@ export class Conference {
   /** Forgets the old stay and joins as if for the first time; the appliance replaces the older one. */
   private startOver(): void {
     if (this.phase.value === 'ended' || this.phase.value === 'idle') return;
+    this.channel.send({ type: 'leave' });
     this.resume = '';
     this.self.value = '';
     this.media.close();

@@ -30,9 +30,10 @@ export class Media {
     return this[connection === 'publish' ? 'publisher' : 'subscriber']?.pc.connectionState === 'connected';
   }
 
-  /** Begins anew: closes what there is and makes a publisher of the live tracks. */
+  /** Makes a new publisher of the live tracks, in the place of the one there was. */
   renew(stream: MediaStream, layers: Layers | null): Publisher {
-    this.close();
+    clearTimeout(this.patience.get('publish'));
+    this.publisher?.close();
     const publisher = new Publisher(stream, this.listener('publish'), this.configuration);
     if (layers !== null) publisher.apply(layers);
     this.publisher = publisher;

@@ -1,0 +1,174 @@
+import { describe, expect, test } from 'vitest';
+import type { LineClass, LineDirection, Terminal } from '../../src/api/types';
+import { filterTerminals, stateOf } from '../../src/features/terminals/filter';
+import { gaugeKinds, gaugeParts, lineWord, usedBps } from '../../src/features/lines/gauge';
+import { star } from '../../src/features/overview/star';
+import { en } from '../../src/i18n/en';
+import { zh } from '../../src/i18n/zh';
+import { captureOf, readAddress } from '../../src/room/address';
+import { nearest } from '../../src/room/arrows';
+import { gridOf } from '../../src/room/layout';
+import { windowOf } from '../../src/ui/rows';
+import { sparkPath } from '../../src/ui/spark';
+
+function direction(capacity: number, uses: Partial<Record<LineClass, [number, number]>>): LineDirection {
+  const classes = Object.entries(uses).map(([name, [reserved, measured]]) => ({ class: name as LineClass, reserved_bps: reserved, measured_bps: measured }));
+  return { capacity_bps: capacity, office_reserve_bps: capacity * 0.15, reserved_bps: 0, measured_bps: 0, free_bps: 0, classes };
+}
+
+describe('gauge', () => {
+  test('stacks in the order of importance; office reserve and free come last; the widths fill the bar', () => {
+    const parts = gaugeParts(direction(2_000_000, { video: [600_000, 500_000], voice: [174_000, 171_000], emergency: [87_000, 80_000] }));
+    expect(parts.map((part) => part.kind)).toEqual(['emergency', 'voice', 'video', 'office', 'free']);
+    expect(parts.reduce((sum, part) => sum + part.width, 0)).toBeCloseTo(1);
+    expect(parts.find((part) => part.kind === 'voice')?.width).toBeCloseTo(0.087);
+    expect(parts.find((part) => part.kind === 'video')?.solid).toBeCloseTo(5 / 6);
+  });
+
+  test('what is measured beyond its reservation is drawn as wide as it is', () => {
+    const bulk = gaugeParts(direction(1_000_000, { bulk: [0, 200_000] })).find((part) => part.kind === 'bulk');
+    expect([bulk?.width, bulk?.solid]).toEqual([0.2, 1]);
+  });
+
+  test('a line over its capacity is drawn full, without free space', () => {
+    const parts = gaugeParts(direction(1_000_000, { voice: [1_200_000, 1_200_000] }));
+    expect(parts.map((part) => part.kind)).toEqual(['voice', 'office']);
+    expect(parts.reduce((sum, part) => sum + part.width, 0)).toBeCloseTo(1);
+  });
+
+  test('a line without classes is free', () => {
+    expect(gaugeParts({ ...direction(1_000_000, {}), classes: null }).map((part) => part.kind)).toEqual(['office', 'free']);
+  });
+
+  test('counts the larger of reserved and measured as used', () => {
+    expect(usedBps(direction(1_000_000, { voice: [100_000, 120_000], video: [300_000, 200_000] }))).toBe(420_000);
+  });
+});
+
+describe('line words', () => {
+  const quiet = direction(2_000_000, { voice: [174_000, 170_000] });
+  test.each([
+    ['good', { up: quiet, down: quiet }],
+    ['tight: pictures take the rest', { up: quiet, down: direction(2_000_000, { video: [1_600_000, 1_500_000] }) }],
+    ['tight: many calls', { up: direction(2_000_000, { voice: [1_100_000, 1_000_000] }), down: quiet }],
+    ['congested: calls fill it', { up: direction(2_000_000, { voice: [1_566_000, 1_500_000] }), down: quiet }],
+    ['none: no line', { up: direction(0, {}), down: direction(0, {}) }],
+  ])('%s', (name, line) => {
+    expect(lineWord(line)).toBe(name.split(':')[0]);
+  });
+});
+
+describe('texts', () => {
+  function leaves(value: unknown, path: string): [string, unknown][] {
+    if (typeof value === 'object' && value !== null) return Object.entries(value).flatMap(([name, inner]) => leaves(inner, path === '' ? name : `${path}.${name}`));
+    return [[path, value]];
+  }
+  const chinese = new Map(leaves(zh, ''));
+  const english = new Map(leaves(en, ''));
+
+  test('both languages have the same texts, none empty', () => {
+    expect([...english.keys()].sort()).toEqual([...chinese.keys()].sort());
+    for (const text of [...chinese.values(), ...english.values()]) expect(text).not.toBe('');
+  });
+
+  test('English has no Chinese in it, Chinese uses full-width punctuation', () => {
+    for (const [path, text] of english) if (typeof text === 'string' && path !== 'language.other') expect(text, path).not.toMatch(/\p{Script=Han}/u);
+    for (const [path, text] of chinese) if (typeof text === 'string') expect(text, path).not.toMatch(/\p{Script=Han}[,;:?!]/u);
+  });
+
+  test('every kind of the gauge has a name', () => {
+    for (const kind of gaugeKinds) expect([zh.line.classes[kind], en.line.classes[kind]]).not.toContain(undefined);
+  });
+});
+
+describe('star map', () => {
+  const rem = 16;
+  const size = (width: number, height: number) => ({ width, height, cardWidth: 12 * rem, cardHeight: 5.75 * rem, hub: 3.5 * rem, gap: 4, thickness: 12, readable: 11 * rem });
+
+  test.each([[1200, 760], [700, 430], [900, 300]])('every card stays inside a box of %d x %d', (width, height) => {
+    for (let count = 1; count <= 8; count++) {
+      for (const spoke of star(count, size(width, height)).spokes) {
+        expect(spoke.x - 6 * rem).toBeGreaterThanOrEqual(-0.01);
+        expect(spoke.x + 6 * rem).toBeLessThanOrEqual(width + 0.01);
+        expect(spoke.y - 2.875 * rem).toBeGreaterThanOrEqual(-0.01);
+        expect(spoke.y + 2.875 * rem).toBeLessThanOrEqual(height + 0.01);
+      }
+    }
+  });
+
+  test('the first branch is on top of headquarters when there is room', () => {
+    const map = star(5, size(1200, 760));
+    expect(map.spokes[0]?.x).toBeCloseTo(map.hubX);
+    expect(map.spokes[0]?.angle).toBeCloseTo(-90);
+    expect(new Set(map.spokes.map((spoke) => Math.round(spoke.length))).size).toBe(1);
+  });
+});
+
+describe('terminals', () => {
+  const terminal = (extension: string, change: Partial<Terminal>): Terminal => ({
+    extension, display_name: '', site: 'hq', mac: '', model: '', template: '', state: 'active', notes: '', registered: true, since: null, address: null, transport: null, user_agent: null,
+    expires_at: null, bindings: 0, seen_site: null, in_call: false, provisioned_at: null, ...change,
+  });
+  const rows = [
+    terminal('8010', { display_name: '张伟', user_agent: 'Yealink SIP-T54W' }),
+    terminal('2001', { site: 'branch1', registered: false }),
+    terminal('8002', { in_call: true, address: '127.0.0.12:5060' }),
+    terminal('8070', { state: 'spare', registered: false }),
+  ];
+  const extensions = (filter: Parameters<typeof filterTerminals>[1]): string[] => filterTerminals(rows, filter).map((row) => row.extension);
+
+  test.each([
+    ['all, by extension', { text: '', site: '', state: '' }, ['2001', '8002', '8010', '8070']],
+    ['by name', { text: '张', site: '', state: '' }, ['8010']],
+    ['all words must fit', { text: 'yealink 8010', site: '', state: '' }, ['8010']],
+    ['by address', { text: '0.12:', site: '', state: '' }, ['8002']],
+    ['by site', { text: '', site: 'branch1', state: '' }, ['2001']],
+    ['a phone in a call is registered', { text: '', site: '', state: 'registered' }, ['8002', '8010']],
+    ['not registered leaves spare rows out', { text: '', site: '', state: 'unregistered' }, ['2001']],
+  ] as const)('%s', (_, filter, want) => {
+    expect(extensions(filter)).toEqual(want);
+  });
+
+  test('a disabled row says so whatever its phone does', () => {
+    expect(stateOf(terminal('8001', { state: 'disabled', registered: true }))).toBe('disabled');
+  });
+});
+
+describe('room address', () => {
+  test('reads the venue and the token from the fragment only', () => {
+    expect(readAddress(new URL('https://h/room/9000?video=320x180@10#venue=branch1&token=abc'))).toEqual({
+      number: '9000', link: { venue: 'branch1', token: 'abc' }, video: { width: 320, height: 180, frameRate: 10 },
+    });
+    expect(readAddress(new URL('https://h/room/9000?venue=branch1&token=abc')).link).toBeNull();
+  });
+
+  test.each([[null, 1280], ['640x360', 640], ['nonsense', 1280]])('capture %s', (text, width) => {
+    expect(captureOf(text).width).toBe(width);
+  });
+});
+
+describe('grid', () => {
+  test.each([[1, 1], [2, 2], [3, 2], [4, 2], [5, 3], [6, 3], [7, 3], [9, 3]])('%d tiles on a TV', (count, columns) => {
+    const grid = gridOf(count, 1890, 890, 8);
+    expect(grid.columns).toBe(columns);
+    expect(grid.columns * grid.width + 8 * (grid.columns - 1)).toBeLessThanOrEqual(1890);
+    expect(grid.rows * grid.height + 8 * (grid.rows - 1)).toBeLessThanOrEqual(890);
+  });
+});
+
+test('arrows go to what lies nearest in their direction', () => {
+  const rect = (left: number, top: number) => ({ left, top, width: 10, height: 10 }) as DOMRect;
+  const targets = [rect(0, 100), rect(50, 100), rect(200, 100), rect(60, 0)];
+  const from = rect(50, 100);
+  expect([nearest(from, targets, 'ArrowLeft'), nearest(from, targets, 'ArrowRight'), nearest(from, targets, 'ArrowUp'), nearest(from, targets, 'ArrowDown')]).toEqual([0, 2, 3, -1]);
+});
+
+test('a long table makes only the rows around the view', () => {
+  expect(windowOf(10_000, 48, 4800, 480, 8)).toEqual({ first: 92, last: 118, before: 4416, after: (10_000 - 118) * 48 });
+  expect(windowOf(3, 48, 0, 480)).toEqual({ first: 0, last: 3, before: 0, after: 0 });
+});
+
+test('a spark line keeps to its box', () => {
+  expect(sparkPath([1, 9, 3], 100, 20, 1, 5)).toBe('M0.0 20.0L50.0 0.0L100.0 10.0');
+  expect(sparkPath([1], 100, 20, 1, 5)).toBe('');
+});
