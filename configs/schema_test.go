@@ -129,7 +129,7 @@ func secretFiles(t reflect.Type) []reflect.StructField {
 	}
 	var added []reflect.StructField
 	for f := range t.Fields() {
-		if f := f; f.Type == secretType {
+		if f.Type == secretType {
 			key := f.Tag.Get("yaml") + fileSuffix
 			added = append(added, reflect.StructField{
 				Name: f.Name + "File", Type: reflect.TypeFor[string](),
@@ -206,7 +206,7 @@ func TestEveryTypeOfTheConfigurationCanBeDecoded(t *testing.T) {
 		switch at.Kind() { //nolint:exhaustive // everything else fails the test
 		case reflect.Struct:
 			for f := range at.Fields() {
-				if f := f; f.IsExported() {
+				if f.IsExported() {
 					if f.Tag.Get("yaml") == "" {
 						t.Errorf("%s.%s has no key", path, f.Name)
 					}
