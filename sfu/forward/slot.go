@@ -40,7 +40,7 @@ type Slot struct {
 	target   *Layer // to switch to at its next keyframe; equal to current when settled
 	epoch    uint64 // of the current layer's stream
 	rewrite  rewrite
-	temporal uint8 // highest temporal layer to forward
+	temporal uint8          // highest temporal layer to forward
 	sent     []sentPacket   // by outgoing sequence number
 	sources  []sourcePacket // by the layer's sequence number
 	header   rtp.Header

@@ -117,7 +117,7 @@ func (s *Slot) number(p *packet) (out uint64, picture uint16, ok bool) {
 	r := &s.rewrite
 	if p.sequence <= r.newest {
 		e := s.sources[p.sequence%uint64(len(s.sources))]
-		if p.sequence < r.from || e.source != p.sequence || e.dropped {
+		if p.sequence < r.from || e.source != p.sequence || e.dropped || p.video && p.vp8.hasTemporal && p.vp8.temporal > s.temporal {
 			return 0, 0, false
 		}
 		return p.sequence + e.sequence, e.picture, true
