@@ -480,9 +480,24 @@ func (c *client) answer(text string) {
 	c.send(map[string]any{"type": "subscribe_answer", "sdp": c.subscribe.LocalDescription().SDP})
 }
 
+// id is the participant's, empty before the welcome.
+func (c *client) id() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.welcome.Participant
+}
+
+// first is the first video m-line's stream.
+func (c *client) first() *receiver {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.received[c.slots.Video[0].MID]
+}
+
 // sees says whether the list shows another client's camera as on; for await.
 func (c *client) sees(other *client) bool {
-	return slices.ContainsFunc(c.people, func(p signal.Participant) bool { return p.ID == other.welcome.Participant && p.HasVideo })
+	id := other.id()
+	return slices.ContainsFunc(c.people, func(p signal.Participant) bool { return p.ID == id && p.HasVideo })
 }
 
 // watch wants everyone's camera.

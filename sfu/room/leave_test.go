@@ -29,7 +29,7 @@ func TestNothingIsLeftAfterManyJoins(t *testing.T) {
 		c.await("picture", func() bool { return c.sees(stays) })
 		c.startPublish(map[string]int{"": 720})
 		c.watch(180)
-		until(t, "frames", func() bool { _, n := c.of(stays.welcome.Participant).count(); return n > 1 })
+		until(t, "frames", func() bool { _, n := c.of(stays.id()).count(); return n > 1 })
 		c.close()
 	}
 	settle := func() (goroutines int, heap uint64) {

@@ -39,12 +39,12 @@ func TestTwoVenuesSeeAndHearEachOther(t *testing.T) {
 		c.watch(720)
 	}
 	for _, pair := range [][2]*client{{a, b}, {b, a}} {
-		until(t, "25 whole frames", func() bool { _, n := pair[0].of(pair[1].welcome.Participant).count(); return n > 25 })
+		until(t, "25 whole frames", func() bool { _, n := pair[0].of(pair[1].id()).count(); return n > 25 })
 		until(t, "voice", func() bool {
 			pair[0].mu.Lock()
 			defer pair[0].mu.Unlock()
 			for _, s := range pair[0].slots.Audio {
-				if s.Participant == pair[1].welcome.Participant {
+				if s.Participant == pair[1].id() {
 					n, _ := pair[0].received[s.MID].count()
 					return n > 25
 				}

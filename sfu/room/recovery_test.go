@@ -82,9 +82,9 @@ func wholeFrames(t *testing.T, without bool) (share float64) {
 	go func() { defer close(filmed); from.film(ctx, 4) }()
 	to.await("picture", func() bool { return to.sees(from) })
 	to.watch(720)
-	until(t, "first frames", func() bool { _, n := to.of(from.welcome.Participant).count(); return n > 5 })
+	until(t, "first frames", func() bool { _, n := to.of(from.id()).count(); return n > 5 })
 	cam := from.cameras[""]
-	r := to.of(from.welcome.Participant)
+	r := to.of(from.id())
 	_, before := r.count()
 	start := int(cam.frames.Load())
 	time.Sleep(8 * time.Second) // 200 frames of 4 packets
@@ -135,7 +135,7 @@ func TestKeyframeRequestsAreBounded(t *testing.T) {
 	go from.film(ctx, 4)
 	to.await("picture", func() bool { return to.sees(from) })
 	to.watch(720)
-	until(t, "first frames", func() bool { _, n := to.of(from.welcome.Participant).count(); return n > 5 })
+	until(t, "first frames", func() bool { _, n := to.of(from.id()).count(); return n > 5 })
 	var ssrc uint32
 	for _, tr := range to.subscribe.GetTransceivers() {
 		if r := tr.Receiver(); tr.Kind() == pion.RTPCodecTypeVideo && r != nil && r.Track() != nil && to.received[tr.Mid()] != nil {
