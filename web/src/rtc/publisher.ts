@@ -78,7 +78,7 @@ export class Publisher {
   private async carryOut(layers: Layers): Promise<void> {
     if (this.pc.signalingState === 'closed') return;
     const camera = this.camera.sender.getParameters();
-    if (layers.camera !== null && obey(camera.encodings, layers.camera, this.usable)) await this.camera.sender.setParameters(camera);
+    if (obey(camera.encodings, layers.camera ?? [], this.usable)) await this.camera.sender.setParameters(camera);
     const content = this.content.sender.getParameters();
     const only = content.encodings[0];
     if (layers.content === null || only === undefined) return;

@@ -121,6 +121,7 @@ describe('simulcast', () => {
     [180, [1, 1, 1], [true, false, false]],
   ])('captured height %d', (height, scales, active) => {
     const encodings = encodingsFor(height);
+    obey(encodings, [], layersFor(height));
     expect(encodings.map((encoding) => encoding.scaleResolutionDownBy)).toEqual(scales);
     expect(encodings.map((encoding) => encoding.active)).toEqual(active);
     expect(encodings.map((encoding) => encoding.rid)).toEqual(['l', 'm', 'h']);

@@ -1,0 +1,185 @@
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { loopbackScript, newContext, openBrowser } from '../fixture/browser';
+import { Fixture } from '../fixture/server';
+
+const fixture = new Fixture();
+const script = loopbackScript();
+const link = '/room/9000?video=320x180@10#venue=branch1&token=good-token';
+const venues = [
+  { id: 'p1', venue: 'hq', zh: '主会场', en: 'Main venue', hue: 200 },
+  { id: 'p2', venue: 'branch2', zh: '河西', en: 'Hexi', hue: 20 },
+];
+let browser: Browser;
+let base = '';
+let context: BrowserContext;
+let page: Page;
+
+beforeAll(async () => {
+  [browser, base] = await Promise.all([openBrowser(), fixture.start()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await fixture.stop();
+});
+beforeEach(async () => {
+  context = await newContext(browser, { viewport: { width: 1280, height: 720 } });
+  await context.addInitScript(`globalThis.loopbackOptions = ${JSON.stringify({ venues })}; (() => { ${script} })();`);
+  page = await context.newPage();
+});
+afterEach(() => context.close());
+
+const reach = (state: string): Promise<unknown> => page.waitForSelector(`[data-testid=room-state][data-state="${state}"]`, { timeout: 20_000 });
+const sent = (type: string): Promise<Record<string, unknown>[]> => page.evaluate(`loopback.log.filter((message) => message.type === '${type}')`);
+const frames = (): Promise<number> => page.evaluate(() => [...document.querySelectorAll<HTMLVideoElement>('[data-testid=room-tile] video')].reduce((sum, video) => sum + video.getVideoPlaybackQuality().totalVideoFrames, 0));
+
+async function flowing(): Promise<void> {
+  const before = await frames();
+  await expect.poll(frames, { timeout: 15_000 }).toBeGreaterThan(before + 5);
+}
+
+test('a venue link joins without a click and takes the token out of the address', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  expect(page.url()).toBe(`${base}/room/9000?video=320x180@10`);
+  expect(fixture.devices.at(-1)).toEqual({ venue: 'branch1', token: 'good-token' });
+  await flowing();
+  expect(await page.locator('[data-testid=room-tile]').evaluateAll((tiles) => tiles.map((tile) => (tile as HTMLElement).dataset.venue))).toEqual(['hq', 'branch2']);
+  await page.reload();
+  await reach('in-meeting');
+});
+
+test('says what it wants to see, in device pixels', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await expect.poll(async () => ((await sent('want')).at(-1)?.views as { participant: string; height: number }[] | undefined)?.map((view) => view.participant)).toEqual(['p1', 'p2']);
+  const views = (await sent('want')).at(-1)?.views as { height: number }[];
+  const height = await page.locator('[data-testid=room-tile]').first().evaluate((tile) => tile.clientHeight);
+  expect(views[0]?.height).toBe(Math.ceil(height / 45) * 45);
+});
+
+test('offers audio, camera and content in that order, the camera as l, m, h', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  const sdp = String((await sent('publish'))[0]?.sdp);
+  expect(sdp.match(/^m=\w+/gm)).toEqual(['m=audio', 'm=video', 'm=video']);
+  expect(sdp).toMatch(/a=simulcast:send l;m;h/);
+});
+
+test('mutes, and tells the others', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.getByTestId('room-mute-audio').click();
+  await page.getByTestId('room-mute-video').click();
+  expect((await sent('mute')).map(({ media, muted }) => ({ media, muted }))).toEqual([{ media: 'audio', muted: true }, { media: 'video', muted: true }]);
+  await page.getByTestId('room-mute-audio').click();
+  expect((await sent('mute')).at(-1)).toMatchObject({ media: 'audio', muted: false });
+});
+
+test('leaves, stays away over a reload, and joins again with Enter', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.getByTestId('room-leave').click();
+  await reach('left');
+  expect(await sent('leave')).toHaveLength(1);
+  await page.keyboard.press('Enter');
+  await reach('in-meeting');
+  await page.getByTestId('room-leave').click();
+  await reach('left');
+  await page.reload();
+  await reach('prejoin');
+});
+
+test('a break of the signalling alone keeps the pictures; mute is said again', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.getByTestId('room-mute-audio').click();
+  await page.evaluate('loopback.cut(false)');
+  await reach('reconnecting');
+  await page.getByTestId('room-note-reconnecting').waitFor();
+  await flowing();
+  await page.evaluate('loopback.up(false)');
+  await reach('in-meeting');
+  expect((await sent('join')).at(-1)).toMatchObject({ resume: 'r1' });
+  await expect.poll(async () => (await sent('mute')).length).toBe(2);
+});
+
+test('an appliance that restarted gets new connections from the live camera, without a hand', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await flowing();
+  const offers = (await sent('publish')).length;
+  await page.evaluate('loopback.cut(true)');
+  await reach('reconnecting');
+  await page.evaluate('loopback.up(true)');
+  await reach('in-meeting');
+  expect((await sent('publish')).length).toBeGreaterThan(offers);
+  await flowing();
+});
+
+test('shows shared content large, and lets one share', async () => {
+  await page.addInitScript(`globalThis.loopbackOptions = ${JSON.stringify({ venues, content: 'p1' })}; loopback.settings.content = 'p1';`);
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getDisplayMedia = () => {
+      const canvas = document.createElement('canvas');
+      canvas.getContext('2d')?.fillRect(0, 0, 10, 10);
+      return Promise.resolve(canvas.captureStream(5));
+    };
+  });
+  await page.goto(base + link);
+  await reach('in-meeting');
+  const content = await page.getByTestId('room-content').evaluate((tile) => tile.clientHeight);
+  expect(content).toBeGreaterThan(2 * (await page.getByTestId('room-tile').first().evaluate((tile) => tile.clientHeight)));
+  await page.getByTestId('room-share').click();
+  await page.getByTestId('room-note-share').waitFor();
+  expect((await sent('content')).at(-1)).toMatchObject({ active: true });
+  await page.getByTestId('room-share').click();
+  expect((await sent('content')).at(-1)).toMatchObject({ active: false });
+});
+
+test.each([['replaced', 'replaced'], ['removed', 'removed'], ['room_closed', 'room_closed']])('an end by "%s" is said in words', async (reason, state) => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.evaluate(`loopback.say({ type: 'ended', reason: '${reason}' })`);
+  await reach(state);
+  await page.getByTestId('room-join').waitFor();
+});
+
+test('a link that is not valid is said in words, and so is a page without a venue', async () => {
+  await page.goto(`${base}/room/9000#venue=branch1&token=old`);
+  await reach('link-invalid');
+  await page.goto(`${base}/room/9001`);
+  await reach('unauthorized');
+});
+
+test('a camera that is missing does not keep a venue out', async () => {
+  await page.addInitScript(() => {
+    const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = (wanted) => (wanted?.video === undefined ? real(wanted) : Promise.reject(new DOMException('none', 'NotFoundError')));
+  });
+  await page.goto(base + link);
+  await reach('in-meeting');
+  expect(await page.getByTestId('room-mute-video').isDisabled()).toBe(true);
+});
+
+test('arrows and Enter are enough', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('Enter');
+  await expect.poll(async () => (await sent('mute')).at(-1)).toMatchObject({ media: 'video', muted: true });
+  for (let i = 0; i < 3; i++) await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('Enter');
+  await reach('left');
+});
+
+test('tests can look inside', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await flowing();
+  const view = await page.evaluate(async () => {
+    const stats = await window.__linehall.stats();
+    return { state: window.__linehall.state, count: window.__linehall.participants.length, pictures: stats.pictures.map((picture) => picture.participant) };
+  });
+  expect(view).toEqual({ state: 'in-meeting', count: 3, pictures: ['p1', 'p2'] });
+});
