@@ -108,7 +108,7 @@ func TestReloadSaysWhatChanged(t *testing.T) {
 		{"a comment moves everything", []string{"appliance:", "# 注释\n\nappliance:"}, nil},
 		{"a line's rate", []string{"up: 2Mbps", "up: 3Mbps"}, []string{"sites"}},
 		{"a terminal's name", []string{"值班室1", "值班台"}, []string{"terminals"}},
-		{"two sections", []string{"voices: 3", "voices: 4", "idle: 30m", "idle: 20m"}, []string{"conference", "security"}},
+		{"two sections", []string{"voices: 3", "voices: 4", "level: info", "level: warn"}, []string{"conference", "observability"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := edited(t, tc.changes...)
@@ -130,15 +130,16 @@ func TestReloadSaysWhatChanged(t *testing.T) {
 
 func TestReloadRefusesWhatNeedsARestart(t *testing.T) {
 	running := load(t, configs.Options{Path: "linehall.yaml"})
-	path := edited(t, `sip_udp: ":5060"`, `sip_udp: ":5070"`, "data: ./data", "data: ./other")
+	path := edited(t, `sip_udp: ":5060"`, `sip_udp: ":5070"`, "data: ./data", "data: ./other", "idle: 30m", "idle: 20m")
 	_, _, err := configs.Reload(running, configs.Options{Path: path})
 	var failed *configs.Error
-	if !errors.As(err, &failed) || len(failed.Problems) != 2 {
+	if !errors.As(err, &failed) || len(failed.Problems) != 3 {
 		t.Fatalf("got %v", err)
 	}
 	got := strings.ReplaceAll(failed.Error(), path, "FILE")
 	want := `FILE:12:9: appliance.data changed from "./data" to "./other"; that needs a restart` + "\n" +
-		`FILE:19:12: listen.sip_udp changed from ":5060" to ":5070"; that needs a restart`
+		`FILE:19:12: listen.sip_udp changed from ":5060" to ":5070"; that needs a restart` + "\n" +
+		`FILE:120:11: security.session.idle changed from "30m0s" to "20m0s"; that needs a restart`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

@@ -47,10 +47,11 @@ func Compare(old, updated Config) Changes {
 }
 
 // fixed reports whether the setting is read only when the appliance starts:
-// sockets are open, the database is open, and the domain is in certificates
-// and in the digest realm of every phone.
+// sockets are open, the database is open, the domain is in certificates and in
+// the digest realm of every phone, sessions and log-ins run by their rules.
 func fixed(path string) bool {
-	return strings.HasPrefix(path, "listen.") || path == "appliance.data" || path == "appliance.domain"
+	return strings.HasPrefix(path, "listen.") || strings.HasPrefix(path, "security.") || path == "appliance.data" ||
+		path == "appliance.domain" || path == "observability.log.format"
 }
 
 // Reload loads the configuration anew, to replace current in a running
