@@ -141,6 +141,7 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 		a.log.Warn("terminal sent a request as another", observe.Extension, t.Extension, observe.Remote, req.Flow.Remote)
 		return a.refuse(req, sip.StatusForbidden, "From Is Not Yours")
 	}
+	req.Trust()
 	a.results.WithLabelValues("ok").Inc()
 	return t, nil
 }

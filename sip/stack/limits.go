@@ -19,7 +19,7 @@ type Limits struct {
 	Handshake      time.Duration // TLS handshake; 10 s
 	FirstMessage   time.Duration // from accept to the first complete message; 30 s
 	MessageTime    time.Duration // from the first to the last byte of a message; 15 s
-	IdleUnknown    time.Duration // silence on a connection without a successful request; 60 s
+	IdleUnknown    time.Duration // silence on a connection nobody has authenticated on; 60 s
 	IdleTrusted    time.Duration // silence on any other; 2 h: a phone may refresh hourly and send no keep-alive
 	WriteTime      time.Duration // one write on a stream; 10 s
 	WriteQueue     int           // messages waiting for a slow stream, beyond it is closed; 256

@@ -81,13 +81,6 @@ func (o *outlet) writeRaw(b []byte) error {
 	return o.socket.write(b, o.to, o.flow.Local.Addr())
 }
 
-// trust marks a connection on which a request succeeded: it may stay idle.
-func (o *outlet) trust() {
-	if o.conn != nil {
-		o.conn.trusted.Store(true)
-	}
-}
-
 // LocalAddr implements sip.Connection.
 func (o *outlet) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(o.flow.Local) }
 

@@ -21,6 +21,14 @@ type Request struct {
 // InDialog reports whether the request belongs to a dialog (it has a To tag).
 func (r *Request) InDialog() bool { return r.To().Params.Has("tag") }
 
+// Trust tells the stack that the sender was authenticated: its connection may
+// be silent for longer (Limits.IdleTrusted).
+func (r *Request) Trust() {
+	if c := r.Tx.out.conn; c != nil {
+		c.trusted.Store(true)
+	}
+}
+
 // NewResponse builds a response with our To tag, which is the same for all
 // responses of a request (RFC 3261 §8.2.6.2), all Vias, Record-Route where
 // §12.1.1 wants it, and the Server header. It is the caller's to complete.

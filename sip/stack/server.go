@@ -63,9 +63,6 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 			t.stack.metrics.answered(t.req.Method, res.StatusCode)
 		}
 		t.stopGuard()
-		if res.IsSuccess() {
-			t.out.trust()
-		}
 	}
 	if err := t.tx.Respond(res); err != nil {
 		return fmt.Errorf("%s %d to %s: %w", t.req.Method, res.StatusCode, t.flow.Remote, flowError(err))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ type streamConn struct {
 	raw     net.Conn
 	conn    net.Conn // raw, or TLS over it
 	queue   chan []byte
-	trusted atomic.Bool // a request succeeded on it
+	trusted atomic.Bool // its peer was authenticated
 
 	once   sync.Once
 	closed chan struct{}
@@ -129,15 +130,21 @@ func (c *streamConn) read() verdict {
 	s := c.stack
 	f := newFramer(s.limits)
 	buf := make([]byte, 16<<10)
-	deadline := time.Now().Add(s.limits.FirstMessage)
+	heard := time.Now()
+	deadline := heard.Add(s.limits.FirstMessage)
 	for {
 		if err := c.conn.SetReadDeadline(deadline); err != nil {
 			return ""
 		}
 		n, err := c.conn.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) && !f.partial() && time.Since(heard) < c.idle() {
+			deadline = heard.Add(c.idle()) // authenticated since the deadline was set
+			continue
+		}
 		if err != nil {
 			return readVerdict(err, f.partial())
 		}
+		heard = time.Now()
 		if !s.admit.allow(c.flow.Remote.Addr(), time.Now()) {
 			return rateLimit
 		}

@@ -133,10 +133,9 @@ func (k *kernelSocket) source(local netip.Addr) []byte {
 		return nil
 	}
 	if k.v6 {
-		a := local.As16()
-		return (&ipv6.ControlMessage{Src: a[:]}).Marshal()
+		return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: local.As16()}) // mapped for IPv4
 	}
-	return (&ipv4.ControlMessage{Src: local.AsSlice()}).Marshal()
+	return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: local.As4()})
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
