@@ -181,21 +181,21 @@ type connection struct {
 	log    *slog.Logger
 	queue  chan any
 	ending chan string // the reason of End, once
-	slow   chan struct{}
 	once   sync.Once
-	tooLow sync.Once
+	cancel context.CancelFunc // ends reader and writer; set before either runs
 }
 
 func newConnection(s *websocket.Conn, log *slog.Logger) *connection {
-	return &connection{socket: s, log: log, queue: make(chan any, queueSize), ending: make(chan string, 1), slow: make(chan struct{})}
+	return &connection{socket: s, log: log, queue: make(chan any, queueSize), ending: make(chan string, 1)}
 }
 
-// Send queues a message; when the queue is full the client is disconnected.
+// Send queues a message; when the queue is full the client is disconnected, and may resume.
 func (c *connection) Send(message any) {
 	select {
 	case c.queue <- message:
 	default:
-		c.tooLow.Do(func() { close(c.slow) })
+		c.log.Info("client too slow")
+		c.cancel()
 	}
 }
 
@@ -208,6 +208,7 @@ func (c *connection) End(reason string) {
 func (c *connection) serve(ctx context.Context, reader func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.cancel = cancel
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -246,10 +247,6 @@ func (c *connection) write(ctx context.Context, done <-chan struct{}) {
 			return
 		case <-done:
 			c.finish(ctx, nil)
-			return
-		case <-c.slow:
-			c.log.Info("client too slow")
-			_ = c.socket.Close(websocket.StatusPolicyViolation, "too slow") // the client resumes
 			return
 		case <-ctx.Done():
 			return
