@@ -51,11 +51,13 @@ type exchange struct {
 	plain  string
 	secure *httptest.Server
 	secret string // the SIP password of 2001
+	ca     func() []byte
 }
 
 func newExchange(t *testing.T) *exchange {
 	t.Helper()
 	x := &exchange{t: t, log: &bytes.Buffer{}, reg: prometheus.NewRegistry(), now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	x.ca = func() []byte { return []byte("-----BEGIN CERTIFICATE-----\n") }
 	folder := t.TempDir()
 	db, err := database.Open(t.Context(), filepath.Join(folder, "test.db"))
 	must(t, err)
@@ -86,7 +88,7 @@ func newExchange(t *testing.T) *exchange {
 	must(t, os.WriteFile(filepath.Join(folder, "templates", "yealink", "loud.cfg"), []byte("phone_setting.ring_type = Ring2.wav\n"), 0o600))
 	x.server = serve.New(serve.Options{
 		Directory: terminals, Atlas: site.NewAtlas(table), Book: x.book, Audit: x.audit, Brands: []serve.Brand{yealink.Brand{}},
-		CA: func() []byte { return []byte("-----BEGIN CERTIFICATE-----\n") }, Now: func() time.Time { return x.now },
+		CA: func() []byte { return x.ca() }, Now: func() time.Time { return x.now },
 		Log: slog.New(slog.NewTextHandler(x.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: x.reg,
 		Organisation: serve.Organisation{
 			Domain: "linehall.test", Language: "zh-CN", TimeZone: "Asia/Shanghai", Transport: phone.UDP, SIPPort: 5060, SRTP: phone.SRTPOff,
