@@ -24,8 +24,8 @@ func (r *Request) InDialog() bool { return r.To().Params.Has("tag") }
 // Trust tells the stack that the sender was authenticated: its connection may
 // be silent for longer (Limits.IdleTrusted).
 func (r *Request) Trust() {
-	if c := r.Tx.out.conn; c != nil {
-		c.trusted.Store(true)
+	if r.Tx != nil && r.Tx.out != nil && r.Tx.out.conn != nil {
+		r.Tx.out.conn.trusted.Store(true)
 	}
 }
 
