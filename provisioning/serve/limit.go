@@ -8,11 +8,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// perSource is what one address may ask for in the long run.
+const perSource rate.Limit = 10
+
 const (
-	// perSource is what one address may ask for in the long run, and burst at
-	// once: a site behind one address has up to 70 phones with four files each.
-	perSource rate.Limit = 10
-	burst                = 400
+	// burst is what it may ask for at once: a site behind one address has up
+	// to 70 phones with four files each.
+	burst = 400
 	// maxSources bounds the table; it is fed by the network.
 	maxSources = 4096
 	// idle is when a source's bucket is full again and can be forgotten.
