@@ -18,6 +18,10 @@ export async function enter(): Promise<void> {
   try {
     const who = await me();
     unreachable.value = false;
+    if (who.role === 'room') {
+      signedOut(); // a venue's device may enter its room, the console wants a person
+      return;
+    }
     if (!remembersLanguage() && who.language.startsWith('en')) setLanguage('en');
     user.value = who;
     unfollow ??= follow(signedOut);

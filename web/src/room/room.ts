@@ -53,6 +53,10 @@ const keep = (): void => {
 
 /** From an opened page to a meeting or to the words why not. */
 export async function begin(): Promise<void> {
+  if (number === '') {
+    standing.value = 'not-found';
+    return;
+  }
   if (!isSecureContext || devices === null) {
     standing.value = 'insecure';
     return;

@@ -94,7 +94,7 @@ function Row({ call }: { call: Call }): JSX.Element {
         <td><Party party={call.from} /></td>
         <td><Party party={call.to} /></td>
         <td>{t.paths[call.path]}</td>
-        <td>{call.codec ?? '–'}</td>
+        <td>{call.codec === null || call.codec === '' ? '–' : call.codec}</td>
         <td><Quality id={call.id} mos={call.mos} /></td>
         <td class="number"><CallDuration call={call} /></td>
         {mayHangUp() && (

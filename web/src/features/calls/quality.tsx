@@ -6,11 +6,12 @@ import { Spark } from '../../ui/spark';
 
 export type MosWord = 'good' | 'fair' | 'bad' | 'unknown';
 
-/** ITU-T G.107 Annex B: 4.0 and up = satisfied, 3.6 and up = some users dissatisfied. */
+/** ITU-T G.107 Annex B: 4.0 and up = satisfied, 3.6 and up = some users dissatisfied. Judged as it is shown, with one decimal. */
 export function mosWord(mos: number | null): MosWord {
   if (mos === null || mos <= 0) return 'unknown';
-  if (mos >= 4) return 'good';
-  return mos >= 3.6 ? 'fair' : 'bad';
+  const shown = Math.round(mos * 10) / 10;
+  if (shown >= 4) return 'good';
+  return shown >= 3.6 ? 'fair' : 'bad';
 }
 
 const tones: Record<MosWord, Tone> = { good: 'fine', fair: 'warning', bad: 'failure', unknown: 'muted' };
