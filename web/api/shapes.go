@@ -1,0 +1,271 @@
+package api
+
+import "time"
+
+// Status is how the appliance is.
+type Status struct {
+	Name                string       `json:"name"`
+	Domain              string       `json:"domain"`
+	Version             string       `json:"version"`
+	StartedAt           time.Time    `json:"started_at"`
+	Now                 time.Time    `json:"now"`
+	Ready               bool         `json:"ready" doc:"listeners are up and state is recovered"`
+	Language            string       `json:"language" example:"zh-CN"`
+	TerminalsTotal      int          `json:"terminals_total"`
+	TerminalsRegistered int          `json:"terminals_registered"`
+	CallsActive         int          `json:"calls_active"`
+	RoomsOpen           int          `json:"rooms_open"`
+	Participants        int          `json:"participants"`
+	Sites               []SiteStatus `json:"sites"`
+	Alarms              []Alarm      `json:"alarms"`
+}
+
+// SiteStatus is one place in a Status.
+type SiteStatus struct {
+	ID                  string `json:"id"`
+	Name                string `json:"name"`
+	Main                bool   `json:"main"`
+	TerminalsTotal      int    `json:"terminals_total"`
+	TerminalsRegistered int    `json:"terminals_registered"`
+	CallsActive         int    `json:"calls_active"`
+	Participants        int    `json:"participants"`
+}
+
+// Alarm is something that somebody should look at.
+type Alarm struct {
+	ID       string            `json:"id" example:"line_full:branch1"`
+	Severity string            `json:"severity" enum:"info,warning,critical"`
+	Code     string            `json:"code" example:"line_full"`
+	Site     *string           `json:"site"`
+	Since    time.Time         `json:"since"`
+	Detail   map[string]string `json:"detail"`
+}
+
+// Terminal is a row of terminals.csv and what is known about the phone now.
+type Terminal struct {
+	Extension     string     `json:"extension"`
+	DisplayName   string     `json:"display_name"`
+	Site          string     `json:"site"`
+	MAC           string     `json:"mac"`
+	Model         string     `json:"model"`
+	Template      string     `json:"template"`
+	State         string     `json:"state" enum:"active,spare,disabled" doc:"of the row in terminals.csv"`
+	Notes         string     `json:"notes"`
+	Registered    bool       `json:"registered"`
+	Since         *time.Time `json:"since"`
+	Address       *string    `json:"address" example:"127.0.0.11:5060"`
+	Transport     *string    `json:"transport" example:"UDP"`
+	UserAgent     *string    `json:"user_agent"`
+	ExpiresAt     *time.Time `json:"expires_at"`
+	Bindings      int        `json:"bindings"`
+	SeenSite      *string    `json:"seen_site" doc:"site of the address it registers from"`
+	InCall        bool       `json:"in_call"`
+	ProvisionedAt *time.Time `json:"provisioned_at"`
+}
+
+// Credentials is everything a softphone needs to be one of our terminals.
+type Credentials struct {
+	Extension   string `json:"extension"`
+	DisplayName string `json:"display_name"`
+	Site        string `json:"site"`
+	MAC         string `json:"mac"`
+	Model       string `json:"model"`
+	AuthUser    string `json:"auth_user"`
+	Password    string `json:"password"`
+	Domain      string `json:"domain"`
+	Realm       string `json:"realm"`
+	Server      string `json:"server"`
+	UDPPort     int    `json:"udp_port"`
+	TCPPort     int    `json:"tcp_port"`
+	TLSPort     int    `json:"tls_port"`
+	WSSURL      string `json:"wss_url"`
+	Transport   string `json:"transport"`
+	SRTP        string `json:"srtp"`
+	CAFile      string `json:"ca_file"`
+}
+
+// UnknownTerminal is a phone that asked for a file and is not in terminals.csv.
+type UnknownTerminal struct {
+	MAC       string    `json:"mac"`
+	Brand     string    `json:"brand"`
+	Model     string    `json:"model"`
+	UserAgent string    `json:"user_agent"`
+	Address   string    `json:"address"`
+	Site      string    `json:"site"`
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+	Requests  int       `json:"requests"`
+	CSV       string    `json:"csv" doc:"a row ready for terminals.csv"`
+}
+
+// Call is a call that is set up or going on.
+type Call struct {
+	ID              string     `json:"id"`
+	State           string     `json:"state" enum:"ringing,established,held,ended"`
+	Class           string     `json:"class" enum:"emergency,priority,voice,conference_audio,content,video,bulk"`
+	StartedAt       time.Time  `json:"started_at"`
+	AnsweredAt      *time.Time `json:"answered_at"`
+	DurationSeconds float64    `json:"duration_seconds"`
+	From            Party      `json:"from"`
+	To              Party      `json:"to"`
+	Path            string     `json:"path" enum:"direct,relay,kernel,gateway,served"`
+	Codec           *string    `json:"codec"`
+	MOS             *float64   `json:"mos"`
+	Legs            []CallLeg  `json:"legs"`
+}
+
+// Party is one end of a call.
+type Party struct {
+	Extension   string `json:"extension"`
+	DisplayName string `json:"display_name"`
+	Site        string `json:"site"`
+}
+
+// CallLeg is what came in from one side of a call.
+type CallLeg struct {
+	Side        string   `json:"side" enum:"caller,callee"`
+	Site        string   `json:"site"`
+	Transport   string   `json:"transport"`
+	Packets     int64    `json:"packets"`
+	Lost        int64    `json:"lost"`
+	LossPercent float64  `json:"loss_percent"`
+	JitterMS    float64  `json:"jitter_ms"`
+	MOS         *float64 `json:"mos"`
+	Address     string   `json:"address"`
+}
+
+// Line is the account of one leased line.
+type Line struct {
+	Site         string        `json:"site"`
+	Name         string        `json:"name"`
+	Up           LineDirection `json:"up" doc:"sent by the branch"`
+	Down         LineDirection `json:"down"`
+	RefusedTotal int64         `json:"refused_total"`
+}
+
+// LineDirection is one direction of a line; rates are bit/s on the wire.
+type LineDirection struct {
+	CapacityBps      int64       `json:"capacity_bps"`
+	OfficeReserveBps int64       `json:"office_reserve_bps"`
+	ReservedBps      int64       `json:"reserved_bps"`
+	MeasuredBps      int64       `json:"measured_bps"`
+	FreeBps          int64       `json:"free_bps"`
+	Classes          []LineClass `json:"classes"`
+}
+
+// LineClass is what one class uses of a line.
+type LineClass struct {
+	Class       string `json:"class"`
+	ReservedBps int64  `json:"reserved_bps"`
+	MeasuredBps int64  `json:"measured_bps"`
+}
+
+// Names is a name in both languages.
+type Names struct {
+	ZH string `json:"zh"`
+	EN string `json:"en"`
+}
+
+// Room is a meeting room and who is in it.
+type Room struct {
+	Number       string        `json:"number"`
+	Name         string        `json:"name"`
+	State        string        `json:"state" doc:"open when somebody is in it"`
+	OpenedAt     *time.Time    `json:"opened_at"`
+	Venues       []Venue       `json:"venues"`
+	Participants []Participant `json:"participants"`
+}
+
+// Venue is a place that takes part in a room.
+type Venue struct {
+	ID      string `json:"id"`
+	Name    Names  `json:"name"`
+	Site    string `json:"site"`
+	Present bool   `json:"present"`
+}
+
+// Participant is somebody in a room.
+type Participant struct {
+	ID           string    `json:"id"`
+	Venue        *string   `json:"venue"`
+	Name         Names     `json:"name"`
+	Site         string    `json:"site"`
+	Kind         string    `json:"kind" enum:"browser,native,phone"`
+	JoinedAt     time.Time `json:"joined_at"`
+	AudioMuted   bool      `json:"audio_muted"`
+	VideoMuted   bool      `json:"video_muted"`
+	Speaking     bool      `json:"speaking"`
+	HasContent   bool      `json:"has_content"`
+	Address      *string   `json:"address"`
+	Transport    *string   `json:"transport"`
+	PublishBps   int64     `json:"publish_bps"`
+	SubscribeBps int64     `json:"subscribe_bps"`
+	LossPercent  float64   `json:"loss_percent"`
+	RTTMS        *float64  `json:"rtt_ms"`
+	Layers       []string  `json:"layers"`
+}
+
+// CDR is the record of a call that ended.
+type CDR struct {
+	ID              string     `json:"id"`
+	CallID          string     `json:"call_id"`
+	StartedAt       time.Time  `json:"started_at"`
+	AnsweredAt      *time.Time `json:"answered_at"`
+	EndedAt         time.Time  `json:"ended_at"`
+	DurationSeconds float64    `json:"duration_seconds"`
+	From            string     `json:"from"`
+	FromSite        string     `json:"from_site"`
+	To              string     `json:"to"`
+	ToSite          string     `json:"to_site"`
+	Dialled         string     `json:"dialled"`
+	Result          string     `json:"result"`
+	Code            int        `json:"code"`
+	EndedBy         string     `json:"ended_by"`
+	Reason          string     `json:"reason"`
+	Path            string     `json:"path"`
+	Codec           string     `json:"codec"`
+	MOSCaller       *float64   `json:"mos_caller"`
+	MOSCallee       *float64   `json:"mos_callee"`
+	Legs            []CDRLeg   `json:"legs"`
+}
+
+// CDRLeg is one contact that was tried.
+type CDRLeg struct {
+	Extension string `json:"extension"`
+	Contact   string `json:"contact"`
+	Code      int    `json:"code"`
+}
+
+// Certificate is one certificate in use.
+type Certificate struct {
+	Use         string    `json:"use" enum:"browser_root,phone_root,browser,phone"`
+	Own         bool      `json:"own" doc:"the organisation's own, not made here"`
+	Subject     string    `json:"subject"`
+	Issuer      string    `json:"issuer"`
+	Names       []string  `json:"names"`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Fingerprint string    `json:"fingerprint" doc:"SHA-256"`
+}
+
+// Bodies of lists. A list is never null.
+type (
+	terminalList struct {
+		Terminals []Terminal `json:"terminals"`
+	}
+	unknownList struct {
+		Unknown []UnknownTerminal `json:"unknown"`
+	}
+	callList struct {
+		Calls []Call `json:"calls"`
+	}
+	lineList struct {
+		Lines []Line `json:"lines"`
+	}
+	roomList struct {
+		Rooms []Room `json:"rooms"`
+	}
+	cdrList struct {
+		CDRs []CDR `json:"cdrs"`
+	}
+)
