@@ -129,6 +129,7 @@ func TestCheck(t *testing.T) {
 		{name: "disabled", alter: func(k *ask) { k.user, k.from, k.password = "8003", "8003", "secret8003" }, want: 403},
 		{name: "uri with port and parameters", alter: func(k *ask) { k.uri = "sip:8009@linehall.test:5060;transport=udp" }, want: 0},
 		{name: "uri with our address", alter: func(k *ask) { k.uri = "sip:8009@192.0.2.9" }, want: 0},
+		{name: "uri of the server alone, as SIPp writes it", alter: func(k *ask) { k.uri = "sip:192.0.2.9:5060" }, want: 0},
 		{name: "uri of another target", alter: func(k *ask) { k.uri = "sip:110@linehall.test" }, want: 400},
 		{name: "uri of another domain", alter: func(k *ask) { k.uri = "sip:8009@example.com" }, want: 400},
 	}

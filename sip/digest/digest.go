@@ -199,13 +199,15 @@ func owns(t directory.Terminal, from *sip.FromHeader) bool {
 
 // uriFits compares the digest's uri with the Request-URI. Ports, parameters and
 // the spelling of the host may differ (phones and NATs change them); the user
-// part may not, so that a captured response is no use for another target.
+// part may not, so that a captured response is no use for another target; but
+// SIPp and some gateways sign the server alone, "sip:192.0.2.1:5060", and count
+// on the nonce to be used once.
 func (a *Authenticator) uriFits(text string, req *stack.Request) bool {
 	var uri sip.Uri
 	if err := sip.ParseUri(text, &uri); err != nil {
 		return false
 	}
-	if uri.User != req.Recipient.User {
+	if uri.User != "" && uri.User != req.Recipient.User {
 		return false
 	}
 	return strings.EqualFold(uri.Host, req.Recipient.Host) || a.ours(uri.Host) && a.ours(req.Recipient.Host)
