@@ -68,6 +68,6 @@ func newRoot() *cobra.Command {
 		}
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	}
-	root.AddCommand(newPhones(logger), newRooms(logger), newPhone(logger))
+	root.AddCommand(newPhones(logger), newRooms(logger), newPhone(logger), newBench(logger))
 	return root
 }

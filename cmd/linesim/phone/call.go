@@ -110,6 +110,9 @@ func (c *Call) Stats() voice.Stats {
 	return c.stream.Stats()
 }
 
+// ResetStats starts the figures of this end over.
+func (c *Call) ResetStats() { c.stream.Reset() }
+
 // Local returns the address of our RTP socket.
 func (c *Call) Local() netip.AddrPort { return c.stream.Local() }
 

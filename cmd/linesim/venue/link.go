@@ -107,3 +107,15 @@ func (l Link) dial(ctx context.Context, client *http.Client) (*websocket.Conn, e
 	conn.SetReadLimit(largest)
 	return conn, nil
 }
+
+// Connect enters with the link's token and opens the signalling, for clients that speak it themselves.
+func Connect(ctx context.Context, l Link, bind netip.Addr, config *tls.Config) (*websocket.Conn, error) {
+	client, err := newClient(bind, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.enter(ctx, client); err != nil {
+		return nil, err
+	}
+	return l.dial(ctx, client)
+}

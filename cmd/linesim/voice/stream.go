@@ -49,6 +49,7 @@ type Stream struct {
 	timestamp uint32
 	turns     int
 	sent      uint64
+	spoke     bool // has sent its first packet
 	packet    [rtpHeader + tone.FrameSamples]byte
 	in        receiver
 	take      func(arrival)
@@ -100,6 +101,16 @@ func (s *Stream) Stats() Stats {
 	return s.in.stats(s.sent)
 }
 
+// Reset starts the statistics over, as at the beginning of a measurement. Sequence and target stay.
+func (s *Stream) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	law, expect := s.in.law, s.in.expect
+	s.in = receiver{}
+	s.in.listen(law, expect)
+	s.sent = 0
+}
+
 // Close ends the stream, frees its sockets and returns the final figures. A second call returns the same.
 func (s *Stream) Close() Stats {
 	s.engine.remove(s)
@@ -138,7 +149,8 @@ func (s *Stream) sendFrame() {
 	p := s.packet[:]
 	p[0] = 2 << 6
 	p[1] = byte(s.target.Law)
-	if s.sent == 0 {
+	if !s.spoke {
+		s.spoke = true
 		p[1] |= 0x80 // the marker opens a talkspurt (RFC 3551 §4.1)
 	}
 	binary.BigEndian.PutUint16(p[2:], s.seq)

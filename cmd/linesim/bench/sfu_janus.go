@@ -1,0 +1,399 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/pion/webrtc/v4"
+)
+
+var errJanus = errors.New("janus")
+
+// janusRoom speaks the WebSocket API of Janus to its video room: each member publishes on one handle and, when all
+// are there, receives all others on another.
+type janusRoom struct {
+	api     *webrtc.API
+	address string // ws://...
+	members []*janusMember
+}
+
+type janusMember struct {
+	room    *janusRoom
+	socket  *websocket.Conn
+	meter   *meter
+	session uint64
+	feed    uint64
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	mu    sync.Mutex // guards waits
+	waits map[string]chan janusMessage
+
+	connections []*webrtc.PeerConnection
+}
+
+type janusMessage struct {
+	Janus       string                     `json:"janus"`
+	Transaction string                     `json:"transaction"`
+	Data        struct{ ID uint64 }        `json:"data"`
+	JSEP        *webrtc.SessionDescription `json:"jsep"`
+	Error       *struct{ Reason string }   `json:"error"`
+	PluginData  struct {
+		Data struct {
+			Videoroom string
+			ID        uint64
+			Error     string
+		}
+	} `json:"plugindata"`
+}
+
+func (r *janusRoom) join(ctx context.Context, _ int, p *publisher, m *meter) (func(), error) {
+	socket, _, err := websocket.Dial(ctx, r.address, &websocket.DialOptions{Subprotocols: []string{"janus-protocol"}}) //nolint:bodyclose // the library closes it
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errJanus, err)
+	}
+	socket.SetReadLimit(1 << 20)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	j := &janusMember{room: r, socket: socket, meter: m, cancel: cancel, done: make(chan struct{}), waits: make(map[string]chan janusMessage)}
+	go j.read(life)
+	if err := j.publish(ctx, p); err != nil {
+		j.leave()
+		return nil, err
+	}
+	r.members = append(r.members, j)
+	return j.leave, nil
+}
+
+func (j *janusMember) leave() {
+	j.cancel()
+	_ = j.socket.CloseNow() // the room is over
+	<-j.done
+	for _, pc := range j.connections {
+		_ = pc.Close() // as above
+	}
+}
+
+// read hands answers to those who wait for them and keeps the session alive.
+func (j *janusMember) read(ctx context.Context) {
+	defer close(j.done)
+	go j.keepAlive(ctx)
+	for {
+		_, data, err := j.socket.Read(ctx)
+		if err != nil {
+			return
+		}
+		var m janusMessage
+		if json.Unmarshal(data, &m) != nil || m.Janus == "ack" {
+			continue
+		}
+		j.mu.Lock()
+		wait := j.waits[m.Transaction]
+		j.mu.Unlock()
+		if wait != nil {
+			select {
+			case wait <- m:
+			default: // answered already
+			}
+		}
+	}
+}
+
+func (j *janusMember) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(20 * time.Second) // sessions end after 60 s of silence
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			_ = j.write(ctx, map[string]any{"janus": "keepalive", "session_id": j.session, "transaction": unique()}) // the next read tells
+		}
+	}
+}
+
+func (j *janusMember) write(ctx context.Context, message map[string]any) error {
+	data, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errJanus, err)
+	}
+	if err := j.socket.Write(ctx, websocket.MessageText, data); err != nil {
+		return fmt.Errorf("%w: %w", errJanus, err)
+	}
+	return nil
+}
+
+// ask sends one request and waits for its final answer (the event, for plugin messages).
+func (j *janusMember) ask(ctx context.Context, message map[string]any) (janusMessage, error) {
+	transaction := unique()
+	wait := make(chan janusMessage, 1)
+	j.mu.Lock()
+	j.waits[transaction] = wait
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		delete(j.waits, transaction)
+		j.mu.Unlock()
+	}()
+	message["transaction"] = transaction
+	if err := j.write(ctx, message); err != nil {
+		return janusMessage{}, err
+	}
+	select {
+	case m := <-wait:
+		if m.Error != nil {
+			return m, fmt.Errorf("%w: %s", errJanus, m.Error.Reason)
+		}
+		if text := m.PluginData.Data.Error; text != "" {
+			return m, fmt.Errorf("%w: %s", errJanus, text)
+		}
+		return m, nil
+	case <-time.After(10 * time.Second):
+		return janusMessage{}, fmt.Errorf("%w: %w", errJanus, errTimeout)
+	case <-j.done:
+		return janusMessage{}, fmt.Errorf("%w: %w", errJanus, net.ErrClosed)
+	}
+}
+
+func (j *janusMember) attach(ctx context.Context) (uint64, error) {
+	m, err := j.ask(ctx, map[string]any{"janus": "attach", "session_id": j.session, "plugin": "janus.plugin.videoroom"})
+	return m.Data.ID, err
+}
+
+func (j *janusMember) plugin(ctx context.Context, handle uint64, body map[string]any, jsep *webrtc.SessionDescription) (janusMessage, error) {
+	message := map[string]any{"janus": "message", "session_id": j.session, "handle_id": handle, "body": body}
+	if jsep != nil {
+		message["jsep"] = jsep
+	}
+	return j.ask(ctx, message)
+}
+
+func (j *janusMember) connection() (*webrtc.PeerConnection, <-chan struct{}, error) {
+	pc, err := j.room.api.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("connection: %w", err)
+	}
+	j.connections = append(j.connections, pc)
+	up := make(chan struct{})
+	var once sync.Once
+	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateConnected {
+			once.Do(func() { close(up) })
+		}
+	})
+	return pc, up, nil
+}
+
+func (j *janusMember) publish(ctx context.Context, p *publisher) error {
+	m, err := j.ask(ctx, map[string]any{"janus": "create"})
+	if err != nil {
+		return err
+	}
+	j.session = m.Data.ID
+	handle, err := j.attach(ctx)
+	if err != nil {
+		return err
+	}
+	pc, up, err := j.connection()
+	if err != nil {
+		return err
+	}
+	for _, track := range []webrtc.TrackLocal{p.audio, p.video} {
+		t, err := pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		if err != nil {
+			return fmt.Errorf("track: %w", err)
+		}
+		go p.listen(t.Sender())
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		return fmt.Errorf("offer: %w", err)
+	}
+	text, err := gather(ctx, pc, offer)
+	if err != nil {
+		return err
+	}
+	m, err = j.plugin(ctx, handle, map[string]any{"request": "joinandconfigure", "ptype": "publisher", "room": 1},
+		&webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text})
+	if err != nil {
+		return err
+	}
+	if m.JSEP == nil {
+		return fmt.Errorf("%w: no answer to the publisher's offer", errJanus)
+	}
+	j.feed = m.PluginData.Data.ID
+	if err := pc.SetRemoteDescription(*m.JSEP); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return await(up)
+}
+
+func await(up <-chan struct{}) error {
+	const patience = 10 * time.Second
+	select {
+	case <-up:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("media connection: %w", errTimeout)
+	}
+}
+
+// settle lets every member receive all others.
+func (r *janusRoom) settle(ctx context.Context) error {
+	for _, j := range r.members {
+		var streams []map[string]any
+		for _, other := range r.members {
+			if other != j {
+				streams = append(streams, map[string]any{"feed": other.feed})
+			}
+		}
+		if err := j.subscribe(ctx, streams); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *janusMember) subscribe(ctx context.Context, streams []map[string]any) error {
+	handle, err := j.attach(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := j.plugin(ctx, handle, map[string]any{"request": "join", "ptype": "subscriber", "room": 1, "streams": streams}, nil)
+	if err != nil {
+		return err
+	}
+	if m.JSEP == nil {
+		return fmt.Errorf("%w: no offer for the subscriber", errJanus)
+	}
+	pc, up, err := j.connection()
+	if err != nil {
+		return err
+	}
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { j.meter.consume(track) })
+	if err := pc.SetRemoteDescription(*m.JSEP); err != nil {
+		return fmt.Errorf("offer: %w", err)
+	}
+	answer, err := pc.CreateAnswer(nil)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	text, err := gather(ctx, pc, answer)
+	if err != nil {
+		return err
+	}
+	if _, err := j.plugin(ctx, handle, map[string]any{"request": "start"}, &webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: text}); err != nil {
+		return err
+	}
+	return await(up)
+}
+
+// janus starts the server with a video room. It does not gather on the loopback interface, so the load meets it on
+// an address of the machine; the packets stay inside the machine all the same.
+func (p Peers) janus(ctx context.Context) (*running, *janusRoom, error) {
+	dir, port, err := p.scratch("janus")
+	if err != nil {
+		return nil, nil, err
+	}
+	lib, err := janusLibrary()
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := ownAddress()
+	if err != nil {
+		return nil, nil, err
+	}
+	values := map[string]string{
+		"DIR": dir, "LIB": lib, "PORT": strconv.Itoa(port), "ADDRESS": own.String(), "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax),
+	}
+	for _, name := range []string{"janus.jcfg", "janus.transport.websockets.jcfg", "janus.plugin.videoroom.jcfg"} {
+		if err := write(dir, name, values); err != nil {
+			return nil, nil, err
+		}
+	}
+	proc, err := start(dir, nil, "janus", "-C", filepath.Join(dir, "janus.jcfg"), "-F", dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &running{process: proc, dir: dir}
+	err = proc.await(ctx, 15*time.Second, func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return err //nolint:wrapcheck // shown by await
+		}
+		return conn.Close() //nolint:wrapcheck // as above
+	})
+	if err != nil {
+		r.stop()
+		return nil, nil, err
+	}
+	api, err := clientAPI(false)
+	if err != nil {
+		r.stop()
+		return nil, nil, err
+	}
+	return r, &janusRoom{api: api, address: "ws://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, nil
+}
+
+// janusLibrary finds the folder of the package's plugins.
+func janusLibrary() (string, error) {
+	found, err := filepath.Glob("/usr/lib/*/janus")
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("%w is not installed: no /usr/lib/*/janus: %w", errJanus, os.ErrNotExist)
+	}
+	return found[0], nil
+}
+
+// ownAddress is the first IPv4 address of the machine that is not loopback.
+func ownAddress() (netip.Addr, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("own address: %w", err)
+	}
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && !prefix.Addr().IsLoopback() {
+			return prefix.Addr(), nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("%w needs an address other than loopback", errJanus)
+}
+
+// runSFU fills the six-venue room.
+func (s Suite) runSFU(ctx context.Context, server string) (Result, error) {
+	switch server {
+	case "linehall":
+		l, err := s.Peers.linehall(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer l.stop()
+		api, err := clientAPI(true)
+		if err != nil {
+			return Result{}, err
+		}
+		return runRoom(ctx, server, &linehallRoom{api: api, server: l}, l.process, s.SFU)
+	case "janus":
+		r, where, err := s.Peers.janus(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer r.stop()
+		return runRoom(ctx, server, where, r.process, s.SFU)
+	case "direct":
+		api, err := clientAPI(true)
+		if err != nil {
+			return Result{}, err
+		}
+		return runRoom(ctx, server, &directRoom{api: api}, nil, s.SFU)
+	}
+	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
+}
