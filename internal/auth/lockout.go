@@ -27,7 +27,10 @@ type lockout struct {
 	entries map[lockKey]*failures
 }
 
-type lockKey struct{ account, source string }
+type lockKey struct {
+	kind            byte // p(air), a(ccount) or s(ource)
+	account, source string
+}
 
 type failures struct {
 	count  int
@@ -49,9 +52,9 @@ func (l *lockout) rules(account, source string) []lockRule {
 	account, source = strings.ToLower(account), network(source)
 	c := l.config
 	return []lockRule{
-		{lockKey{account, source}, c.Attempts, c.MaxDelay},
-		{lockKey{account, ""}, wideFactor * c.Attempts, min(maxAccountWait, c.MaxDelay)},
-		{lockKey{"", source}, wideFactor * c.Attempts, c.MaxDelay},
+		{lockKey{'p', account, source}, c.Attempts, c.MaxDelay},
+		{lockKey{'a', account, ""}, wideFactor * c.Attempts, min(maxAccountWait, c.MaxDelay)},
+		{lockKey{'s', "", source}, wideFactor * c.Attempts, c.MaxDelay},
 	}
 }
 

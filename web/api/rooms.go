@@ -95,8 +95,11 @@ func roomNormal(r Room) Room {
 	if r.Venues == nil {
 		r.Venues = []Venue{}
 	}
-	if r.Participants == nil {
-		r.Participants = []Participant{}
+	r.Participants = append([]Participant{}, r.Participants...) // the part's own slice stays as it is
+	for i := range r.Participants {
+		if r.Participants[i].Layers == nil {
+			r.Participants[i].Layers = []string{}
+		}
 	}
 	return r
 }

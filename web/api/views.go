@@ -42,7 +42,15 @@ func (a *API) status(ctx context.Context, p auth.Principal) Status {
 }
 
 func (a *API) lines(ctx context.Context, p auth.Principal) lineList {
-	return lineList{only(p, a.opts.Lines.Lines(ctx), func(l Line) []string { return []string{l.Site} })}
+	lines := only(p, a.opts.Lines.Lines(ctx), func(l Line) []string { return []string{l.Site} })
+	for i := range lines {
+		for _, d := range []*LineDirection{&lines[i].Up, &lines[i].Down} {
+			if d.Classes == nil {
+				d.Classes = []LineClass{}
+			}
+		}
+	}
+	return lineList{lines}
 }
 
 // Topics are the names that Topic knows, in the order in which a live feed sends them first.
