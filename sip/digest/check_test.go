@@ -151,7 +151,7 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	for result, want := range map[string]float64{"ok": 4, "challenge": 11, "wrong": 2, "forbidden": 5} {
+	for result, want := range map[string]float64{"ok": 5, "challenge": 12, "wrong": 2, "forbidden": 5} {
 		if got := testutil.ToFloat64(counter(t, reg, result)); got != want {
 			t.Errorf("%s counted %v times, want %v", result, got, want)
 		}

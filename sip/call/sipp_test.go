@@ -1,0 +1,117 @@
+package call_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+)
+
+// sippPhone is a SIPp process at an address of its own.
+type sippPhone struct {
+	x       *exchange
+	ext, ip string
+	port    int
+	inf     string
+}
+
+// newSIPp prepares a SIPp phone that calls number; it registers at once.
+func newSIPp(t *testing.T, x *exchange, ext, ip, number string) *sippPhone {
+	t.Helper()
+	probe, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &sippPhone{x: x, ext: ext, ip: ip, port: probe.LocalAddr().(*net.UDPAddr).Port, inf: filepath.Join(t.TempDir(), "inf.csv")}
+	_ = probe.Close()
+	password := must[string](t)(x.people.Password(t.Context(), ext))
+	line := fmt.Sprintf("SEQUENTIAL\n%s;[authentication username=%s password=%s];%s\n", ext, ext, password, number)
+	if err := os.WriteFile(p.inf, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.run(t, "register", 1, 1)()
+	return p
+}
+
+// run starts a scenario; what it returns waits for the end and checks it.
+func (p *sippPhone) run(t *testing.T, scenario string, calls, rate int) func() {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(15+calls/rate)*time.Second)
+	path, err := filepath.Abs(filepath.Join("testdata", "sipp", scenario+".xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "sipp", p.x.ports["UDP"], //nolint:gosec // our own scenario
+		"-sf", path, "-inf", p.inf, "-i", p.ip, "-p", strconv.Itoa(p.port), "-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", strconv.Itoa(rate*4+4),
+		"-nostdin", "-mp", "40000", "-timeout", strconv.Itoa(10+calls/rate), "-trace_err", "-error_file", "errors")
+	cmd.Dir = t.TempDir()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		defer cancel()
+		if err := cmd.Wait(); err != nil {
+			text := out.String()
+			raw, _ := os.ReadFile(filepath.Join(cmd.Dir, "errors")) // only there when something went wrong
+			t.Errorf("sipp %s: %v\n%s\n%s", scenario, err, text[max(0, len(text)-2500):], raw[:min(len(raw), 3000)])
+		}
+	}
+}
+
+// Another implementation's phones, in every way in which a call can go.
+func TestSIPp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	if _, err := exec.LookPath("sipp"); err != nil {
+		t.Skip("sipp is not installed")
+	}
+	for _, tt := range []struct {
+		caller, callee string
+		calls, rate    int
+		result         string
+		limits         call.Limits
+	}{
+		{"caller", "callee", 100, 50, cdr.Answered, call.Limits{}},
+		{"caller_hold", "callee_held", 20, 10, cdr.Answered, call.Limits{}},
+		{"caller_late_offer", "callee", 20, 10, cdr.Answered, call.Limits{}},
+		{"caller_cancel", "callee_rings", 20, 10, cdr.Cancelled, call.Limits{}},
+		{"caller_early_cancel", "callee_rings_late", 20, 10, cdr.Cancelled, call.Limits{}},
+		{"caller_486", "callee_busy", 20, 10, cdr.Busy, call.Limits{}},
+		{"caller_480", "callee_rings", 20, 10, cdr.NoAnswer, call.Limits{Ring: 300 * time.Millisecond}},
+	} {
+		t.Run(tt.caller+" "+tt.callee, func(t *testing.T) {
+			tt.limits.PerTerminal = 1000
+			x := newExchange(t, labOptions{limits: tt.limits, line: 100_000_000})
+			b := newSIPp(t, x, "2001", "127.0.1.31", "8001")
+			a := newSIPp(t, x, "8001", "127.0.0.31", "2001")
+			callee := b.run(t, tt.callee, tt.calls, tt.rate)
+			a.run(t, tt.caller, tt.calls, tt.rate)()
+			callee()
+			var records []cdr.Record
+			eventually(t, "all records", func() bool {
+				var err error
+				records, err = x.records.Query(t.Context(), cdr.Filter{Limit: 1000})
+				return err == nil && len(records) >= tt.calls
+			})
+			for _, r := range records {
+				if r.Result != tt.result {
+					t.Fatalf("record %+v", r)
+				}
+			}
+			eventually(t, "the line is free", func() bool { return x.ledger.Snapshot()[0].Reserved == 0 })
+		})
+	}
+}
