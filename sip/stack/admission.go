@@ -77,16 +77,18 @@ func isSTUN(data []byte) bool {
 		data[4] == 0x21 && data[5] == 0x12 && data[6] == 0xa4 && data[7] == 0x42
 }
 
+// longestStartLine leaves room for a Request-URI twice as long as we take.
+const longestStartLine = 4096
+
 // looksLikeSIP wants a first line of printable characters that mentions SIP/
 // within what a start line may take; everything else is not worth a parser.
 func looksLikeSIP(data []byte) bool {
-	const longest = 4096
 	sip := false
 	for i, c := range data {
 		switch {
 		case c == '\r' || c == '\n':
 			return sip
-		case c < 0x20 || c == 0x7f || i > longest:
+		case c < 0x20 || c == 0x7f || i > longestStartLine:
 			return false
 		case c == '/' && i >= 3 && data[i-3]|0x20 == 's' && data[i-2]|0x20 == 'i' && data[i-1]|0x20 == 'p':
 			sip = true

@@ -49,6 +49,9 @@ func (f *framer) next() ([]byte, frameKind) {
 		}
 		return nil, frameNone
 	}
+	if end > f.limits.HeaderBytes {
+		return nil, frameTooLarge
+	}
 	head := f.buf[:end]
 	length, ok := contentLength(head)
 	if !ok {
@@ -92,19 +95,19 @@ func (f *framer) leading() frameKind {
 // plausible looks at the start line as far as it has arrived.
 func (f *framer) plausible() frameKind {
 	line, _, whole := bytes.Cut(f.buf, []byte("\r\n"))
-	if whole {
-		if !looksLikeSIP(f.buf) {
+	if !whole {
+		line = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	for _, c := range line {
+		if c < 0x20 || c == 0x7f {
 			return frameGarbage
 		}
+	}
+	switch {
+	case whole && looksLikeSIP(f.buf):
 		return frameMessage
-	}
-	if len(line) > 4096 {
+	case whole, len(line) > longestStartLine:
 		return frameGarbage
-	}
-	for i, c := range line {
-		if c < 0x20 && (c != '\r' || i != len(line)-1) || c == 0x7f {
-			return frameGarbage
-		}
 	}
 	return frameNone
 }
