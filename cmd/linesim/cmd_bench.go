@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/spf13/cobra"
 
 	"linehall/cmd/linesim/bench"
@@ -37,7 +36,6 @@ func newBench(func() *slog.Logger) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			sip.UDPMTUSize = 8192 // see package phone
 			suite.Servers = servers
 			suite.Progress = func(line string) { fmt.Fprintln(os.Stderr, line) }
 			const warm = 3 * time.Second

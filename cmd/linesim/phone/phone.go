@@ -138,13 +138,17 @@ type Status struct {
 	Took       time.Duration
 }
 
-// raiseDatagramLimit is applied once per process: sipgo refuses requests above its idea of a path MTU (1300 bytes)
-// instead of changing to TCP (RFC 3261 §18.1.1); an authenticated INVITE may be larger, and IP fragments it.
-var raiseDatagramLimit = sync.OnceFunc(func() { sip.UDPMTUSize = 8192 }) //nolint:gochecknoglobals // sipgo's setting is global
+// tameLibrary is applied once per process, to settings that sipgo keeps global: it refuses requests above its idea of
+// a path MTU (1300 bytes) instead of changing to TCP (RFC 3261 §18.1.1), while an authenticated INVITE may be larger
+// and IP fragments it; and its connections log to a default logger.
+var tameLibrary = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
+	sip.UDPMTUSize = 8192
+	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
 
 // New binds the phone's SIP socket (UDP) and prepares its stack; nothing is sent before Run.
 func New(cfg Config) (*Phone, error) {
-	raiseDatagramLimit()
+	tameLibrary()
 	if cfg.Expires == 0 {
 		cfg.Expires = time.Hour
 	}
@@ -216,11 +220,20 @@ func (p *Phone) Run(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error {
+		p.awaitSocket(ctx)
 		p.keepRegistered(ctx)
 		p.farewell(context.WithoutCancel(ctx))
 		return nil
 	})
 	return g.Wait() //nolint:wrapcheck // wrapped above
+}
+
+// awaitSocket returns when sipgo has taken the socket over: a request sent earlier would make it bind the same port a
+// second time. ServeUDP does not tell, its connection pool does.
+func (p *Phone) awaitSocket(ctx context.Context) {
+	for p.conn != nil && ctx.Err() == nil && p.tp.Pool(string(UDP)).Size() == 0 {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // farewell ends calls and the registration, each within a bounded time, and closes the stack.
