@@ -1,5 +1,7 @@
 package webrtc
 
+import "maps"
+
 // Class says how a media packet is marked on its way out.
 type Class uint8
 
@@ -67,9 +69,7 @@ func (p *Plane) editClasses(edit func(map[uint32]Class)) {
 	defer p.classesMu.Unlock()
 	old := *p.classes.Load()
 	next := make(map[uint32]Class, len(old)+1)
-	for ssrc, class := range old {
-		next[ssrc] = class
-	}
+	maps.Copy(next, old)
 	edit(next)
 	p.classes.Store(&next)
 }

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func open(t testing.TB, o Options) *Plane {
-	t.Helper()
+func open(tb testing.TB, o Options) *Plane {
+	tb.Helper()
 	if o.UDP == "" {
 		o.UDP = "127.0.0.1:0"
 	}
 	p, err := Open(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Close() })
+	tb.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -32,36 +32,36 @@ type far struct {
 	addr netip.AddrPort
 }
 
-func newFar(t testing.TB) *far {
-	t.Helper()
+func newFar(tb testing.TB) *far {
+	tb.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1) }); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &far{conn: conn, addr: netip.MustParseAddrPort(conn.LocalAddr().String())}
 }
 
-func (f *far) receive(t testing.TB) (payload []byte, tos byte) {
-	t.Helper()
+func (f *far) receive(tb testing.TB) (payload []byte, tos byte) {
+	tb.Helper()
 	buf, oob := make([]byte, 2000), make([]byte, 100)
 	if err := f.conn.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n, oobn, _, _, err := f.conn.ReadMsgUDPAddrPort(buf, oob)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) != 1 {
-		t.Fatalf("%d control messages: %v", len(messages), err)
+		tb.Fatalf("%d control messages: %v", len(messages), err)
 	}
 	return buf[:n], messages[0].Data[0]
 }

@@ -125,21 +125,23 @@ func (s *socket) newBatch(size int) *batch {
 		h.Iov = &b.vectors[i]
 		h.Iovlen = 1
 		if s.v6 {
-			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names6[i])), unix.SizeofSockaddrInet6
+			h.Name = (*byte)(unsafe.Pointer(&b.names6[i])) //nolint:gosec // the kernel's untyped field
+			h.Namelen = unix.SizeofSockaddrInet6
 			b.names6[i].Family = unix.AF_INET6
 			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
 		} else {
-			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names4[i])), unix.SizeofSockaddrInet4
+			h.Name = (*byte)(unsafe.Pointer(&b.names4[i])) //nolint:gosec // the kernel's untyped field
+			h.Namelen = unix.SizeofSockaddrInet4
 			b.names4[i].Family = unix.AF_INET
 			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IP, unix.IP_TOS
 		}
 		b.control[i].hdr.SetLen(unix.CmsgLen(4))
-		h.Control = (*byte)(unsafe.Pointer(&b.control[i]))
+		h.Control = (*byte)(unsafe.Pointer(&b.control[i])) //nolint:gosec // the kernel's untyped field
 		h.SetControllen(unix.CmsgSpace(4))
 	}
 	b.write = func(fd uintptr) bool {
 		for b.from < b.n {
-			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[b.from])), uintptr(b.n-b.from), unix.MSG_DONTWAIT, 0, 0)
+			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[b.from])), uintptr(b.n-b.from), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // arguments of a system call
 			if errno != 0 {
 				b.errno = errno
 				return true
@@ -274,8 +276,8 @@ func (s *socket) receive(fd uintptr) bool {
 	r := &s.reader
 	size := uint32(unsafe.Sizeof(r.name))
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&r.buf[0])), uintptr(len(r.buf)),
-			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.name)), uintptr(unsafe.Pointer(&size)))
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&r.buf[0])), uintptr(len(r.buf)), //nolint:gosec // arguments of a system call
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.name)), uintptr(unsafe.Pointer(&size))) //nolint:gosec // arguments of a system call
 		switch errno {
 		case 0:
 			r.n, r.errno = int(n), 0
@@ -305,7 +307,7 @@ func (s *socket) ReadFromAddrPort(buf []byte) (int, netip.AddrPort, error) {
 func (r *reader) source() netip.AddrPort {
 	port := networkOrder(r.name.Port)
 	if r.name.Family == unix.AF_INET {
-		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&r.name))
+		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&r.name)) //nolint:gosec // arguments of a system call
 		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), port)
 	}
 	return netip.AddrPortFrom(netip.AddrFrom16(r.name.Addr), port)

@@ -44,8 +44,11 @@ func TestDivide(t *testing.T) {
 			budgets: map[string]allocate.Budget{"b": {Up: 1_500_000, Down: 1_500_000}},
 			streams: []allocate.Stream{camera("hq"), camera("hq"), camera("hq"), camera("hq"), camera("hq")},
 			views: []allocate.View{
-				{Stream: 0, Site: "b", Height: 720}, {Stream: 1, Site: "b", Height: 180}, {Stream: 2, Site: "b", Height: 180},
-				{Stream: 3, Site: "b", Height: 180}, {Stream: 4, Site: "b", Height: 180},
+				{Stream: 0, Site: "b", Height: 720},
+				{Stream: 1, Site: "b", Height: 180},
+				{Stream: 2, Site: "b", Height: 180},
+				{Stream: 3, Site: "b", Height: 180},
+				{Stream: 4, Site: "b", Height: 180},
 			},
 			// 1.5 M less four small ones leave 604 k: below the least rate that is worth a high layer with 720 lines would
 			// be 560 k, and 604 k fit.

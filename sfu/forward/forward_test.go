@@ -78,15 +78,15 @@ func newBench() *bench {
 	return b
 }
 
-func (b *bench) slot(t testing.TB, video bool, keep bool) (*Slot, *edge) {
-	t.Helper()
+func (b *bench) slot(tb testing.TB, video, keep bool) (*Slot, *edge) {
+	tb.Helper()
 	kind := webrtc.RTPCodecTypeAudio
 	if video {
 		kind = webrtc.RTPCodecTypeVideo
 	}
 	s, e := NewSlot("test", kind, nil), &edge{keep: keep}
 	if _, err := s.Bind(negotiated{edge: e, video: video}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s, e
 }

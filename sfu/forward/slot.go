@@ -99,7 +99,6 @@ type sourcePacket struct {
 
 type slotCounters struct {
 	packets, octets uint64 // as RFC 3550 §6.4.1 counts them
-	firstAt         time.Time
 }
 
 // NewSlot makes an m-line of the given kind. The id becomes the msid of the m-line.
@@ -157,7 +156,7 @@ func (s *Slot) Unbind(c webrtc.TrackLocalContext) error {
 	return nil
 }
 
-// ID, RID, StreamID and Kind are part of webrtc.TrackLocal.
+// ID names the track. Like RID, StreamID and Kind it is part of webrtc.TrackLocal.
 func (s *Slot) ID() string { return s.id }
 
 // RID is empty: a slot is one stream.

@@ -99,6 +99,7 @@ type connection struct {
 	fingerprint string
 	waiting     []pion.ICECandidateInit // came before the description
 	described   bool
+	connected   bool // was, at least once; before, pion's ICE transport must not be asked for its pair
 	// transceivers are the m-lines of subscribe.
 	transceivers map[*forward.Slot]*pion.RTPTransceiver
 }
@@ -217,6 +218,7 @@ func (p *Peer) stateChanged(c *connection, s pion.PeerConnectionState) {
 	p.log.Debug("connection state", "connection", c.name, "state", s.String())
 	switch s {
 	case pion.PeerConnectionStateConnected:
+		c.connected = true
 		p.announce()
 		if pair := c.pair(); pair != nil {
 			p.options.Events.Path(c.name, remoteOf(pair), pair.Remote.Protocol.String())
@@ -230,6 +232,9 @@ func (p *Peer) stateChanged(c *connection, s pion.PeerConnectionState) {
 func (c *connection) ice() *pion.ICETransport { return c.pc.SCTP().Transport().ICETransport() }
 
 func (c *connection) pair() *pion.ICECandidatePair {
+	if !c.connected {
+		return nil
+	}
 	pair, err := c.ice().GetSelectedCandidatePair()
 	if err != nil || pair == nil || pair.Remote == nil {
 		return nil

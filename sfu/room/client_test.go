@@ -55,17 +55,17 @@ type worldOptions struct {
 	ledger  **line.Ledger
 }
 
-func newWorld(t testing.TB, o worldOptions) *world {
-	t.Helper()
+func newWorld(tb testing.TB, o worldOptions) *world {
+	tb.Helper()
 	plane, err := webrtc.Open(webrtc.Options{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without}
 	if o.sites != nil {
 		table, err := site.NewTable(o.sites)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		options.Atlas = site.NewAtlas(table)
 		options.Ledger = line.NewLedger(table, discard(), nil)
@@ -79,7 +79,7 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	go func() {
 		defer close(ended)
 		if err := manager.Run(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	}()
 	handler := signal.NewHandler(signal.Options{Rooms: manager, Number: func(*http.Request) string { return "9000" }})
@@ -95,11 +95,11 @@ func newWorld(t testing.TB, o worldOptions) *world {
 			<-ended
 			server.Close()
 			if err := plane.Close(); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 	}
-	t.Cleanup(w.stop)
+	tb.Cleanup(w.stop)
 	return w
 }
 
@@ -146,17 +146,17 @@ type camera struct {
 	mid, rid uint8 // header extensions
 }
 
-func (w *world) join(t testing.TB, venue, resume string, settle func(*pion.SettingEngine)) *client {
-	t.Helper()
+func (w *world) join(tb testing.TB, venue, resume string, settle func(*pion.SettingEngine)) *client {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	socket, _, err := websocket.Dial(ctx, w.url+"?venue="+venue, &websocket.DialOptions{Subprotocols: []string{signal.Subprotocol}})
 	if err != nil {
 		cancel()
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	socket.SetReadLimit(signal.MaxMessage)
 	c := &client{
-		t: t, socket: socket, ctx: ctx, cancel: cancel, settle: settle, plain: w.plain, changed: make(chan struct{}, 1), done: make(chan struct{}),
+		t: tb, socket: socket, ctx: ctx, cancel: cancel, settle: settle, plain: w.plain, changed: make(chan struct{}, 1), done: make(chan struct{}),
 		cameras: map[string]*camera{}, received: map[string]*receiver{},
 	}
 	go c.read()
@@ -549,9 +549,7 @@ type receiver struct {
 	mu       sync.Mutex
 	packets  int
 	frames   int // whole frames, in decodable order
-	broken   int // frames with a packet missing at the time the next one was complete
 	heights  map[int]int
-	newest   uint16
 	started  bool
 	parts    map[uint32]*frameParts
 	lastTime uint32
@@ -560,7 +558,6 @@ type receiver struct {
 
 type frameParts struct {
 	have, want int
-	key        bool
 }
 
 func newReceiver(kind pion.RTPCodecType) *receiver {

@@ -20,11 +20,10 @@ func TestNothingIsLeftAfterManyJoins(t *testing.T) {
 	stays := w.join(t, "hq", "", nil)
 	stays.await("welcome", func() bool { return stays.welcome.Participant != "" })
 	stays.startPublish(map[string]int{"": 720})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go stays.film(ctx, 1)
-	visit := func(t testing.TB, venue string) {
-		t.Helper()
+	visit := func(venue string) {
 		c := w.join(t, venue, "", nil)
 		c.await("picture", func() bool { return c.sees(stays) })
 		c.startPublish(map[string]int{"": 720})
@@ -52,7 +51,7 @@ func TestNothingIsLeftAfterManyJoins(t *testing.T) {
 		for range n {
 			var all sync.WaitGroup
 			for _, venue := range demoVenues[1:] {
-				all.Go(func() { visit(t, venue) })
+				all.Go(func() { visit(venue) })
 			}
 			all.Wait()
 		}

@@ -82,7 +82,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
 	for _, r := range m.byID {
-		m.start(r)
+		m.start(r) //nolint:contextcheck // the context of Run is in m
 	}
 	m.mu.Unlock()
 	<-ctx.Done()
@@ -125,7 +125,7 @@ func (m *Manager) apply(c Config) {
 		}
 		r := newRoom(m, rc, venues)
 		m.byID[rc.Number] = r
-		m.start(r)
+		m.start(r) //nolint:contextcheck // the context of Run is in m
 	}
 	for number, r := range m.byID {
 		if !keep[number] {
@@ -186,7 +186,7 @@ func (m *Manager) Join(ctx context.Context, number string, who auth.Principal, j
 		err    error
 	}
 	reply := make(chan answer, 1)
-	if !r.post(func() {
+	if !r.post(func() { //nolint:contextcheck // a participant lives longer than the request that brings it
 		member, err := r.join(who, join, client)
 		reply <- answer{member, err}
 	}) {

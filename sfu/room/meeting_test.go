@@ -10,12 +10,12 @@ import (
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // until polls a condition that no message announces.
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
+func until(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+			tb.Fatalf("never: %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -25,7 +25,7 @@ func TestTwoVenuesSeeAndHearEachOther(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	a := w.join(t, "hq", "", nil)
 	b := w.join(t, "branch1", "", nil)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, c := range []*client{a, b} {
 		c.await("welcome", func() bool { return c.welcome.Participant != "" })

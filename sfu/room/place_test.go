@@ -12,9 +12,9 @@ import (
 )
 
 // filming makes a venue that has joined and sends.
-func (w *world) filming(ctx context.Context, t testing.TB, venue string, layers map[string]int) *client {
-	t.Helper()
-	c := w.join(t, venue, "", nil)
+func (w *world) filming(ctx context.Context, tb testing.TB, venue string, layers map[string]int) *client {
+	tb.Helper()
+	c := w.join(tb, venue, "", nil)
 	c.await("welcome", func() bool { return c.welcome.Participant != "" })
 	c.startPublish(layers)
 	go c.film(ctx, 2)
@@ -39,7 +39,7 @@ func TestAVenueThatJoinsTwiceKeepsTheNewerConnection(t *testing.T) {
 func TestAParticipantResumesItsPlace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"": 360})
 	b := w.filming(ctx, t, "branch1", map[string]int{"": 360})
@@ -65,7 +65,7 @@ func TestAParticipantResumesItsPlace(t *testing.T) {
 func TestAReloadedPageResumesWithNewConnections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"": 360})
 	b := w.filming(ctx, t, "branch1", map[string]int{"": 360})
@@ -111,7 +111,7 @@ func TestOnlyVenuesOfTheRoomEnter(t *testing.T) {
 func TestAMutedVenueIsNotForwarded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"": 360})
 	b := w.join(t, "branch1", "", nil)
@@ -136,7 +136,7 @@ func TestAMutedVenueIsNotForwarded(t *testing.T) {
 func TestTheLayerFollowsTheSizeOfThePicture(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"l": 180, "m": 360, "h": 720})
 	b := w.join(t, "branch1", "", nil)
@@ -171,7 +171,7 @@ func TestACallTakesItsRateFromVideoAndGivesItBack(t *testing.T) {
 	t.Parallel()
 	var ledger *line.Ledger
 	w := newWorld(t, worldOptions{sites: narrow(2_000_000, 2_000_000), ledger: &ledger})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"l": 180, "m": 360, "h": 720})
 	b := w.join(t, "branch1", "", nil)
@@ -242,7 +242,7 @@ func TestALineWithoutRoomForThreeVoicesCarriesFewer(t *testing.T) {
 func TestContentIsASecondPicture(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a := w.filming(ctx, t, "hq", map[string]int{"": 360})
 	b := w.join(t, "branch1", "", nil)
