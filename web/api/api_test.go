@@ -40,19 +40,17 @@ type organisation struct {
 	fail    error
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func (o *organisation) Status(context.Context) api.Status {
 	return api.Status{
 		Name: "局机关", Domain: "linehall.test", Version: "0.1.0", Ready: true, Language: "zh-CN", TerminalsTotal: 2, CallsActive: 1,
 		Sites:  []api.SiteStatus{{ID: "hq", Main: true, TerminalsTotal: 1}, {ID: "branch1", TerminalsTotal: 1, CallsActive: 1}},
-		Alarms: []api.Alarm{{ID: "line_full:branch2", Severity: "warning", Code: "line_full", Site: ptr("branch2")}, {ID: "disk", Severity: "critical", Code: "disk"}},
+		Alarms: []api.Alarm{{ID: "line_full:branch2", Severity: "warning", Code: "line_full", Site: new("branch2")}, {ID: "disk", Severity: "critical", Code: "disk"}},
 	}
 }
 
 func (o *organisation) Terminals(context.Context) []api.Terminal {
 	return []api.Terminal{
-		{Extension: "8001", Site: "hq", State: "active", Registered: true, Since: &noon, Address: ptr("127.0.0.11:5060")},
+		{Extension: "8001", Site: "hq", State: "active", Registered: true, Since: &noon, Address: new("127.0.0.11:5060")},
 		{Extension: "2001", Site: "branch1", State: "active"},
 	}
 }

@@ -264,7 +264,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.opts.Dropped.Count(listener, "upgrade_refused")
 		return // Accept has answered
 	}
-	defer func() { _ = socket.CloseNow() }() // closed in order below, if the page is still there
+	socket.SetReadLimit(1 << 10)
 	f.serve(r.Context(), socket, p, view{principal.Role, string(principal.Site)})
 }
 
@@ -281,13 +281,24 @@ func (f *Feed) refuse(w http.ResponseWriter, err error) {
 
 // serve writes frames until the page goes, its session ends or the feed stops.
 func (f *Feed) serve(ctx context.Context, socket *websocket.Conn, p *page, v view) {
-	// Pages say nothing; a data frame from one closes it.
-	ctx = socket.CloseRead(ctx)
+	read := make(chan error, 1)
+	var reader sync.WaitGroup
+	// Reading answers pings and sees the page go. The library's own CloseRead waits for itself for 15 s when a page talks.
+	reader.Go(func() {
+		_, _, err := socket.Reader(ctx)
+		read <- err
+	})
+	defer reader.Wait()
+	defer func() { _ = socket.CloseNow() }() // ends the reader
 	again := time.NewTicker(f.opts.Recheck)
 	defer again.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case err := <-read:
+			if err == nil {
+				f.opts.Dropped.Count(listener, "page_talked")
+				_ = socket.Close(websocket.StatusPolicyViolation, "pages only listen here")
+			}
 			return
 		case <-p.ended:
 			_ = socket.Close(websocket.StatusGoingAway, "the appliance stops or restarts")
