@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+	"linehall/web/api"
+)
+
+// callsView shows the calls and their records to the API.
+type callsView struct {
+	calls   *call.Service
+	records *cdr.Log
+}
+
+// Calls lists the calls going on, oldest first.
+func (v callsView) Calls(context.Context) []api.Call {
+	calls := []api.Call{}
+	for _, info := range v.calls.Snapshot() {
+		calls = append(calls, shownCall(info, time.Now()))
+	}
+	return calls
+}
+
+// Call finds a call going on.
+func (v callsView) Call(_ context.Context, id string) (api.Call, error) {
+	for _, info := range v.calls.Snapshot() {
+		if info.ID == id {
+			return shownCall(info, time.Now()), nil
+		}
+	}
+	return api.Call{}, fmt.Errorf("call %s: %w", id, api.ErrNotFound)
+}
+
+// HangUp ends a call.
+func (v callsView) HangUp(ctx context.Context, id string) error {
+	switch err := v.calls.Hangup(ctx, id, "ended by an operator"); {
+	case errors.Is(err, call.ErrUnknownCall):
+		return fmt.Errorf("call %s: %w", id, api.ErrNotFound)
+	case errors.Is(err, call.ErrBusy):
+		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	default:
+		return err
+	}
+}
+
+func shownCall(info call.Info, now time.Time) api.Call {
+	shown := api.Call{
+		ID: info.ID, State: string(info.State), Class: info.Class.String(), StartedAt: info.StartedAt,
+		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), MOS: scoreOrNull(info.MOS),
+		Legs: []api.CallLeg{},
+	}
+	if !info.AnsweredAt.IsZero() {
+		shown.AnsweredAt = &info.AnsweredAt
+		shown.DurationSeconds = now.Sub(info.AnsweredAt).Seconds()
+	}
+	for _, leg := range info.Legs {
+		shown.Legs = append(shown.Legs, api.CallLeg{
+			Side: leg.Side, Site: string(leg.Site), Transport: leg.Transport, Address: leg.Address,
+			Packets: int64(leg.Packets), Lost: int64(leg.Lost), //nolint:gosec // counts of one call
+			LossPercent: leg.LossPercent(), JitterMS: float64(leg.Jitter) / float64(time.Millisecond), MOS: scoreOrNull(leg.MOS),
+		})
+	}
+	return shown
+}
+
+func shownParty(p call.Party) api.Party {
+	return api.Party{Extension: p.Extension, DisplayName: p.DisplayName, Site: string(p.Site)}
+}
+
+// CDRs returns the records of calls that ended, newest first.
+func (v callsView) CDRs(ctx context.Context, q api.CDRQuery) ([]api.CDR, error) {
+	records, err := v.records.Query(ctx, cdr.Filter{From: q.From, To: q.To, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]api.CDR, 0, len(records))
+	for _, r := range records {
+		shown = append(shown, shownRecord(r))
+	}
+	return shown, nil
+}
+
+func shownRecord(r cdr.Record) api.CDR {
+	shown := api.CDR{
+		ID: r.ID, CallID: r.CallID, StartedAt: r.StartedAt, AnsweredAt: r.AnsweredAt, DurationSeconds: float64(r.Seconds),
+		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled, Result: r.Result, Code: r.Code,
+		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
+	}
+	if r.EndedAt != nil {
+		shown.EndedAt = *r.EndedAt
+	}
+	for _, leg := range r.Legs {
+		shown.Legs = append(shown.Legs, api.CDRLeg(leg))
+	}
+	return shown
+}
+
+// textOrNull, scoreOrNull and timeOrNull: what is not known is null, not empty.
+func textOrNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func scoreOrNull(mos float64) *float64 {
+	if mos == 0 {
+		return nil
+	}
+	return &mos
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

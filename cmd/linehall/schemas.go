@@ -1,0 +1,20 @@
+package main
+
+import (
+	"linehall/internal/audit"
+	"linehall/internal/auth"
+	"linehall/internal/database"
+	"linehall/internal/directory"
+	"linehall/provisioning/enrolment"
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+	"linehall/sip/location"
+	"linehall/web/session"
+)
+
+// schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
+func schemas() []database.Schema {
+	return []database.Schema{
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(),
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"linehall/configs"
+	"linehall/internal/audit"
+	"linehall/internal/observe"
+)
+
+func newServe(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "run the appliance", Args: cobra.NoArgs,
+		Long: "Runs the appliance until SIGINT or SIGTERM. SIGHUP reads the configuration again, all of it or nothing.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options, err := f.options()
+			if err != nil {
+				return err
+			}
+			config, err := configs.Load(options)
+			if err != nil {
+				return showProblems(cmd, err)
+			}
+			return runAppliance(cmd.Context(), config, options, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+// appliance is everything that runs, in the order in which it is built and started; it ends in the reverse order.
+type appliance struct {
+	options configs.Options
+	*ground
+	media      *mediaPlane
+	telephony  *telephony
+	conference *conference
+	delivery   *delivery
+	front      *front
+	reload     *reloader
+}
+
+// runAppliance builds the appliance, shows where to look, and runs until ctx ends or a part fails.
+func runAppliance(ctx context.Context, config configs.Config, options configs.Options, out, logOut io.Writer) (err error) {
+	level := new(slog.LevelVar)
+	log, err := newLogger(config, level, logOut)
+	if err != nil {
+		return err
+	}
+	g, err := openGround(ctx, config, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	a, err := build(ctx, config, options, g, level)
+	if err != nil {
+		return err
+	}
+	if err := g.audit.Append(ctx, audit.Event{Actor: "system", Source: "local", Action: "appliance.start", Object: version}); err != nil {
+		log.Error("start not recorded", slog.Any(observe.Err, err))
+	}
+	stages := a.stages()
+	banner := part{"banner", func(ctx context.Context) error {
+		a.front.waitReady(ctx, g.health)
+		if ctx.Err() == nil {
+			printBanner(out, config, g, a.front.host())
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	stages = append(stages, stage{name: "announcement", parts: []part{banner}})
+	return runStages(ctx, log, stages)
+}
+
+func newLogger(config configs.Config, level *slog.LevelVar, out io.Writer) (*slog.Logger, error) {
+	parsed, err := observe.ParseLevel(config.Observability.Log.Level)
+	if err != nil {
+		return nil, err
+	}
+	level.Set(parsed)
+	return observe.NewLogger(out, observe.Format(config.Observability.Log.Format), level)
+}
+
+// build joins the parts, lower ones first.
+func build(ctx context.Context, config configs.Config, options configs.Options, g *ground, level *slog.LevelVar) (*appliance, error) {
+	a := &appliance{options: options, ground: g}
+	var err error
+	if a.media, err = openMedia(config, g); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	if a.telephony, err = openTelephony(ctx, config, g, a.media); err != nil {
+		return nil, fmt.Errorf("telephony: %w", err)
+	}
+	a.conference = openConference(config, g, a.media)
+	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
+		return nil, fmt.Errorf("provisioning: %w", err)
+	}
+	a.reload = newReloader(a, config, level)
+	if a.front, err = openFront(ctx, config, a); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	return a, nil
+}
+
+// stages is the start order and, backwards, the written order of the end: the front door closes first, then rooms are
+// told and left, then the exchange refuses new calls and keeps the established ones in its store, then media stops,
+// then certificates and metrics.
+func (a *appliance) stages() []stage {
+	base := stage{name: "ground", parts: []part{
+		{"certificates", a.authority.Run},
+		{"metrics", observe.NewServer(observe.ServerOptions{
+			Address: string(a.reload.current().Listen.Metrics), Gatherer: a.registry, Health: a.health, Log: a.log,
+		}).Run},
+	}}
+	return []stage{base, a.media.stage(), a.telephony.stage(), a.conference.stage(), a.delivery.stage(), a.front.stage(a.reload)}
+}

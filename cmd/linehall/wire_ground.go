@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/cmd/linehall/doctor"
+	"linehall/configs"
+	"linehall/internal/audit"
+	"linehall/internal/auth"
+	"linehall/internal/database"
+	"linehall/internal/directory"
+	"linehall/internal/observe"
+	"linehall/internal/pki"
+	"linehall/internal/secret"
+	"linehall/internal/site"
+)
+
+// ground is what every domain stands on.
+type ground struct {
+	lock     *os.File // held as long as the process lives
+	log      *slog.Logger
+	registry *prometheus.Registry
+	dropped  *observe.Dropped
+	panics   prometheus.Counter
+	health   *observe.Health
+
+	db        *sql.DB
+	box       *secret.Box
+	authority *pki.Authority
+	atlas     *site.Atlas
+	directory *directory.Directory
+	audit     *audit.Log
+	users     *auth.Service
+
+	// passwordFile holds the first administrator's password; "" once it was changed.
+	passwordFile string
+}
+
+// auditSealLabel derives the audit chain's key from the master key.
+const auditSealLabel = "audit head"
+
+// openGround opens the data directory. On an error nothing stays open.
+func openGround(ctx context.Context, config configs.Config, log *slog.Logger) (*ground, error) {
+	data := config.Appliance.Data
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := lockInstance(data)
+	if err != nil {
+		return nil, err
+	}
+	registry := observe.NewRegistry()
+	g := &ground{
+		lock: lock, log: log, registry: registry, dropped: observe.NewDropped(registry), panics: observe.NewPanics(registry), health: observe.NewHealth(),
+	}
+	if g.box, err = secret.Open(data); err != nil {
+		return nil, err
+	}
+	table, err := site.NewTable(config.SiteList())
+	if err != nil {
+		return nil, err
+	}
+	g.atlas = site.NewAtlas(table)
+	if g.authority, err = pki.Open(filepath.Join(data, "pki"), pkiOptions(config, log)); err != nil {
+		return nil, err
+	}
+	if g.db, err = database.Open(ctx, filepath.Join(data, doctor.DatabaseName)); err != nil {
+		return nil, err
+	}
+	if err := g.openTables(ctx, config); err != nil {
+		return nil, errors.Join(err, g.db.Close())
+	}
+	return g, nil
+}
+
+// openTables migrates every domain's schema, in this written order, and opens what lives in the database.
+func (g *ground) openTables(ctx context.Context, config configs.Config) error {
+	if err := database.Migrate(ctx, g.db, schemas()...); err != nil {
+		return err
+	}
+	seal, err := g.box.Derive(auditSealLabel, 32)
+	if err != nil {
+		return err
+	}
+	if g.audit, err = audit.Open(ctx, g.db, audit.WithSeal(seal)); err != nil {
+		return err
+	}
+	if g.directory, err = directory.Open(ctx, g.db, g.box); err != nil {
+		return err
+	}
+	if err := g.directory.Apply(ctx, terminalsOf(config)); err != nil {
+		return err
+	}
+	if g.users, err = auth.Open(ctx, g.db, auth.Options{Registerer: g.registry}); err != nil {
+		return err
+	}
+	g.passwordFile, err = g.users.FirstAdmin(ctx, config.Appliance.Data)
+	return err
+}
+
+// pkiOptions lets the certificates name every address at which somebody may open the appliance.
+func pkiOptions(config configs.Config, log *slog.Logger) pki.Options {
+	var ranges []netip.Prefix
+	for _, s := range config.SiteList() {
+		ranges = append(ranges, s.Subnets...)
+	}
+	return pki.Options{
+		Name: config.Appliance.Name, Domain: config.Appliance.Domain, Ranges: ranges, Log: log,
+		Addresses: func() []netip.Addr { return ownAddresses(config.AdvertiseAddr()) },
+	}
+}
+
+// ownAddresses lists the machine's unicast addresses, the advertised one first.
+func ownAddresses(advertise netip.Addr) []netip.Addr {
+	var own []netip.Addr
+	if advertise.IsValid() {
+		own = append(own, advertise)
+	}
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return own // the loopback address is in every certificate anyway
+	}
+	for _, address := range interfaces {
+		prefix, err := netip.ParsePrefix(address.String())
+		if err == nil && !prefix.Addr().IsLinkLocalUnicast() && prefix.Addr() != advertise {
+			own = append(own, prefix.Addr())
+		}
+	}
+	return own
+}
+
+// close ends what the ground holds; the domains have ended before.
+func (g *ground) close() error { return errors.Join(g.db.Close(), g.lock.Close()) }

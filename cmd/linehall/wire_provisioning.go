@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"linehall/configs"
+	"linehall/internal/setting"
+	"linehall/provisioning/enrolment"
+	"linehall/provisioning/phone"
+	"linehall/provisioning/phone/yealink"
+	"linehall/provisioning/serve"
+)
+
+// delivery hands desk phones their files.
+type delivery struct {
+	server *serve.Server
+	book   *enrolment.Book
+	listen string // plain HTTP; "" = off
+}
+
+func openDelivery(ctx context.Context, config configs.Config, g *ground) (*delivery, error) {
+	book, err := enrolment.Open(ctx, g.db, g.box, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	organisation, err := organisationOf(config)
+	if err != nil {
+		return nil, err
+	}
+	server := serve.New(serve.Options{
+		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Brands: []serve.Brand{yealink.Brand{}},
+		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
+	})
+	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning)}, nil
+}
+
+// organisationOf is what all phones have in common.
+func organisationOf(config configs.Config) (serve.Organisation, error) {
+	l, terminals := config.Listen, config.Terminals
+	transport := phone.Transport(terminals.Transport)
+	signalling := map[phone.Transport]setting.Address{phone.UDP: l.SIPUDP, phone.TCP: l.SIPTCP, phone.TLS: l.SIPTLS}[transport]
+	organisation := serve.Organisation{
+		Domain: config.Appliance.Domain, Language: config.Appliance.Language, TimeZone: config.Appliance.TimeZone, NTP: terminals.NTP,
+		Advertise: config.AdvertiseAddr(), Transport: transport, SRTP: phone.SRTP(terminals.SRTP),
+		DialNow: config.Dialplan.Emergency, AdminPassword: terminals.AdminPassword.Reveal(), Templates: terminals.Templates, EnrolmentMax: terminals.EnrolmentMax,
+	}
+	for _, port := range []struct {
+		of   setting.Address
+		into *uint16
+	}{{signalling, &organisation.SIPPort}, {l.Provisioning, &organisation.HTTPPort}, {l.HTTPS, &organisation.HTTPSPort}} {
+		if port.of == "" {
+			continue // off
+		}
+		number, err := strconv.ParseUint(portOf(string(port.of)), 10, 16)
+		if err != nil {
+			return organisation, fmt.Errorf("port of %s: %w", port.of, err)
+		}
+		*port.into = uint16(number)
+	}
+	return organisation, nil
+}
+
+// stage serves the bootstrap over plain HTTP; the files with secrets are behind the console's listener.
+func (d *delivery) stage() stage {
+	s := stage{name: "provisioning"}
+	if d.listen == "" {
+		return s
+	}
+	s.parts = []part{{"provisioning", func(ctx context.Context) error {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.listen)
+		if err != nil {
+			return err
+		}
+		return d.server.Run(ctx, listener)
+	}}}
+	return s
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/configs"
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+	"linehall/sip/dialplan"
+	"linehall/sip/digest"
+	"linehall/sip/location"
+	"linehall/sip/registrar"
+	"linehall/sip/stack"
+)
+
+// telephony is the exchange.
+type telephony struct {
+	log       *slog.Logger
+	stack     *stack.Stack
+	locations *location.Service
+	calls     *call.Service
+	records   *cdr.Log
+	plan      *currentPlan
+}
+
+// currentPlan is the number plan that a reload swaps; calls being set up keep the one they asked.
+type currentPlan struct{ now atomic.Pointer[dialplan.Plan] }
+
+// Decide asks the plan of this moment.
+func (p *currentPlan) Decide(from dialplan.Caller, number string) dialplan.Decision {
+	return p.now.Load().Decide(from, number)
+}
+
+func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
+	t := &telephony{log: g.log, plan: &currentPlan{}}
+	plan, err := newPlanOn(config, g.atlas.Table(), g)
+	if err != nil {
+		return nil, err
+	}
+	t.plan.now.Store(plan)
+	if t.stack, err = stack.New(stackOptions(config, g)); err != nil {
+		return nil, err
+	}
+	if t.locations, err = location.Open(ctx, location.Options{DB: g.db, Log: g.log, Registerer: g.registry}); err != nil {
+		return nil, err
+	}
+	auth, err := digest.New(digest.Options{
+		Realm: config.Appliance.Domain, Directory: g.directory, Responder: t.stack, Log: g.log, Registerer: g.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	register, err := registrar.New(registrar.Options{
+		Stack: t.stack, Auth: auth, Location: t.locations, Directory: g.directory, Sites: g.atlas,
+		Domain: config.Appliance.Domain, Log: g.log, Registerer: g.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.stack.Handle(sip.REGISTER, register.Serve)
+	t.stack.OnFlowClosed(t.locations.FlowClosed)
+	if err := t.openCalls(ctx, g, media, auth); err != nil {
+		return nil, err
+	}
+	g.health.Add("sip", t.stack.Ready)
+	return t, nil
+}
+
+// openCalls builds the call core and takes up the calls of the process before: their ports open before anything else
+// may take them.
+func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane, auth *digest.Authenticator) error {
+	var err error
+	if t.records, err = cdr.Open(ctx, g.db, g.log, g.registry); err != nil {
+		return err
+	}
+	store, err := call.OpenStore(ctx, g.db)
+	if err != nil {
+		return err
+	}
+	t.calls, err = call.New(call.Options{
+		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
+		Records: t.records, Store: store, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
+	})
+	if err != nil {
+		return err
+	}
+	t.share(sip.OPTIONS, t.stack.ServeOptions)
+	t.share(sip.NOTIFY, t.stack.ServeNotify)
+	recovered, err := t.calls.Restore(ctx)
+	if err != nil {
+		return err
+	}
+	interrupted, err := t.records.CloseInterrupted(ctx, func(id string) bool { return recovered[id] }, time.Now())
+	if err != nil {
+		return err
+	}
+	if interrupted > 0 {
+		t.log.Info("records of interrupted calls closed", slog.Int(observe.Count, interrupted))
+	}
+	return nil
+}
+
+// share gives a method to the calls inside their dialogs and to other outside.
+func (t *telephony) share(method sip.RequestMethod, other stack.Handler) {
+	t.stack.Handle(method, func(ctx context.Context, req *stack.Request) {
+		if t.calls.Serves(req) {
+			t.calls.ServeInDialog(ctx, req)
+			return
+		}
+		other(ctx, req)
+	})
+}
+
+func newPlanOn(config configs.Config, table *site.Table, g *ground) (*dialplan.Plan, error) {
+	return dialplan.New(config.Dialplan, table, g.directory)
+}
+
+func stackOptions(config configs.Config, g *ground) stack.Options {
+	options := stack.Options{
+		TLS: g.authority.PhoneTLS(), Domain: config.Appliance.Domain, Advertise: config.AdvertiseAddr(),
+		Server: "Linehall/" + version, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
+	}
+	for _, listener := range []stack.Listen{
+		{Transport: stack.UDP, Address: string(config.Listen.SIPUDP)},
+		{Transport: stack.TCP, Address: string(config.Listen.SIPTCP)},
+		{Transport: stack.TLS, Address: string(config.Listen.SIPTLS)},
+	} {
+		if listener.Address != "" {
+			options.Listen = append(options.Listen, listener)
+		}
+	}
+	return options
+}
+
+// stage runs the exchange. When it has to end it refuses new calls and waits for ringing ones; established calls stay
+// in the store and outlive the process.
+func (t *telephony) stage() stage {
+	return stage{
+		name: "telephony",
+		parts: []part{
+			{"locations", t.locations.Run}, {"call records", t.records.Run}, {"calls", t.calls.Run}, {"sip", t.stack.Run},
+		},
+		leave: func(ctx context.Context) {
+			if err := t.calls.Drain(ctx); err != nil {
+				t.log.Warn("calls given up while ringing", slog.Any(observe.Err, err))
+			}
+		},
+	}
+}
