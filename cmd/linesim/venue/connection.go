@@ -49,14 +49,21 @@ func engine(publish bool) (*webrtc.MediaEngine, error) {
 	return m, nil
 }
 
-// settings bind all media of a venue to one UDP socket on its own address.
-func settings(socket net.PacketConn) (webrtc.SettingEngine, func() error) {
-	var s webrtc.SettingEngine
-	s.SetIncludeLoopbackCandidate(true)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+// api builds one connection's pion on a UDP socket of its own at the venue's address. The two connections of a venue
+// must not share a socket: both talk to the server's one port, and pion tells connections of a socket apart by the
+// remote address.
+func (s *session) api(address netip.Addr, build func(webrtc.SettingEngine) (*webrtc.API, error)) (*webrtc.API, error) {
+	socket, err := bindMedia(address)
+	if err != nil {
+		return nil, err
+	}
+	var settings webrtc.SettingEngine
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	mux := webrtc.NewICEUDPMux(nil, socket)
-	s.SetICEUDPMux(mux)
-	return s, mux.Close
+	settings.SetICEUDPMux(mux)
+	s.sockets = append(s.sockets, mux, socket)
+	return build(settings)
 }
 
 // bindMedia opens the venue's media socket with buffers for bursts of keyframes from all others.

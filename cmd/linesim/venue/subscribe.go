@@ -173,6 +173,9 @@ func (s *session) closeAll() error {
 	if s.subscribe != nil {
 		err = errors.Join(err, s.subscribe.Close())
 	}
+	for _, socket := range s.sockets {
+		err = errors.Join(err, socket.Close())
+	}
 	if err != nil {
 		return fmt.Errorf("closing: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -81,6 +82,7 @@ type session struct {
 	videoSlots   []slot                 // guarded by Venue.mu
 	audioSlots   []slot                 // guarded by Venue.mu
 	group        *errgroup.Group
+	sockets      []io.Closer
 }
 
 // New prepares a venue; nothing is sent before Run.
@@ -160,11 +162,6 @@ func (v *Venue) live(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	udp, err := bindMedia(v.cfg.Bind)
-	if err != nil {
-		return errors.Join(err, socket.CloseNow())
-	}
-	engine, closeMux := settings(udp)
 	s := &session{
 		socket: socket, people: make(map[string]participant), tiles: make(map[string]*tile), voices: make(map[string]*hearing), joinedAt: started,
 	}
@@ -174,15 +171,15 @@ func (v *Venue) live(ctx context.Context) (err error) {
 		cancel()
 		_ = socket.CloseNow() // orderly closing has been tried by then
 		v.tallySent(s)
-		err = errors.Join(err, s.closeAll(), closeMux(), udp.Close())
+		err = errors.Join(err, s.closeAll())
 		if groupErr := s.group.Wait(); err == nil {
 			err = groupErr
 		}
 	}()
-	if s.publishAPI, err = publishAPI(engine); err != nil {
+	if s.publishAPI, err = s.api(v.cfg.Bind, publishAPI); err != nil {
 		return err
 	}
-	if s.subscribeAPI, err = subscribeAPI(engine); err != nil {
+	if s.subscribeAPI, err = s.api(v.cfg.Bind, subscribeAPI); err != nil {
 		return err
 	}
 	return v.converse(ctx, s)
