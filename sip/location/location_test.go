@@ -24,7 +24,7 @@ import (
 
 const aor = "8001@linehall.test"
 
-func open(t testing.TB, path string) *sql.DB {
+func open(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := database.Open(t.Context(), path)
 	if err != nil {
@@ -36,7 +36,7 @@ func open(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-func service(t testing.TB, opts location.Options) *location.Service {
+func service(t *testing.T, opts location.Options) *location.Service {
 	t.Helper()
 	s, err := location.Open(t.Context(), opts)
 	if err != nil {
@@ -45,7 +45,7 @@ func service(t testing.TB, opts location.Options) *location.Service {
 	return s
 }
 
-func bind(t testing.TB, s *location.Service, b ...location.Binding) {
+func bind(t *testing.T, s *location.Service, b ...location.Binding) {
 	t.Helper()
 	if _, err := s.Update(b[0].AOR, func(now []location.Binding) ([]location.Binding, error) {
 		return append(slices.Clone(now), b...), nil

@@ -3,6 +3,7 @@ package registrar
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +36,8 @@ type change struct {
 func (c *change) apply(before []location.Binding) ([]location.Binding, error) {
 	c.added, c.removed = nil, nil
 	if c.wish.all {
-		for _, b := range before {
-			if c.stale(b) {
-				return nil, errOutOfOrder
-			}
+		if slices.ContainsFunc(before, c.stale) {
+			return nil, errOutOfOrder
 		}
 		c.removed = before
 		return nil, nil

@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
 	icholy "github.com/icholy/digest"
-
-	"github.com/emiago/sipgo/sip"
 
 	"linehall/internal/database"
 	"linehall/internal/directory"
@@ -53,7 +52,7 @@ type appliance struct {
 	loc *location.Service
 }
 
-func run(t testing.TB, tune func(*stack.Options, *registrar.Options, *location.Options)) *appliance {
+func run(t *testing.T, tune func(*stack.Options, *registrar.Options, *location.Options)) *appliance {
 	t.Helper()
 	dir := phones{}
 	for i := range 300 {
@@ -130,16 +129,16 @@ func (a *appliance) addr(transport string) netip.AddrPort {
 // phone registers with an independent digest implementation.
 type phone struct {
 	*stacktest.Peer
-	t                   testing.TB
+	t                   *testing.T
 	ext, user, password string
 	callID              string
 	cseq                int
-	authorization       string
 	challenge           *icholy.Challenge
 	count               int
 }
 
-func newPhone(t testing.TB, p *stacktest.Peer, ext string) *phone {
+func newPhone(t *testing.T, p *stacktest.Peer, ext string) *phone {
+	t.Helper()
 	return &phone{Peer: p, t: t, ext: ext, user: ext, password: "secret" + ext, callID: "call-" + ext + "-" + p.Local.String()}
 }
 
@@ -431,7 +430,6 @@ func TestOverloadSaysWhenToComeBack(t *testing.T) {
 
 func TestLostConnectionKeepsTheBindingForAWhile(t *testing.T) {
 	a := run(t, func(_ *stack.Options, _ *registrar.Options, lo *location.Options) { lo.Grace = 300 * time.Millisecond })
-	gone := make(chan string, 8)
 	ph := newPhone(t, stacktest.DialTCP(t, a.addr(stack.TCP)), "8056")
 	if m := ph.register("Contact: " + ph.contact() + ";transport=tcp"); m.Code != 200 {
 		t.Fatal(m.Raw)
@@ -441,7 +439,6 @@ func TestLostConnectionKeepsTheBindingForAWhile(t *testing.T) {
 		t.Fatalf("bound as %+v", b)
 	}
 	ph.Close()
-	close(gone)
 	for end := time.Now().Add(10 * time.Second); len(a.loc.Lookup("8056@"+domain)) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the binding outlives its connection")
@@ -456,15 +453,11 @@ func TestLostConnectionKeepsTheBindingForAWhile(t *testing.T) {
 func TestBurstAfterAPowerCut(t *testing.T) {
 	a := run(t, nil)
 	const many = 240
-	type seat struct {
-		*phone
-		got int
-	}
-	seats := make([]seat, many)
+	seats := make([]*phone, many)
 	for i := range seats {
-		seats[i].phone = newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), fmt.Sprint(8000+i))
+		seats[i] = newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), fmt.Sprint(8000+i))
 		if i == 100 || i == 101 {
-			seats[i].phone = newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), fmt.Sprint(8250+i-100))
+			seats[i] = newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), fmt.Sprint(8250+i-100))
 		}
 	}
 	started := time.Now()

@@ -90,7 +90,7 @@ func TestRegisterOverTLS(t *testing.T) {
 	}
 }
 
-func certificates(t testing.TB) (server, client *tls.Config) {
+func certificates(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

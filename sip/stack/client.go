@@ -145,7 +145,7 @@ func (t *ClientTx) sendCancel(_ context.Context) error {
 	// The CANCEL outlives the caller's context: a caller that has gone away is
 	// the usual reason to send one.
 	// Nobody reads its responses: the buffer takes them.
-	_, err = t.stack.start(t.stack.ctx, newCancel(t.req), out)
+	_, err = t.stack.start(t.stack.ctx, newCancel(t.req), out) //nolint:contextcheck // see above
 	return err
 }
 
@@ -184,12 +184,10 @@ func (t *ClientTx) receive(res *sip.Response) {
 	if t.acking.Swap(true) {
 		return
 	}
-	t.stack.work.Add(1)
-	go func() {
-		defer t.stack.work.Done()
+	t.stack.work.Go(func() {
 		defer t.acking.Store(false)
 		t.tx.Receive(res)
-	}()
+	})
 }
 
 // pump is the one reader of the state machine's unbuffered channel: the machine

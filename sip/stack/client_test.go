@@ -22,8 +22,16 @@ const (
 
 var toPhone = stack.Flow{Transport: stack.UDP, Local: netip.MustParseAddrPort(here), Remote: netip.MustParseAddrPort(there)}
 
+// bubble is a test in fake time: a stack and one phone.
+type bubble struct {
+	*testing.T
+
+	s     *stack.Stack
+	phone *stacktest.Socket
+}
+
 // inMemory runs a stack and one phone in a bubble of fake time.
-func inMemory(t *testing.T, opts stack.Options, setup func(*stack.Stack), body func(t *testing.T, s *stack.Stack, phone *stacktest.Socket)) {
+func inMemory(t *testing.T, opts stack.Options, setup func(*stack.Stack), body func(*bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var network stacktest.Net
@@ -40,7 +48,7 @@ func inMemory(t *testing.T, opts stack.Options, setup func(*stack.Stack), body f
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		synctest.Wait()
-		body(t, s, phone)
+		body(&bubble{t, s, phone})
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -59,19 +67,19 @@ func newRequest(method sip.RequestMethod) *sip.Request {
 	return req
 }
 
-func send(t *testing.T, s *stack.Stack, method sip.RequestMethod) *stack.ClientTx {
-	t.Helper()
-	tx, err := s.Request(t.Context(), newRequest(method), toPhone)
+func (b *bubble) send(method sip.RequestMethod) *stack.ClientTx {
+	b.Helper()
+	tx, err := b.s.Request(b.Context(), newRequest(method), toPhone)
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	return tx
 }
 
 func TestTimerF(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
 		began := time.Now()
-		tx := send(t, s, sip.MESSAGE)
+		tx := t.send(sip.MESSAGE)
 		for range tx.Responses() {
 			t.Error("a response from nobody")
 		}
@@ -79,7 +87,7 @@ func TestTimerF(t *testing.T) {
 			t.Errorf("ended after %s with %v", time.Since(began), tx.Err())
 		}
 		// RFC 3261 §17.1.2.2: 500 ms, 1 s, 2 s, then every 4 s.
-		if n := len(phone.Pending()); n != 11 {
+		if n := len(t.phone.Pending()); n != 11 {
 			t.Errorf("sent %d times, want 11", n)
 		}
 	})
@@ -88,9 +96,9 @@ func TestTimerF(t *testing.T) {
 // Hazard 26: a non-INVITE transaction over UDP lives 5 s after its response,
 // not 32.
 func TestTimerK(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.OPTIONS)
-		phone.Answer(here, phone.Recv(), "200 OK")
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.OPTIONS)
+		t.phone.Answer(here, t.phone.Recv(), "200 OK")
 		if res := <-tx.Responses(); res.StatusCode != 200 {
 			t.Errorf("got %d", res.StatusCode)
 		}
@@ -107,7 +115,7 @@ func TestTimerK(t *testing.T) {
 
 // Hazard 9: forks of one message do not share Max-Forwards.
 func TestForksOwnTheirHops(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
 		origin := newRequest(sip.MESSAGE)
 		hops := sip.MaxForwardsHeader(1)
 		origin.AppendHeader(&hops)
@@ -115,7 +123,7 @@ func TestForksOwnTheirHops(t *testing.T) {
 		origin.AppendHeader(&expires)
 		forks := []*sip.Request{origin.Clone(), origin.Clone()}
 		for i, f := range forks {
-			tx, err := s.Request(t.Context(), f, toPhone)
+			tx, err := t.s.Request(t.Context(), f, toPhone)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +132,7 @@ func TestForksOwnTheirHops(t *testing.T) {
 				f.MaxForwards().Dec()
 			}
 		}
-		phone.Pending()
+		t.phone.Pending()
 		if *forks[0].MaxForwards() == *forks[1].MaxForwards() || *origin.MaxForwards() != 1 {
 			t.Errorf("hops %d and %d, of the original %d", *forks[0].MaxForwards(), *forks[1].MaxForwards(), *origin.MaxForwards())
 		}
@@ -132,23 +140,23 @@ func TestForksOwnTheirHops(t *testing.T) {
 }
 
 func TestCancelWaitsForAProvisional(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		invite := phone.Recv()
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		invite := t.phone.Recv()
 		if err := tx.Cancel(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if m := phone.Pending(); len(m) != 0 {
+		if m := t.phone.Pending(); len(m) != 0 {
 			t.Fatalf("sent before a provisional response: %s", m[0].Start)
 		}
-		phone.Answer(here, invite, "180 Ringing")
-		cancel := phone.Recv()
+		t.phone.Answer(here, invite, "180 Ringing")
+		cancel := t.phone.Recv()
 		if cancel.Method != "CANCEL" || cancel.Header("Via") != invite.Header("Via") || cancel.Header("CSeq") != "1 CANCEL" || cancel.Header("To") != invite.Header("To") {
 			t.Fatalf("the CANCEL does not fit:\n%s", cancel.Raw)
 		}
-		phone.Answer(here, cancel, "200 OK")
-		phone.Answer(here, invite, "487 Request Terminated")
+		t.phone.Answer(here, cancel, "200 OK")
+		t.phone.Answer(here, invite, "487 Request Terminated")
 		var codes []int
 		for res := range tx.Responses() {
 			codes = append(codes, res.StatusCode)
@@ -156,7 +164,7 @@ func TestCancelWaitsForAProvisional(t *testing.T) {
 		if len(codes) != 2 || codes[1] != 487 || tx.Err() != nil {
 			t.Errorf("got %v, %v", codes, tx.Err())
 		}
-		if ack := phone.Recv(); ack.Method != "ACK" || ack.Header("Via") != invite.Header("Via") {
+		if ack := t.phone.Recv(); ack.Method != "ACK" || ack.Header("Via") != invite.Header("Via") {
 			t.Errorf("no ACK of the 487: %s", ack.Start)
 		}
 	})
@@ -164,9 +172,9 @@ func TestCancelWaitsForAProvisional(t *testing.T) {
 
 // A CANCEL that nobody answers ends the INVITE after 64*T1 (RFC 3261 §9.1).
 func TestCancelIntoTheVoid(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		phone.Answer(here, phone.Recv(), "180 Ringing")
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		t.phone.Answer(here, t.phone.Recv(), "180 Ringing")
 		<-tx.Responses()
 		began := time.Now()
 		if err := tx.Cancel(t.Context()); err != nil {
@@ -183,16 +191,16 @@ func TestCancelIntoTheVoid(t *testing.T) {
 
 // Hazard 10: an INVITE that rings forever is cancelled by Timer C.
 func TestTimerC(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		invite := phone.Recv()
-		phone.Answer(here, invite, "180 Ringing")
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		invite := t.phone.Recv()
+		t.phone.Answer(here, invite, "180 Ringing")
 		began := time.Now()
-		cancel := phone.Recv()
+		cancel := t.phone.Recv()
 		if d := time.Since(began); cancel.Method != "CANCEL" || d < 3*time.Minute || d > 4*time.Minute {
 			t.Errorf("%s after %s", cancel.Start, d)
 		}
-		phone.Answer(here, invite, "487 Request Terminated")
+		t.phone.Answer(here, invite, "487 Request Terminated")
 		for range tx.Responses() { //nolint:revive // wait for the end
 		}
 	})
@@ -201,16 +209,16 @@ func TestTimerC(t *testing.T) {
 // Hazard 25: a caller that does not read its responses holds up nobody, and
 // still finds the final one.
 func TestResponsesNobodyReads(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		invite := phone.Recv()
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		invite := t.phone.Recv()
 		for range 100 {
-			phone.Answer(here, invite, "183 Session Progress")
+			t.phone.Answer(here, invite, "183 Session Progress")
 		}
-		phone.Answer(here, invite, "200 OK")
+		t.phone.Answer(here, invite, "200 OK")
 		synctest.Wait()
-		other := send(t, s, sip.OPTIONS)
-		phone.Answer(here, phone.Recv(), "200 OK")
+		other := t.send(sip.OPTIONS)
+		t.phone.Answer(here, t.phone.Recv(), "200 OK")
 		if res := <-other.Responses(); res.StatusCode != 200 {
 			t.Errorf("the other transaction got %d", res.StatusCode)
 		}
@@ -233,19 +241,19 @@ func TestRepeated2xxIsStray(t *testing.T) {
 			}
 			stray <- res
 		})
-	}, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		invite := phone.Recv()
-		phone.Answer(here, invite, "200 OK")
+	}, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		invite := t.phone.Recv()
+		t.phone.Answer(here, invite, "200 OK")
 		<-tx.Responses()
-		phone.Answer(here, invite, "200 OK")
+		t.phone.Answer(here, invite, "200 OK")
 		if res := <-stray; res.StatusCode != 200 {
 			t.Errorf("got %d", res.StatusCode)
 		}
 		tx.Terminate()
 		<-tx.Done()
 		synctest.Wait()
-		phone.Answer(here, invite, "200 OK")
+		t.phone.Answer(here, invite, "200 OK")
 		if res := <-stray; res.StatusCode != 200 {
 			t.Errorf("after the end: %d", res.StatusCode)
 		}
@@ -255,13 +263,13 @@ func TestRepeated2xxIsStray(t *testing.T) {
 // The library sends before it sets Timer B; a response that is faster must not
 // leave a timer behind that ends the call after 32 s of ringing.
 func TestRingingForAMinute(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
-		tx := send(t, s, sip.INVITE)
-		invite := phone.Recv()
-		phone.Answer(here, invite, "180 Ringing")
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
+		tx := t.send(sip.INVITE)
+		invite := t.phone.Recv()
+		t.phone.Answer(here, invite, "180 Ringing")
 		<-tx.Responses()
 		time.Sleep(time.Minute)
-		phone.Answer(here, invite, "486 Busy Here")
+		t.phone.Answer(here, invite, "486 Busy Here")
 		if res, ok := <-tx.Responses(); !ok || res.StatusCode != 486 {
 			t.Errorf("after a minute: %v, %v", res, tx.Err())
 		}
@@ -275,20 +283,20 @@ func TestUnansweredRequestsEnd(t *testing.T) {
 		keep := func(_ context.Context, req *stack.Request) { txs = append(txs, req.Tx) }
 		s.Handle(sip.MESSAGE, keep)
 		s.Handle(sip.INVITE, keep)
-	}, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
+	}, func(t *bubble) {
 		for _, method := range []string{"MESSAGE", "INVITE"} {
-			phone.Send(here, method+" sip:a@10.0.0.1 SIP/2.0", "Via: SIP/2.0/UDP "+there+";branch=z9hG4bK"+method,
+			t.phone.Send(here, method+" sip:a@10.0.0.1 SIP/2.0", "Via: SIP/2.0/UDP "+there+";branch=z9hG4bK"+method,
 				"From: <sip:b@10.0.0.2>;tag=1", "To: <sip:a@10.0.0.1>", "Call-ID: "+method, "CSeq: 1 "+method, "Max-Forwards: 70")
 			synctest.Wait()
 		}
 		time.Sleep(time.Second)
-		if m := phone.Pending(); len(m) != 1 || m[0].Code != 100 {
+		if m := t.phone.Pending(); len(m) != 1 || m[0].Code != 100 {
 			t.Errorf("in the first second: %d messages", len(m))
 		}
 		<-txs[0].Done()
 		time.Sleep(11 * time.Minute)
 		codes := map[int]bool{}
-		for _, m := range phone.Pending() {
+		for _, m := range t.phone.Pending() {
 			codes[m.Code] = true
 		}
 		if len(codes) != 1 || !codes[408] {
@@ -300,18 +308,18 @@ func TestUnansweredRequestsEnd(t *testing.T) {
 
 // API-supplied values must not become headers (hazard 14).
 func TestInjectedHeadersDoNotLeave(t *testing.T) {
-	inMemory(t, stack.Options{}, nil, func(t *testing.T, s *stack.Stack, phone *stacktest.Socket) {
+	inMemory(t, stack.Options{}, nil, func(t *bubble) {
 		for _, value := range []string{"a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\r\n\r\nbody", "a\rb"} {
 			req := newRequest(sip.MESSAGE)
 			req.AppendHeader(sip.NewHeader("Subject", value))
-			tx, err := s.Request(t.Context(), req, toPhone)
+			tx, err := t.s.Request(t.Context(), req, toPhone)
 			if err == nil {
 				tx.Terminate()
 				t.Errorf("%q was sent", value)
 			}
 		}
 		synctest.Wait()
-		if m := phone.Pending(); len(m) != 0 {
+		if m := t.phone.Pending(); len(m) != 0 {
 			t.Errorf("left: %s", m[0].Raw)
 		}
 	})

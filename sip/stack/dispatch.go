@@ -159,13 +159,11 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 // dispatch runs a handler in its own goroutine, in its Call-ID's order.
 func (s *Stack) dispatch(h Handler, req *Request) {
 	turn := s.order.enter(req.CallID().Value())
-	s.work.Add(1)
-	go func() {
-		defer s.work.Done()
+	s.work.Go(func() {
 		defer turn.leave()
 		turn.wait()
 		s.serve(h, req)
-	}()
+	})
 }
 
 // serve is the edge of a handler: a panic there ends this request alone.

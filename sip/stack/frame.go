@@ -78,11 +78,10 @@ func (f *framer) leading() frameKind {
 		case bytes.HasPrefix(f.buf, []byte("\r\n\r\n")):
 			f.take(4)
 			return framePing
-		case bytes.HasPrefix([]byte("\r\n\r\n"), f.buf) && len(f.buf) < 4:
-			if len(f.buf) == 2 {
-				f.take(2) // a lone CRLF: the pong of a phone, or the rest of a ping that came in two
-				return frameNone
-			}
+		case string(f.buf) == "\r\n":
+			f.take(2) // a lone CRLF: the pong of a phone, or half of a ping that came in two
+			return frameNone
+		case string(f.buf) == "\r", string(f.buf) == "\r\n\r":
 			return frameNone
 		case f.buf[0] == '\r' || f.buf[0] == '\n' || f.buf[0] == 0:
 			f.take(1)

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/emiago/sipgo/sip"
@@ -14,14 +15,7 @@ var knownMethods = []sip.RequestMethod{
 	sip.INFO, sip.SUBSCRIBE, sip.NOTIFY, sip.REFER, sip.MESSAGE, sip.PUBLISH,
 }
 
-func known(m sip.RequestMethod) bool {
-	for _, k := range knownMethods {
-		if k == m {
-			return true
-		}
-	}
-	return false
-}
+func known(m sip.RequestMethod) bool { return slices.Contains(knownMethods, m) }
 
 // metrics of the stack. Labels are closed sets: a method is a known one or
 // "other", a code is three digits or "none".

@@ -28,7 +28,7 @@ type endpoint struct {
 }
 
 // start runs a stack on loopback; setup adds handlers before it runs.
-func start(t testing.TB, opts stack.Options, setup func(*stack.Stack)) *endpoint {
+func start(t *testing.T, opts stack.Options, setup func(*stack.Stack)) *endpoint {
 	t.Helper()
 	e := &endpoint{reg: prometheus.NewRegistry()}
 	if opts.Listen == nil && opts.Packets == nil {
@@ -69,7 +69,7 @@ func (e *endpoint) addr(transport string) netip.AddrPort {
 }
 
 // counted returns the sum of a metric's series that carry the given label values.
-func (e *endpoint) counted(t testing.TB, name string, values ...string) float64 {
+func (e *endpoint) counted(t *testing.T, name string, values ...string) float64 {
 	t.Helper()
 	families, err := e.reg.Gather()
 	if err != nil {
@@ -98,7 +98,7 @@ func (e *endpoint) counted(t testing.TB, name string, values ...string) float64 
 }
 
 // eventually waits for a condition that another goroutine brings about.
-func eventually(t testing.TB, what string, ok func() bool) {
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
@@ -133,7 +133,7 @@ func TestOptionsOverEachTransport(t *testing.T) {
 			if res.Code != 200 || !strings.Contains(res.Header("Allow"), "OPTIONS") || res.Header("Accept") != "application/sdp" {
 				t.Errorf("answer:\n%s", res.Raw)
 			}
-			want := fmt.Sprintf(";received=127.0.0.1")
+			want := ";received=127.0.0.1"
 			if via := res.Header("Via"); !strings.Contains(via, want) || !strings.Contains(via, fmt.Sprintf("rport=%d", p.Local.Port())) {
 				t.Errorf("via without the source: %s", via)
 			}

@@ -62,11 +62,7 @@ func (l *streamListener) run(ctx context.Context) error {
 			_ = conn.Close()
 			continue
 		}
-		s.work.Add(1)
-		go func() {
-			defer s.work.Done()
-			c.serve(ctx)
-		}()
+		s.work.Go(func() { c.serve(ctx) })
 	}
 }
 
@@ -94,11 +90,7 @@ func (c *streamConn) serve(ctx context.Context) {
 		return
 	}
 	s.conns.enter(c)
-	s.work.Add(1)
-	go func() {
-		defer s.work.Done()
-		c.write()
-	}()
+	s.work.Go(c.write)
 	if reason := c.read(); reason != "" {
 		s.opts.Dropped.Count(c.flow.listener(), string(reason))
 	}

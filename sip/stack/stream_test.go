@@ -25,7 +25,7 @@ import (
 )
 
 // certificates returns a server's and a client's configuration.
-func certificates(t testing.TB) (server, client *tls.Config) {
+func certificates(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,7 +50,7 @@ func certificates(t testing.TB) (server, client *tls.Config) {
 	return server, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 }
 
-func allTransports(t testing.TB, limits stack.Limits) (stack.Options, *tls.Config) {
+func allTransports(t *testing.T, limits stack.Limits) (stack.Options, *tls.Config) {
 	t.Helper()
 	server, client := certificates(t)
 	var listen []stack.Listen
@@ -128,7 +128,7 @@ func TestStreamFraming(t *testing.T) {
 	}
 }
 
-func dial(t testing.TB, addr netip.AddrPort) net.Conn {
+func dial(t *testing.T, addr netip.AddrPort) net.Conn {
 	t.Helper()
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr.String())
 	if err != nil {

@@ -78,7 +78,7 @@ func Parse(raw string) Message {
 
 // Peer is one SIP endpoint of a test: a UDP socket or a connection.
 type Peer struct {
-	t      testing.TB
+	tb     testing.TB
 	conn   net.Conn
 	read   *bufio.Reader // of a stream
 	Name   string        // transport in the Via
@@ -87,50 +87,50 @@ type Peer struct {
 }
 
 // DialUDP returns a peer that talks to addr over UDP from a port of its own.
-func DialUDP(t testing.TB, addr netip.AddrPort) *Peer {
-	t.Helper()
-	return DialUDPFrom(t, netip.AddrPort{}, addr)
+func DialUDP(tb testing.TB, addr netip.AddrPort) *Peer {
+	tb.Helper()
+	return DialUDPFrom(tb, netip.AddrPort{}, addr)
 }
 
 // DialUDPFrom is DialUDP from a given address (port 0: any).
-func DialUDPFrom(t testing.TB, from, addr netip.AddrPort) *Peer {
-	t.Helper()
+func DialUDPFrom(tb testing.TB, from, addr netip.AddrPort) *Peer {
+	tb.Helper()
 	var local *net.UDPAddr
 	if from.IsValid() {
 		local = net.UDPAddrFromAddrPort(from)
 	}
 	conn, err := net.DialUDP("udp", local, net.UDPAddrFromAddrPort(addr))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return newPeer(t, conn, "UDP")
+	return newPeer(tb, conn, "UDP")
 }
 
 // DialTCP returns a peer on a TCP connection.
-func DialTCP(t testing.TB, addr netip.AddrPort) *Peer {
-	t.Helper()
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", addr.String())
+func DialTCP(tb testing.TB, addr netip.AddrPort) *Peer {
+	tb.Helper()
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(tb.Context(), "tcp", addr.String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return newPeer(t, conn, "TCP")
+	return newPeer(tb, conn, "TCP")
 }
 
 // DialTLS returns a peer on a TLS connection.
-func DialTLS(t testing.TB, addr netip.AddrPort, config *tls.Config) *Peer {
-	t.Helper()
+func DialTLS(tb testing.TB, addr netip.AddrPort, config *tls.Config) *Peer {
+	tb.Helper()
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: config}
-	conn, err := d.DialContext(t.Context(), "tcp", addr.String())
+	conn, err := d.DialContext(tb.Context(), "tcp", addr.String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return newPeer(t, conn, "TLS")
+	return newPeer(tb, conn, "TLS")
 }
 
-func newPeer(t testing.TB, conn net.Conn, name string) *Peer {
-	t.Helper()
-	t.Cleanup(func() { _ = conn.Close() })
-	p := &Peer{t: t, conn: conn, Name: name, Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr())}
+func newPeer(tb testing.TB, conn net.Conn, name string) *Peer {
+	tb.Helper()
+	tb.Cleanup(func() { _ = conn.Close() })
+	p := &Peer{tb: tb, conn: conn, Name: name, Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr())}
 	if name != "UDP" {
 		p.read = bufio.NewReaderSize(conn, 1<<17)
 	}
@@ -149,21 +149,21 @@ func (p *Peer) Via(branch string) string {
 
 // Write sends bytes as they are.
 func (p *Peer) Write(raw string) {
-	p.t.Helper()
+	p.tb.Helper()
 	if _, err := p.conn.Write([]byte(raw)); err != nil {
-		p.t.Fatalf("write: %v", err)
+		p.tb.Fatalf("write: %v", err)
 	}
 }
 
 // Send sends a start line and headers without a body.
 func (p *Peer) Send(lines ...string) {
-	p.t.Helper()
+	p.tb.Helper()
 	p.Write(strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n")
 }
 
 // Read returns the next message within d, or false.
 func (p *Peer) Read(d time.Duration) (Message, bool) {
-	p.t.Helper()
+	p.tb.Helper()
 	if err := p.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return Message{}, false
 	}
@@ -202,51 +202,51 @@ func (p *Peer) readStream() (Message, bool) {
 
 // Await returns the first message that fits and fails the test when none comes.
 func (p *Peer) Await(fits func(Message) bool) Message {
-	p.t.Helper()
+	p.tb.Helper()
 	end := time.Now().Add(patience)
 	for time.Now().Before(end) {
 		if m, ok := p.Read(time.Until(end)); ok && fits(m) {
 			return m
 		}
 	}
-	p.t.Fatal("the message never came")
+	p.tb.Fatal("the message never came")
 	return Message{}
 }
 
 // Code awaits a response with that status code.
 func (p *Peer) Code(code int) Message {
-	p.t.Helper()
+	p.tb.Helper()
 	return p.Await(func(m Message) bool { return m.Code == code })
 }
 
 // Final awaits a response of 200 or more.
 func (p *Peer) Final() Message {
-	p.t.Helper()
+	p.tb.Helper()
 	return p.Await(func(m Message) bool { return m.Code >= 200 })
 }
 
 // Request awaits a request with that method.
 func (p *Peer) Request(method string) Message {
-	p.t.Helper()
+	p.tb.Helper()
 	return p.Await(func(m Message) bool { return m.Method == method })
 }
 
 // Silent fails the test when a message arrives within d.
 func (p *Peer) Silent(d time.Duration) {
-	p.t.Helper()
+	p.tb.Helper()
 	if m, ok := p.Read(d); ok {
-		p.t.Fatalf("unexpected message:\n%s", m.Raw)
+		p.tb.Fatalf("unexpected message:\n%s", m.Raw)
 	}
 }
 
 // Closed fails the test unless the other side closes the connection.
 func (p *Peer) Closed() {
-	p.t.Helper()
+	p.tb.Helper()
 	_ = p.conn.SetReadDeadline(time.Now().Add(patience)) // a dead connection is what we wait for
 	_, err := io.Copy(io.Discard, p.conn)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		p.t.Fatal("the connection is still open")
+		p.tb.Fatal("the connection is still open")
 	}
 }
 
