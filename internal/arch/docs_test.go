@@ -146,18 +146,9 @@ var goReference = regexp.MustCompile("`([a-zA-Z0-9_./-]+\\.go):([A-Za-z_][A-Za-z
 
 func TestTheArchitectureNamesWhatExists(t *testing.T) {
 	const document = "docs/architecture.md"
-	declared := map[string][]string{}
 	check := func(at, file, name string) {
-		if declared[file] == nil {
-			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, filepath.FromSlash(file)), nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Errorf("%s: %v", at, err)
-				return
-			}
-			declared[file] = declarations(parsed)
-		}
-		if !slices.Contains(declared[file], name) {
-			t.Errorf("%s: %s declares no %s", at, file, name)
+		if !slices.Contains(declarations(t, file), name) {
+			t.Errorf("%s: %s declares no %s%s", at, file, name, moved(t, file, name))
 		}
 	}
 	seen := 0
@@ -176,8 +167,34 @@ func TestTheArchitectureNamesWhatExists(t *testing.T) {
 	}
 }
 
-// declarations are a file's identifiers: functions, types, constants and variables by name, methods as Type.Method.
-func declarations(f *ast.File) []string {
+// moved says in which other file of the package a name is declared.
+func moved(t *testing.T, file, name string) string {
+	t.Helper()
+	others, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(filepath.Dir(file)), "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range others {
+		rel, err := filepath.Rel(root, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(declarations(t, filepath.ToSlash(rel)), name) {
+			return "; it is in " + filepath.ToSlash(rel) + " now"
+		}
+	}
+	return ""
+}
+
+// declarations are a file's identifiers: functions, types, constants and variables by name, methods as Type.Method. A
+// file that is not there or cannot be read declares nothing.
+func declarations(t *testing.T, file string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, filepath.FromSlash(file)), nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Errorf("%s: %v", file, err)
+		return nil
+	}
 	var out []string
 	for _, d := range f.Decls {
 		switch d := d.(type) {
