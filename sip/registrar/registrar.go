@@ -72,7 +72,8 @@ type Registrar struct {
 	spread atomic.Uint32 // varies Retry-After
 }
 
-// New checks the options and starts nothing.
+// New checks the options, tells the stack that we support Path, and starts
+// nothing; call it before the stack runs.
 func New(opts Options) (*Registrar, error) {
 	if opts.Stack == nil || opts.Auth == nil || opts.Location == nil || opts.Directory == nil || opts.Sites == nil || opts.Domain == "" {
 		return nil, errors.New("registrar: stack, auth, location, directory, sites and domain are needed")
@@ -88,6 +89,7 @@ func New(opts Options) (*Registrar, error) {
 		// RFC 3261 §10.3 step 7: 423 is only for wishes under an hour.
 		return nil, fmt.Errorf("registrar: shortest expiry %s must not exceed the longest (%s) nor an hour", opts.MinExpires, opts.MaxExpires)
 	}
+	opts.Stack.Support("path")
 	return &Registrar{opts: opts, log: opts.Log}, nil
 }
 
@@ -140,7 +142,7 @@ func (r *Registrar) answer(req *stack.Request, change *change) *sip.Response {
 	}
 	change.wish, change.flow, change.site = wish, req.Flow, r.siteOf(req.Flow, t)
 	change.callID, change.cseq = req.CallID().Value(), req.CSeq().SeqNo
-	change.path, change.userAgent = stack.Tokens(req, "Path"), userAgent(req)
+	change.path, change.userAgent = paths(req), userAgent(req)
 	return r.bind(req, change)
 }
 
@@ -245,6 +247,15 @@ func (r *Registrar) overloaded(req *stack.Request) *sip.Response {
 	res := r.refuse(req, sip.StatusServiceUnavailable, "Service Unavailable")
 	res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(3+int(r.spread.Add(1)%8))))
 	return res
+}
+
+// paths are the Path values of the request, one URI each (RFC 3327 §5.3).
+func paths(req *stack.Request) []string {
+	var out []string
+	for _, h := range req.GetHeaders("Path") {
+		out = append(out, splitList(h.Value())...)
+	}
+	return out
 }
 
 func userAgent(req *stack.Request) string {

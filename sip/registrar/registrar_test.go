@@ -223,6 +223,21 @@ func TestRegisterOverUDPAndTCP(t *testing.T) {
 	}
 }
 
+// RFC 3327 §5.3: a phone behind a proxy of a branch is reached through it.
+func TestPath(t *testing.T) {
+	a := run(t, nil)
+	ph := newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), "8004")
+	m := ph.register("Contact: <sip:8004@127.0.0.1:5099>", "Require: path", "Supported: path", `Path: <sip:edge,1@127.0.0.1;lr>, <sip:inner@10.0.0.1;lr>`)
+	want := []string{"<sip:edge,1@127.0.0.1;lr>", "<sip:inner@10.0.0.1;lr>"}
+	if m.Code != 200 || !cmp.Equal(m.Headers("Path"), want) {
+		t.Fatalf("got:\n%s", m.Raw)
+	}
+	b := a.loc.Lookup("8004@" + domain)
+	if len(b) != 1 || !cmp.Equal(b[0].Path, want) || b[0].Flow.Remote != ph.Local {
+		t.Errorf("bound as %+v", b)
+	}
+}
+
 func TestSiteOfTheSource(t *testing.T) {
 	a := run(t, nil)
 	ph := newPhone(t, stacktest.DialUDPFrom(t, netip.MustParseAddrPort("127.0.1.7:0"), a.addr(stack.UDP)), "8003")

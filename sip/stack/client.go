@@ -293,13 +293,17 @@ func (t *ClientTx) finish() {
 	close(t.out)
 }
 
-// Send sends a request without a transaction: the ACK of a 2xx.
+// Send sends a request without a transaction: the ACK of a 2xx. The request keeps
+// the Via that it gets; sending it again repeats it byte for byte, which is how
+// the peer knows a repeated ACK (RFC 3261 §13.2.2.4).
 func (s *Stack) Send(_ context.Context, req *sip.Request, via Flow) error {
 	out, err := s.outletFor(via)
 	if err != nil {
 		return fmt.Errorf("%s over %s: %w", req.Method, via, err)
 	}
-	s.prepare(req, via, "")
+	if req.Via() == nil {
+		s.prepare(req, via, "")
+	}
 	if err := out.WriteMsg(req); err != nil {
 		return fmt.Errorf("%s over %s: %w", req.Method, via, err)
 	}
@@ -338,71 +342,4 @@ func (s *Stack) prepare(req *sip.Request, via Flow, branch string) {
 	}
 	req.SetTransport(via.Transport)
 	req.SetDestination(via.Remote.String())
-}
-
-// clientTable holds the client transactions by key (RFC 3261 §17.1.3).
-type clientTable struct {
-	mu     sync.Mutex // guards the fields below
-	byKey  map[string]*ClientTx
-	closed bool
-}
-
-func newClientTable() *clientTable { return &clientTable{byKey: make(map[string]*ClientTx)} }
-
-func (ct *clientTable) put(t *ClientTx) bool {
-	ct.mu.Lock()
-	defer ct.mu.Unlock()
-	if _, taken := ct.byKey[t.key]; taken || ct.closed {
-		return false
-	}
-	t.stack.work.Add(1) // of pump; under the lock, so that Run does not wait yet
-	ct.byKey[t.key] = t
-	return true
-}
-
-func (ct *clientTable) get(key string) *ClientTx {
-	ct.mu.Lock()
-	defer ct.mu.Unlock()
-	return ct.byKey[key]
-}
-
-func (ct *clientTable) drop(t *ClientTx) {
-	ct.mu.Lock()
-	defer ct.mu.Unlock()
-	if ct.byKey[t.key] == t {
-		delete(ct.byKey, t.key)
-	}
-}
-
-func (ct *clientTable) size() int {
-	ct.mu.Lock()
-	defer ct.mu.Unlock()
-	return len(ct.byKey)
-}
-
-func (ct *clientTable) each(f func(*ClientTx)) {
-	ct.mu.Lock()
-	all := make([]*ClientTx, 0, len(ct.byKey))
-	for _, t := range ct.byKey {
-		all = append(all, t)
-	}
-	ct.mu.Unlock()
-	for _, t := range all {
-		f(t)
-	}
-}
-
-func (ct *clientTable) terminateAll(err error) {
-	ct.mu.Lock()
-	ct.closed = true
-	ct.mu.Unlock()
-	ct.each(func(t *ClientTx) { t.end(err) })
-}
-
-func (ct *clientTable) flowClosed(f Flow) {
-	ct.each(func(t *ClientTx) {
-		if t.flow == f {
-			t.end(ErrFlowGone)
-		}
-	})
 }
