@@ -71,7 +71,7 @@ export function Stage(): JSX.Element {
         </div>
       )}
       {big !== null && <Tile key={`content:${big.participant.id}`} participant={big.participant} media="content" size={big.size} />}
-      <div class={`grid columns-${String(columns)}`} style={{ gridTemplateColumns: `repeat(${String(columns)}, ${String(small[0]?.size.width ?? 0)}px)` }}>
+      <div class="grid" style={{ width: `${String(columns * (small[0]?.size.width ?? 0) + gap * (columns - 1))}px` }}>
         {small.map((tile) => <Tile key={tile.participant.id} participant={tile.participant} media="camera" size={tile.size} />)}
       </div>
     </div>

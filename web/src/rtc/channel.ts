@@ -38,7 +38,7 @@ export class Channel {
     private readonly url: string,
     private readonly handlers: ChannelHandlers,
     private readonly dial: (url: string, protocol: string) => Socket,
-    private readonly backoff = new Backoff(),
+    private readonly backoff = new Backoff(200, 1500),
   ) {}
 
   start(): void {

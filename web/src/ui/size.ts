@@ -6,7 +6,7 @@ export interface Size {
   height: number;
 }
 
-/** The content size of an element, followed as it changes. */
+/** The size of an element (without padding or border), in whole CSS pixels, followed as it changes. */
 export function useSize<T extends HTMLElement>(): [RefObject<T | null>, Size] {
   const ref = useRef<T>(null);
   const [size, setSize] = useState<Size>({ width: 0, height: 0 });
@@ -14,9 +14,10 @@ export function useSize<T extends HTMLElement>(): [RefObject<T | null>, Size] {
     const element = ref.current;
     if (element === null) return undefined;
     const read = (): void => {
-      const style = getComputedStyle(element);
-      const width = element.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight);
-      const height = element.clientHeight - Number.parseFloat(style.paddingTop) - Number.parseFloat(style.paddingBottom);
+      // Rounded down: half a pixel too much would wrap a row of tiles.
+      const box = element.getBoundingClientRect();
+      const width = Math.floor(box.width);
+      const height = Math.floor(box.height);
       setSize((before) => (before.width === width && before.height === height ? before : { width, height }));
     };
     read();

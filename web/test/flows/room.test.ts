@@ -49,6 +49,19 @@ test('a venue link joins without a click and takes the token out of the address'
   await reach('in-meeting');
 });
 
+test.each([[1280, 720], [1920, 1080], [1366, 768], [390, 844]])('every tile is whole on a screen of %d x %d', async (width, height) => {
+  await page.setViewportSize({ width, height });
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await page.getByTestId('room-tile').nth(1).waitFor();
+  const cut = await page.evaluate(() => {
+    const stage = document.querySelector('[data-testid=room-stage]')?.getBoundingClientRect();
+    return [...document.querySelectorAll('[data-testid=room-tile]')].map((tile) => tile.getBoundingClientRect())
+      .filter((tile) => stage === undefined || tile.top < stage.top - 1 || tile.bottom > stage.bottom + 1 || tile.left < stage.left - 1 || tile.right > stage.right + 1).length;
+  });
+  expect(cut).toBe(0);
+});
+
 test('says what it wants to see, in device pixels', async () => {
   await page.goto(base + link);
   await reach('in-meeting');
