@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,36 @@ func open(t *testing.T, dir string, opts pki.Options) *pki.Authority {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// made returns a folder with an authority in it. RSA keys are slow to make, so all tests get copies of one.
+func made(t *testing.T) string {
+	t.Helper()
+	original, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(original)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var template = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pki-test-*")
+	if err == nil {
+		_, err = pki.Open(dir, options())
+	}
+	return dir, err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := template(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
 func pool(pemText ...[]byte) *x509.CertPool {
@@ -70,7 +101,7 @@ func handshake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, e
 }
 
 func TestClientsThatTrustEitherRootAreServed(t *testing.T) {
-	a := open(t, t.TempDir(), options())
+	a := open(t, made(t), options())
 	old := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	tests := map[string]struct {
 		server  *tls.Config
@@ -109,7 +140,7 @@ func TestClientsThatTrustEitherRootAreServed(t *testing.T) {
 
 // What installing the browsers' root allows, and what not.
 func TestTheBrowsersRootCannotSignForOthers(t *testing.T) {
-	dir := t.TempDir()
+	dir := made(t)
 	a := open(t, dir, options())
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "root.crt"), filepath.Join(dir, "root.key"))
 	if err != nil {
@@ -256,8 +287,7 @@ func TestDamagedRootsAreReportedNotReplaced(t *testing.T) {
 		"phone key gone": {func(t *testing.T, dir string) { t.Helper(); _ = os.Remove(filepath.Join(dir, "phone-root.key")) }, "phone-root.key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			open(t, dir, options())
+			dir := made(t)
 			tc.damage(t, dir)
 			if _, err := pki.Open(dir, options()); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q in it", err, tc.want)
@@ -265,8 +295,7 @@ func TestDamagedRootsAreReportedNotReplaced(t *testing.T) {
 		})
 	}
 	t.Run("a damaged leaf is made again", func(t *testing.T) {
-		dir := t.TempDir()
-		open(t, dir, options())
+		dir := made(t)
 		write(t, filepath.Join(dir, "server.key"), "hello")
 		a := open(t, dir, options())
 		if _, err := handshake(t, a.ServerTLS(), &tls.Config{RootCAs: pool(a.RootPEM()), ServerName: "linehall.test"}); err != nil {
@@ -321,7 +350,7 @@ func TestTheOrganisationsCertificateIsShownToBrowsers(t *testing.T) {
 	opts := options()
 	var root []byte
 	opts.CertFile, opts.KeyFile, root = organisation(t, dir, time.Now().AddDate(0, 6, 0), "linehall.test")
-	a := open(t, filepath.Join(dir, "pki"), opts)
+	a := open(t, made(t), opts)
 	server := a.ServerTLS()
 	if _, err := handshake(t, server, &tls.Config{RootCAs: pool(root), ServerName: "linehall.test"}); err != nil {
 		t.Error(err)
@@ -390,7 +419,7 @@ func TestBadOwnCertificates(t *testing.T) {
 			dir := t.TempDir()
 			opts := options()
 			opts.CertFile, opts.KeyFile = tc.make(t, dir)
-			_, err := pki.Open(filepath.Join(dir, "pki"), opts)
+			_, err := pki.Open(made(t), opts)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q in it", err, tc.want)
 			}
