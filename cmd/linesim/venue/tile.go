@@ -11,9 +11,10 @@ import (
 const (
 	// freezeAfter is how long a picture may stand still before viewers call it frozen.
 	freezeAfter = 500 * time.Millisecond
-	// reorderWindow is how many packets may be missing before the gap is given up: a retransmission over a leased
-	// line takes one round trip, at most a quarter of a second of packets.
-	reorderWindow = 64
+	// A gap is given up after repairTime: a retransmission over a leased line takes one round trip and the time it
+	// waits behind other pictures. reorderWindow bounds the memory.
+	repairTime    = 300 * time.Millisecond
+	reorderWindow = 256
 	// colourPause bounds the cost of looking at keyframes.
 	colourPause = 2 * time.Second
 )
@@ -27,6 +28,7 @@ type tile struct {
 	started bool
 	next    uint16                 // next sequence number to be handed to assemble
 	waiting map[uint16]*rtp.Packet // packets after a gap
+	gapAt   time.Time              // since when there is one
 	frame   []byte
 	broken  bool // a packet of the current frame is missing
 	inFrame bool
@@ -74,8 +76,11 @@ func (t *tile) packet(p *rtp.Packet, now time.Time) {
 	case ahead < 0:
 		return // too late, or a duplicate
 	case ahead > 0:
+		if len(t.waiting) == 0 {
+			t.gapAt = now
+		}
 		t.waiting[p.SequenceNumber] = p
-		if len(t.waiting) > reorderWindow {
+		for len(t.waiting) > reorderWindow || (len(t.waiting) > 0 && now.Sub(t.gapAt) > repairTime) {
 			t.giveUp(now)
 		}
 		return
@@ -106,6 +111,7 @@ func (t *tile) giveUp(now time.Time) {
 	t.stats.LostPackets += uint64(best)
 	t.broken, t.missing = true, true
 	t.next = oldest
+	t.gapAt = now // of the next gap, if there is one
 	t.drain(now)
 }
 
