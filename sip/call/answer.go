@@ -84,7 +84,7 @@ func (c *call) takeAnswer(a acAnswer) {
 	}
 	c.signOfLife()
 	c.step(evAnswerTaken{})
-	c.armProbes()
+	c.armProbes(c.s.limits.Probe)
 	c.log.Info("call answered", slog.String("to", c.rec.To), slog.String(observe.Path, string(b.path.Kind())))
 	c.publish()
 }

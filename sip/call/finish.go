@@ -2,7 +2,6 @@ package call
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -43,7 +42,7 @@ func (c *call) sendBye(l *leg, reason string) {
 	l.ended = true
 	bye := l.Dialog.Request(sip.BYE)
 	if reason != "" {
-		bye.AppendHeader(sip.NewHeader("Reason", fmt.Sprintf("SIP;cause=200;text=%q", display(reason))))
+		bye.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+display(reason)+`"`))
 	}
 	bye.SetBody(nil)
 	c.send(l, bye, func(*sip.Response) {}, func(err error) {

@@ -15,7 +15,6 @@ import (
 )
 
 // ServeInDialog takes a request that belongs to one of our dialogs, of any method but CANCEL.
-// Register it, through Serves, for methods that others serve outside dialogs.
 func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
 	if c == nil {
@@ -44,12 +43,6 @@ func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 			s.respond(req, refusal{code: 500, text: "the call is busy"})
 		}
 	}
-}
-
-// Serves reports whether a request belongs to a dialog of a call, so that OPTIONS, NOTIFY and
-// MESSAGE can be shared with those who serve them outside of calls.
-func (s *Service) Serves(req *stack.Request) bool {
-	return req.InDialog() && s.find(req.CallID().Value(), paramTag(req.To().Params)) != nil
 }
 
 // stray takes a response without a transaction. It runs on the reading goroutine.
@@ -131,9 +124,22 @@ func (c *call) onRequest(req *stack.Request) {
 		c.onReoffer(f, l, req)
 	case req.Method == sip.PRACK: // we never sent a reliable provisional response (RFC 3262 §3)
 		c.s.respond(req, refusal{code: 481})
+	case req.Method == sip.UPDATE:
+		c.refresh(l, req)
 	default:
 		c.forward(f, l, req)
 	}
+}
+
+// refresh answers an UPDATE without an offer: it refreshes our dialog with this phone and
+// concerns nobody else. The other phone may not even know the method.
+func (c *call) refresh(l *leg, req *stack.Request) {
+	l.Dialog.Refresh(req.Contact())
+	c.dirty()
+	res := c.s.stack.NewResponse(req, 200, "OK")
+	res.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(req.Flow, l.User)})
+	res.AppendHeader(sip.NewHeader("Allow", allowValue))
+	_ = req.Tx.Respond(res) // the peer repeats an UPDATE whose response is lost
 }
 
 func outOfOrder(err error) refusal {
@@ -182,7 +188,7 @@ func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
 }
 
 // forward proxies a request that changes no session across to the other side and its final
-// response back: INFO, OPTIONS, MESSAGE, NOTIFY, UPDATE without an offer.
+// response back: INFO, OPTIONS, MESSAGE, NOTIFY.
 func (c *call) forward(f *fork, from *leg, req *stack.Request) {
 	to := f.leg(from.Side.Other())
 	if to.ended {
@@ -191,35 +197,26 @@ func (c *call) forward(f *fork, from *leg, req *stack.Request) {
 	}
 	out := to.Dialog.Request(req.Method)
 	copyHeaders(req.Request, out, throughRequest)
-	if req.Method == sip.UPDATE {
-		out.AppendHeader(sip.NewHeader("Allow", allowValue))
-		out.AppendHeader(c.s.assertedIdentity(from.Extension, from.Display))
-	}
 	setBodyVerbatim(out, req.Body())
 	c.dirty()
 	c.send(to, out, func(res *sip.Response) {
 		if res.IsProvisional() {
 			return
 		}
-		if res.IsSuccess() && req.Method == sip.UPDATE {
-			from.Dialog.Refresh(req.Contact())
-			to.Dialog.Refresh(res.Contact())
-			c.dirty()
-		}
 		back := c.s.stack.NewResponse(req, relayedCode(res.StatusCode), res.Reason)
 		copyHeaders(res, back, throughResponse)
-		if req.Method == sip.UPDATE || req.Method == sip.OPTIONS {
+		if req.Method == sip.OPTIONS {
 			back.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(req.Flow, from.User)})
 			back.AppendHeader(sip.NewHeader("Allow", allowValue))
 		}
 		setBodyVerbatim(back, res.Body())
 		_ = req.Tx.Respond(back)   // the peer repeats a request whose response is lost
 		if res.StatusCode == 481 { // some phones say so to a method they do not know: ask first
-			c.suspect(to)
+			c.suspect(to, nil)
 		}
 	}, func(err error) {
 		c.s.respond(req, refusal{code: transportCode(err)})
-		c.suspect(to)
+		c.suspect(to, err)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/sip/cdr"
+	"linehall/sip/dialog"
 	"linehall/sip/dialplan"
 	"linehall/sip/location"
 	"linehall/sip/stack"
@@ -74,7 +75,7 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 // route fills in whom to ring, or says why not.
 func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) refusal {
 	dialled := unescape(req.Recipient.User)
-	c.decision = s.o.Plan.Decide(dialplan.Caller{Extension: from.Extension}, dialled)
+	c.decision = s.o.Plan.Decide(dialplan.Caller{Extension: from.Extension, Class: from.Class}, dialled)
 	c.rec.Dialled, c.rec.To = c.decision.Number, c.decision.Number
 	if c.decision.Kind == dialplan.Emergency {
 		c.class = line.Emergency
@@ -83,6 +84,8 @@ func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) re
 	switch {
 	case s.draining.Load():
 		return refusal{code: 503, text: "shutting down"}
+	case !dialog.Possible(req.Request):
+		return refusal{code: 400, reason: "Bad Contact", text: "no Contact that a dialog could use"}
 	case len(req.Body()) > 0 && !isSDP(req.Request):
 		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
 	}

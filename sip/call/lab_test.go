@@ -139,13 +139,6 @@ func (x *exchange) start(o labOptions) {
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
-	st.Handle(sip.OPTIONS, func(ctx context.Context, req *stack.Request) {
-		if x.calls.Serves(req) {
-			x.calls.ServeInDialog(ctx, req)
-			return
-		}
-		st.ServeOptions(ctx, req)
-	})
 	recovered := must[map[string]bool](t)(x.calls.Restore(ctx))
 	must[int](t)(x.records.CloseInterrupted(ctx, func(id string) bool { return recovered[id] }, time.Now()))
 	if err := st.Listen(ctx); err != nil {

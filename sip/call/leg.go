@@ -172,9 +172,10 @@ func (c *call) repeatAck(l *leg, seq uint32) bool {
 		return false
 	}
 	flow := c.flowOf(l)
-	again := ack.Clone()
-	c.addContact(again, l, flow)
-	if err := c.s.stack.Send(c.ctx, again, flow); err != nil {
+	if ack.Via() == nil {
+		c.addContact(ack, l, flow)
+	}
+	if err := c.s.stack.Send(c.ctx, ack, flow); err != nil {
 		c.log.Debug("ack not sent", "err", err) // the peer repeats its 2xx
 	}
 	return true

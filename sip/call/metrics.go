@@ -4,6 +4,9 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/media/anchor"
+	"linehall/sip/cdr"
 )
 
 // metrics are the families of this package. Sites and paths are small closed sets; codes are
@@ -40,6 +43,12 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 			Name: "linehall_calls_dead_total", Help: "Calls ended because a phone had vanished.",
 		}),
 	}
+	for _, result := range []string{cdr.Answered, cdr.NoAnswer, cdr.Busy, cdr.Cancelled, cdr.Refused, cdr.Failed} {
+		m.total.WithLabelValues(result)
+	}
+	for _, code := range []int{403, 404, 480, 486, 488, 503} {
+		m.refused.WithLabelValues(codeLabel(code))
+	}
 	if reg != nil {
 		reg.MustRegister(m.setup, m.mos, m.total, m.refused, m.unrecoverable, m.dead, &activeCollector{s})
 	}
@@ -60,6 +69,11 @@ func (a *activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeDes
 // Collect implements prometheus.Collector.
 func (a *activeCollector) Collect(ch chan<- prometheus.Metric) {
 	count := map[[2]string]int{}
+	for _, site := range a.s.o.Sites.Table().Sites() {
+		for _, path := range []anchor.Kind{anchor.Direct, anchor.Relayed} {
+			count[[2]string{string(site.ID), string(path)}] = 0
+		}
+	}
 	for _, info := range a.s.Snapshot() {
 		if info.State != StateRinging {
 			count[[2]string{string(info.From.Site), string(info.Path)}]++

@@ -181,7 +181,8 @@ func (c *call) refuseRest() {
 // begin starts a new call's branches; a restored call only wants its probes.
 func (c *call) begin() {
 	if c.invite == nil {
-		c.armProbes()
+		// Its phones may have hung up while we were away, and their BYE got no answer.
+		c.armProbes(min(firstProbe, c.s.limits.Probe))
 		c.publish()
 		return
 	}

@@ -1,30 +1,41 @@
 package call
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"linehall/sip/stack"
 )
 
 // A call whose phones have vanished must not live for ever, and a healthy or held one must
 // never be ended. So each phone is asked (OPTIONS inside its dialog, RFC 3261 §11) every few
 // minutes; any answer but 481 and 408 is life, whatever it says. Twice in a row without life,
-// and no media from that phone in between, ends the call.
+// and no media from that phone in between, ends the call. A phone that cannot even be asked,
+// because its connection is gone, has longer: it may come back only to register again.
 
 // health is what is known of one phone.
 type health struct {
 	fails   int
-	packets uint64 // received from it at the first failure
+	since   time.Time // of the first failure
+	packets uint64    // received from it at the first failure
 }
 
 // suspectAfter is when a phone that failed once is asked again: long enough for a re-boot of
 // a switch, short enough that a line is not kept for nothing.
 const suspectAfter = 30 * time.Second
 
-func (c *call) armProbes() {
+// unreachableLimit is how many probes' time a phone may be without a connection.
+const unreachableLimit = 4
+
+// firstProbe is when a recovered call is asked for the first time.
+const firstProbe = 10 * time.Second
+
+func (c *call) armProbes(first time.Duration) {
 	for _, l := range []*leg{c.pair.caller, c.pair.callee} {
-		c.armProbe(l, c.s.limits.Probe)
+		c.armProbe(l, first)
 	}
 }
 
@@ -52,16 +63,17 @@ func (c *call) probe(l *leg) {
 			return
 		}
 		if res.StatusCode == 481 || res.StatusCode == 408 {
-			c.suspect(l)
+			c.suspect(l, nil)
 			return
 		}
 		c.health[l.Side] = health{}
 		c.armProbe(l, c.s.limits.Probe)
-	}, func(error) { c.suspect(l) })
+	}, func(err error) { c.suspect(l, err) })
 }
 
-// suspect notes that a phone gave no sign of life.
-func (c *call) suspect(l *leg) {
+// suspect notes that a phone gave no sign of life; err is nil when it said itself that it does
+// not know the call.
+func (c *call) suspect(l *leg, err error) {
 	if c.m.Phase == phaseEnded || l.ended || c.pair == nil {
 		return
 	}
@@ -71,9 +83,11 @@ func (c *call) suspect(l *leg) {
 		*h = health{} // it talks
 	}
 	if h.fails == 0 {
-		h.packets = packets
+		h.packets, h.since = packets, time.Now()
 	}
-	if h.fails++; h.fails < 2 {
+	h.fails++
+	unreachable := errors.Is(err, stack.ErrFlowGone) && time.Since(h.since) < unreachableLimit*c.s.limits.Probe
+	if h.fails < 2 || unreachable {
 		c.armProbe(l, min(suspectAfter, c.s.limits.Probe))
 		return
 	}

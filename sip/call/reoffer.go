@@ -165,7 +165,7 @@ func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
 	if res == nil {
 		c.log.Info("new offer got no answer", slog.Any(observe.Err, err))
 		c.s.respond(r.req, refusal{code: transportCode(err)})
-		c.suspect(r.to)
+		c.suspect(r.to, err)
 		return
 	}
 	code := relayedCode(res.StatusCode)

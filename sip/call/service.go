@@ -158,8 +158,34 @@ func New(o Options) (*Service, error) {
 	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
 		o.Stack.Handle(m, s.ServeInDialog)
 	}
+	o.Stack.Handle(sip.OPTIONS, s.Within(o.Stack.ServeOptions))
+	o.Stack.Handle(sip.NOTIFY, s.Within(o.Stack.ServeNotify))
+	o.Stack.Handle(sip.MESSAGE, s.Within(s.notServed))
 	o.Stack.OnStrayResponse(s.stray)
 	return s, nil
+}
+
+// Within serves requests that belong to a call and leaves the others to next: for methods that
+// mean something outside of calls as well. New uses it for OPTIONS, MESSAGE and NOTIFY; whoever
+// serves those outside of calls replaces its handler with one of their own.
+func (s *Service) Within(next stack.Handler) stack.Handler {
+	return func(ctx context.Context, req *stack.Request) {
+		if req.InDialog() {
+			s.ServeInDialog(ctx, req)
+			return
+		}
+		next(ctx, req)
+	}
+}
+
+// Serves reports whether a request belongs to a dialog of a call.
+func (s *Service) Serves(req *stack.Request) bool {
+	return req.InDialog() && s.find(req.CallID().Value(), paramTag(req.To().Params)) != nil
+}
+
+// notServed answers methods that exist only inside calls.
+func (s *Service) notServed(_ context.Context, req *stack.Request) {
+	s.respond(req, refusal{code: 403, text: "only inside of calls"})
 }
 
 // OnChange adds a receiver of every change of every call, the last one with state ended. It is

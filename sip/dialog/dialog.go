@@ -82,6 +82,10 @@ func Accept(invite *sip.Request, localTag string) (*Dialog, error) {
 	}, nil
 }
 
+// Possible reports whether a request carries what a dialog with its sender needs, beyond the
+// headers that every request has: a Contact that can stand in a request line.
+func Possible(req *sip.Request) bool { return usableTarget(req.Contact()) }
+
 // Fork builds the UAC's side of the dialog that res opens for the INVITE we sent (RFC 3261
 // §12.1.2). Each To-tag is a dialog of its own. A response without tag cannot open one.
 func Fork(invite *sip.Request, res *sip.Response) (*Dialog, error) {
