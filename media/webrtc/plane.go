@@ -163,10 +163,13 @@ func (p *Plane) openTCP() error {
 	return nil
 }
 
-// advertised keeps TCP candidates to the addresses that UDP is bound on.
+// advertised keeps TCP candidates to the addresses that UDP is bound on, loopback only where there is nothing else.
 func (p *Plane) advertised(ip net.IP) bool {
 	a, ok := netip.AddrFromSlice(ip)
-	return ok && slices.Contains(p.bound, a.Unmap())
+	if !ok || !slices.Contains(p.bound, a.Unmap()) {
+		return false
+	}
+	return !a.IsLoopback() || !slices.ContainsFunc(p.bound, func(b netip.Addr) bool { return !b.IsLoopback() })
 }
 
 // Addresses lists where the UDP port is bound.

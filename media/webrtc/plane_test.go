@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -166,6 +167,44 @@ func TestOverlappingFanOutsLoseNothing(t *testing.T) {
 				t.Fatalf("writer %d: packet %d is number %d", w, i, binary.BigEndian.Uint16(b[2:]))
 			}
 		}
+	}
+}
+
+// A browser on the appliance's own machine must not end up on the pair of its network address and our loopback address.
+func TestLoopbackTalksToLoopbackOnly(t *testing.T) {
+	own, err := ownAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(own, func(a netip.Addr) bool { return a.Is4() && !a.IsLoopback() })
+	if i < 0 {
+		t.Skip("no address besides loopback")
+	}
+	p := open(t, Options{})
+	s, err := p.openSocket(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	outside, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(own[i], 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close() //nolint:errcheck // the end of the test
+	if _, err := s.WriteToAddrPort(make([]byte, 20), netip.MustParseAddrPort(outside.LocalAddr().String())); err != nil {
+		t.Fatal(err)
+	}
+	if err := outside.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := outside.Read(make([]byte, 100)); n > 0 {
+		t.Error("a datagram left loopback")
+	}
+	inside := newFar(t)
+	_, _ = outside.WriteToUDPAddrPort(make([]byte, 30), s.local)
+	_, _ = inside.conn.WriteToUDPAddrPort(make([]byte, 40), s.local)
+	if n, from, err := s.ReadFromAddrPort(make([]byte, 100)); n != 40 || from != inside.addr || err != nil {
+		t.Errorf("read %d octets from %v: %v", n, from, err)
 	}
 }
 

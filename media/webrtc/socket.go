@@ -182,6 +182,9 @@ func (s *socket) WriteToAddrPort(buf []byte, to netip.AddrPort) (int, error) {
 		s.plane.options.Dropped.Count("media", "unsendable")
 		return 0, syscall.EMSGSIZE
 	}
+	if s.strange(to.Addr()) {
+		return len(buf), nil
+	}
 	tos := s.plane.tosOf(buf)
 	if s.plane.collecting.Load() > 0 && s.collect(buf, to, tos) {
 		return len(buf), nil
@@ -295,13 +298,24 @@ func (s *socket) receive(fd uintptr) bool {
 // ReadFromAddrPort waits for a datagram. One goroutine at a time.
 func (s *socket) ReadFromAddrPort(buf []byte) (int, netip.AddrPort, error) {
 	s.reader.buf = buf
-	if err := s.raw.Read(s.reader.read); err != nil {
-		return 0, netip.AddrPort{}, err //nolint:wrapcheck // the mux looks for net.ErrClosed and time-outs
+	for {
+		if err := s.raw.Read(s.reader.read); err != nil {
+			return 0, netip.AddrPort{}, err //nolint:wrapcheck // the mux looks for net.ErrClosed and time-outs
+		}
+		if s.reader.errno != 0 {
+			return 0, netip.AddrPort{}, s.reader.errno
+		}
+		if from := s.reader.source(); !s.strange(from.Addr()) {
+			return s.reader.n, from, nil
+		}
 	}
-	if s.reader.errno != 0 {
-		return 0, netip.AddrPort{}, s.reader.errno
-	}
-	return s.reader.n, s.reader.source(), nil
+}
+
+// strange says that the pair would be of our loopback address and a peer's other one. On one machine the kernel carries such
+// datagrams, so the check succeeds and pion may nominate the pair; Firefox, which never uses loopback, does not follow, and the
+// connection hangs. Without it the pair of the proper addresses is chosen.
+func (s *socket) strange(peer netip.Addr) bool {
+	return s.local.Addr().IsLoopback() && !peer.Unmap().IsLoopback()
 }
 
 func (r *reader) source() netip.AddrPort {

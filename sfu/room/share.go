@@ -66,7 +66,7 @@ func (p *participant) reserve() error {
 		p.lease = nil
 	}
 	var err error
-	for p.voices = p.room.config.Voices; p.voices > 0; p.voices-- {
+	for p.voices = p.mostVoices(); p.voices > 0; p.voices-- {
 		p.lease, err = ledger.Reserve(line.ConferenceAudio, line.Demand{Site: p.site, Rate: line.Rate{Up: voice, Down: voice * int64(p.voices)}})
 		if err == nil {
 			break
@@ -80,9 +80,12 @@ func (p *participant) reserve() error {
 	return nil
 }
 
+// mostVoices is what the room forwards, as far as the participant has m-lines for it: a reload may change the room's number.
+func (p *participant) mostVoices() int { return min(p.room.config.Voices, len(p.audio)) }
+
 // widen asks for the voices that did not fit when the participant joined.
 func (p *participant) widen() {
-	if p.lease == nil || p.voices >= p.room.config.Voices {
+	if p.lease == nil || p.voices >= p.mostVoices() {
 		return
 	}
 	voice := p.room.manager.options.Ledger.WireRate(p.site, voicePackets, voiceOctets)
