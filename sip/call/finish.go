@@ -156,7 +156,7 @@ func (c *call) abandon(ctx context.Context) {
 	for _, f := range c.forks {
 		for _, l := range []*leg{f.caller, f.callee} {
 			if l.Dialog.Confirmed && !l.ended {
-				_, _ = c.s.stack.Request(c.ctx, l.Dialog.Request(sip.BYE), l.Flow) // nobody is left to hear of a failure
+				_, _ = c.s.stack.Request(c.ctx, l.Dialog.Request(sip.BYE), l.Flow) //nolint:contextcheck // nobody is left to hear of a failure; the call's own context
 			}
 		}
 	}
@@ -164,5 +164,5 @@ func (c *call) abandon(ctx context.Context) {
 	if c.media != nil {
 		stats = c.media.Close()
 	}
-	c.close(cause{500, "system", "internal error"}, stats)
+	c.close(cause{500, "system", "internal error"}, stats) //nolint:contextcheck // the call's own context
 }

@@ -73,9 +73,9 @@ func (c *call) snapshot() (Info, bool) {
 }
 
 func (i *Info) measure(stats [2]anchor.LegStats) {
-	for n := range min(len(i.Legs), len(stats)) {
+	for n := range i.Legs {
 		l := &i.Legs[n]
-		l.LegStats = stats[n]
+		l.LegStats = stats[n%len(stats)] // caller first, as in Legs
 		if l.Remote.IsValid() {
 			l.Address = l.Remote.String()
 		}

@@ -50,7 +50,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 			parties = append(parties, t.terminal.Extension)
 		}
 	}
-	if code := s.admit(c, parties); code != 0 {
+	if code := s.admit(c, parties); code != 0 { //nolint:contextcheck // a call lives with the service
 		s.refuseCall(ctx, c, req, refusal{code: code, warn: 399, text: "Too many calls"})
 	}
 }

@@ -56,6 +56,7 @@ type labOptions struct {
 	limits  call.Limits
 	line    int64 // bit/s of branch1's line; 0: 2 Mbit/s
 	members []string
+	hook    func(call.Info) // OnChange
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -66,6 +67,7 @@ func newExchange(t *testing.T, o labOptions) *exchange {
 }
 
 func must[T any](t *testing.T) func(T, error) T {
+	t.Helper()
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -88,9 +90,12 @@ func (x *exchange) table(o labOptions) *site.Table {
 
 func terminals() []directory.Terminal {
 	return []directory.Terminal{
-		{Extension: "8001", DisplayName: "李 \"Li\"", Site: "hq"}, {Extension: "8002", DisplayName: "Wang", Site: "hq"},
-		{Extension: "8003", DisplayName: "Zhao", Site: "hq"}, {Extension: "8009", DisplayName: "Desk", Site: "hq"},
-		{Extension: "2001", DisplayName: "Lin", Site: "branch1"}, {Extension: "8666", DisplayName: "Off", Site: "hq", State: directory.Disabled},
+		{Extension: "8001", DisplayName: "李 \"Li\"", Site: "hq"},
+		{Extension: "8002", DisplayName: "Wang", Site: "hq"},
+		{Extension: "8003", DisplayName: "Zhao", Site: "hq"},
+		{Extension: "8009", DisplayName: "Desk", Site: "hq"},
+		{Extension: "2001", DisplayName: "Lin", Site: "branch1"},
+		{Extension: "8666", DisplayName: "Off", Site: "hq", State: directory.Disabled},
 	}
 }
 
@@ -139,6 +144,9 @@ func (x *exchange) start(o labOptions) {
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
+	if o.hook != nil {
+		x.calls.OnChange(o.hook)
+	}
 	recovered := must[map[string]bool](t)(x.calls.Restore(ctx))
 	must[int](t)(x.records.CloseInterrupted(ctx, func(id string) bool { return recovered[id] }, time.Now()))
 	if err := st.Listen(ctx); err != nil {

@@ -145,21 +145,21 @@ func (c *call) run(ctx context.Context) {
 	}()
 	defer observe.Recover(c.log, c.s.o.Panics, "call")
 	c.ctx = context.WithoutCancel(ctx) // what is sent at the end must leave
-	c.begin()
+	c.begin()                          //nolint:contextcheck // the owner's methods use the call's own context
 	clock := time.NewTimer(time.Hour)
 	defer clock.Stop()
 	for !c.settled() {
 		clock.Reset(c.untilNext())
 		select {
 		case <-ctx.Done():
-			c.stop()
+			c.stop() //nolint:contextcheck // as above
 			return
 		case m := <-c.mailbox:
-			c.handle(m)
+			c.handle(m) //nolint:contextcheck // as above
 		case <-clock.C:
 		}
 		c.fireTimers()
-		c.flush()
+		c.flush() //nolint:contextcheck // as above
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"crypto/md5" //nolint:gosec // what digest authentication uses
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -47,6 +49,7 @@ func (m *message) code() int {
 	n, _ := strconv.Atoi(f[1])
 	return n
 }
+
 func (m *message) method() string {
 	if m.response() {
 		return strings.Fields(m.header("CSeq"))[1]
@@ -155,7 +158,7 @@ func (p *phone) open(ip string) {
 		for {
 			n, err := conn.Read(buf)
 			if err != nil {
-				if ne, ok := err.(net.Error); ok && ne.Timeout() || strings.Contains(err.Error(), "refused") {
+				if errors.Is(err, syscall.ECONNREFUSED) {
 					continue // the exchange is down for a moment
 				}
 				return
@@ -241,9 +244,13 @@ func (p *phone) via() [2]string {
 func (p *phone) fresh(method, uri, to string, extra ...[2]string) *message {
 	p.seq++
 	m := &message{first: method + " " + uri + " SIP/2.0", headers: [][2]string{
-		p.via(), {"Max-Forwards", "70"},
-		{"From", "\"I am the boss\" <sip:" + p.ext + "@" + domain + ">;tag=" + p.tag}, {"To", "<" + to + ">"},
-		{"Call-ID", p.call}, {"CSeq", fmt.Sprintf("%d %s", p.seq, method)}, {"Contact", p.contact()},
+		p.via(),
+		{"Max-Forwards", "70"},
+		{"From", "\"I am the boss\" <sip:" + p.ext + "@" + domain + ">;tag=" + p.tag},
+		{"To", "<" + to + ">"},
+		{"Call-ID", p.call},
+		{"CSeq", fmt.Sprintf("%d %s", p.seq, method)},
+		{"Contact", p.contact()},
 	}}
 	m.headers = append(m.headers, extra...)
 	return m
@@ -303,8 +310,12 @@ func (p *phone) authenticated(build func() *message) *message {
 // ackFailure is the ACK of a failed INVITE, part of its transaction.
 func (p *phone) ackFailure(invite, res *message) *message {
 	return &message{first: "ACK " + strings.Fields(invite.first)[1] + " SIP/2.0", headers: [][2]string{
-		{"Via", invite.header("Via")}, {"Max-Forwards", "70"}, {"From", invite.header("From")}, {"To", res.header("To")},
-		{"Call-ID", invite.header("Call-ID")}, {"CSeq", invite.seq() + " ACK"},
+		{"Via", invite.header("Via")},
+		{"Max-Forwards", "70"},
+		{"From", invite.header("From")},
+		{"To", res.header("To")},
+		{"Call-ID", invite.header("Call-ID")},
+		{"CSeq", invite.seq() + " ACK"},
 	}}
 }
 
@@ -346,8 +357,12 @@ func (p *phone) inviteMessage(number, body string, extra ...[2]string) *message 
 // cancel gives an INVITE up.
 func (p *phone) cancel(invite *message) {
 	p.send(&message{first: "CANCEL " + strings.Fields(invite.first)[1] + " SIP/2.0", headers: [][2]string{
-		{"Via", invite.header("Via")}, {"Max-Forwards", "70"}, {"From", invite.header("From")}, {"To", invite.header("To")},
-		{"Call-ID", invite.header("Call-ID")}, {"CSeq", invite.seq() + " CANCEL"},
+		{"Via", invite.header("Via")},
+		{"Max-Forwards", "70"},
+		{"From", invite.header("From")},
+		{"To", invite.header("To")},
+		{"Call-ID", invite.header("Call-ID")},
+		{"CSeq", invite.seq() + " CANCEL"},
 	}})
 }
 
@@ -398,8 +413,13 @@ func (d *dlg) request(method, body string, extra ...[2]string) *message {
 		d.seq++
 	}
 	m := &message{first: method + " " + d.uri + " SIP/2.0", body: body, headers: [][2]string{
-		d.p.via(), {"Max-Forwards", "70"}, {"From", d.local}, {"To", d.remote}, {"Call-ID", d.id},
-		{"CSeq", fmt.Sprintf("%d %s", d.seq, method)}, {"Contact", d.p.contact()},
+		d.p.via(),
+		{"Max-Forwards", "70"},
+		{"From", d.local},
+		{"To", d.remote},
+		{"Call-ID", d.id},
+		{"CSeq", fmt.Sprintf("%d %s", d.seq, method)},
+		{"Contact", d.p.contact()},
 	}}
 	if body != "" && len(extra) == 0 {
 		m.headers = append(m.headers, [2]string{"Content-Type", "application/sdp"})

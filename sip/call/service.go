@@ -200,7 +200,7 @@ func (s *Service) Run(ctx context.Context) error {
 	waiting := s.waiting
 	s.waiting = nil
 	for _, c := range waiting {
-		s.startLocked(c)
+		s.startLocked(c) //nolint:contextcheck // it takes Run's context from the service
 	}
 	s.mu.Unlock()
 	<-ctx.Done()
@@ -288,7 +288,7 @@ func (s *Service) admit(c *call, parties []string) int {
 		s.busy[p]++
 	}
 	c.parties = parties
-	s.startLocked(c)
+	s.startLocked(c) //nolint:contextcheck // a call lives with the service, not with its INVITE's handler
 	return 0
 }
 

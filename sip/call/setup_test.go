@@ -487,6 +487,29 @@ func TestDrain(t *testing.T) {
 	refused(t, x, a, "8002", 503)
 }
 
+// A defect in one call ends that call with a word to everybody, and no other.
+func TestPanicStaysInItsCall(t *testing.T) {
+	x, a, b := phones(t, labOptions{hook: func(i call.Info) {
+		if i.State == call.StateEstablished && i.From.Extension == "8003" {
+			panic("a defect")
+		}
+	}})
+	c, d := newPhone(t, x, "8003", "UDP", "127.0.0.13"), newPhone(t, x, "8009", "UDP", "127.0.0.14")
+	c.register()
+	d.register()
+	k := connect(t, a, b)
+	bad := connect(t, c, d) // the owner falls over when it shows the answered call
+	for _, p := range []*phone{bad.a, bad.b} {
+		bye := p.request("BYE")
+		p.send(p.reply(bye, 200, "OK", ""))
+	}
+	if r := x.wantRecords(1)[0]; r.From != "8003" || r.Reason != "internal error" {
+		t.Errorf("record %+v", r)
+	}
+	k.hangUp(k.da)
+	x.wantRecords(2)
+}
+
 // Fifty calls at once: nothing leaks, every record is there.
 func TestManyCalls(t *testing.T) {
 	x, a, b := phones(t, labOptions{limits: call.Limits{PerTerminal: 100}})

@@ -35,7 +35,7 @@ const (
 	batchLength = 256
 )
 
-// ErrClosed: Run has ended.
+// ErrClosed means that Run has ended.
 var ErrClosed = errors.New("call records are closed")
 
 // Log is safe for concurrent use.
@@ -162,20 +162,20 @@ func (l *Log) Run(ctx context.Context) error {
 	for {
 		select {
 		case w := <-l.queue:
-			l.commit(l.batch(w))
+			l.commit(ctx, l.batch(w))
 		case <-ctx.Done():
-			l.close()
+			l.close(ctx)
 			return nil
 		}
 	}
 }
 
-func (l *Log) close() {
+func (l *Log) close(ctx context.Context) {
 	// A sender that waits on a full queue holds the read lock: make room until we get ours.
 	for !l.closing.TryLock() {
 		select {
 		case w := <-l.queue:
-			l.commit(l.batch(w))
+			l.commit(ctx, l.batch(w))
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -184,7 +184,7 @@ func (l *Log) close() {
 	for {
 		select {
 		case w := <-l.queue:
-			l.commit(l.batch(w))
+			l.commit(ctx, l.batch(w))
 		default:
 			return
 		}
@@ -206,8 +206,8 @@ func (l *Log) batch(first write) []write {
 
 // commit writes a batch in one transaction. It is not cancelled by Run's context: records of
 // calls that ended must not be lost because the appliance stops.
-func (l *Log) commit(batch []write) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+func (l *Log) commit(ctx context.Context, batch []write) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	err := l.write(ctx, batch)
 	if err != nil {

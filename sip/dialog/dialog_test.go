@@ -24,18 +24,18 @@ const inviteText = "INVITE sip:2001@linehall.test SIP/2.0\r\n" +
 	"Call-ID: one\r\nCSeq: 7 INVITE\r\nMax-Forwards: 70\r\n" +
 	"Contact: <sip:8001@127.0.0.9:5060;ob?x=y>\r\nContent-Length: 0\r\n\r\n"
 
-func parse(t testing.TB, text string) sip.Message {
-	t.Helper()
+func parse(tb testing.TB, text string) sip.Message {
+	tb.Helper()
 	msg, err := sip.NewParser().ParseSIP([]byte(text))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return msg
 }
 
-func request(t testing.TB, text string) *sip.Request {
-	t.Helper()
-	return parse(t, text).(*sip.Request)
+func request(tb testing.TB, text string) *sip.Request {
+	tb.Helper()
+	return parse(tb, text).(*sip.Request)
 }
 
 func TestAccept(t *testing.T) {
@@ -165,15 +165,15 @@ func offer(kinds ...string) string {
 	return body
 }
 
-func version(t testing.TB, body []byte) uint64 {
-	t.Helper()
+func version(tb testing.TB, body []byte) uint64 {
+	tb.Helper()
 	doc, err := sdp.Parse(body)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	o, ok := doc.Origin()
 	if !ok {
-		t.Fatalf("no o= line in\n%s", body)
+		tb.Fatalf("no o= line in\n%s", body)
 	}
 	return o.Version
 }
