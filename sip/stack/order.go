@@ -7,10 +7,10 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// handlerHead is how long a handler keeps the next request of its Call-ID
-// waiting at most: enough for a mailbox post or a database read, short against
-// T1, after which peers repeat themselves.
-const handlerHead = 50 * time.Millisecond
+// handlerHead is how long a handler that has started keeps the next request of
+// its Call-ID waiting at most: enough for a mailbox post or a database read on a
+// busy machine, short against T1, after which peers repeat themselves.
+const handlerHead = 200 * time.Millisecond
 
 // ordering starts handlers of one Call-ID in the order in which their requests
 // arrived (BYE after ACK, UPDATE after PRACK), without letting one that blocks
@@ -21,37 +21,40 @@ type ordering struct {
 }
 
 type turn struct {
-	o      *ordering
-	callID string
-	before <-chan struct{} // the previous handler's end, nil when there is none
-	done   chan struct{}
+	o       *ordering
+	callID  string
+	before  *turn         // nil when there is none
+	started chan struct{} // closed when the handler starts
+	done    chan struct{} // closed when it has ended
 }
 
 func newOrdering() *ordering { return &ordering{last: make(map[string]*turn)} }
 
 // enter takes a place in the line; it is called in order of arrival.
 func (o *ordering) enter(callID string) *turn {
-	t := &turn{o: o, callID: callID, done: make(chan struct{})}
+	t := &turn{o: o, callID: callID, started: make(chan struct{}), done: make(chan struct{})}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if p := o.last[callID]; p != nil {
-		t.before = p.done
-	}
+	t.before = o.last[callID]
 	o.last[callID] = t
 	return t
 }
 
-// wait returns when the previous handler has ended or had its time.
+// wait returns when the previous handler has ended, or has started and had its
+// time: handlers start in order in any case.
 func (t *turn) wait() {
+	defer close(t.started)
 	if t.before == nil {
 		return
 	}
+	<-t.before.started
 	timer := time.NewTimer(handlerHead)
 	defer timer.Stop()
 	select {
-	case <-t.before:
+	case <-t.before.done:
 	case <-timer.C:
 	}
+	t.before = nil // let it go
 }
 
 func (t *turn) leave() {

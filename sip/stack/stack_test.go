@@ -331,6 +331,21 @@ func TestOrderWithinACall(t *testing.T) {
 	}
 }
 
+// One that blocks holds up its dialog for a moment only.
+func TestBlockedHandlerDoesNotBlockItsDialog(t *testing.T) {
+	release := make(chan struct{})
+	e := start(t, stack.Options{}, func(s *stack.Stack) {
+		s.Handle(sip.INFO, func(context.Context, *stack.Request) { <-release })
+	})
+	defer close(release)
+	p := stacktest.DialUDP(t, e.addr(stack.UDP))
+	p.Send(request(p, "INFO", "blocks", "blocked")...)
+	p.Send(request(p, "OPTIONS", "goes", "blocked")...)
+	if m := p.Final(); m.Code != 200 || m.Header("CSeq") != "1 OPTIONS" {
+		t.Errorf("got %s", m.Start)
+	}
+}
+
 // Hazard 11: the ACK of a failed INVITE reaches its transaction over streams
 // too, and nobody mistakes it for the ACK of a 2xx.
 func TestAckOfAFailedInvite(t *testing.T) {
