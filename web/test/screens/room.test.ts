@@ -76,6 +76,7 @@ test.each(shots)('$name', async (shot) => {
     ${shot.deny === true ? "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));" : ''}
     globalThis.loopbackOptions = ${JSON.stringify(shot.options ?? {})};
     (() => { ${script} })();
+    ${shot.deny === true ? '' : 'navigator.mediaDevices.getUserMedia = () => Promise.resolve(loopback.camera(80));'}
   `);
   const page = await context.newPage();
   const errors: string[] = [];

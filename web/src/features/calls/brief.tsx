@@ -22,10 +22,10 @@ export function CallList(): JSX.Element {
       <ul>
         {calls.slice(0, shown).map((call) => (
           <li class="brief-call" key={call.id} data-testid="call-row" data-id={call.id} data-state={call.state}>
+            <Icon name={call.state === 'ringing' ? 'bell' : 'call'} class={call.state === 'ringing' ? 'tone-busy' : 'tone-fine'} />
             <span class="brief-parties">
-              <strong>{call.from.extension}</strong> <span class="muted">{call.from.display_name}</span>
-              <Icon name={call.state === 'ringing' ? 'bell' : 'call'} class={call.state === 'ringing' ? 'tone-busy' : 'tone-fine'} />
-              <strong>{call.to.extension}</strong> <span class="muted">{call.to.display_name}</span>
+              <span><strong>{call.from.extension}</strong> <span class="muted">{call.from.display_name}</span></span>
+              <span><strong>{call.to.extension}</strong> <span class="muted">{call.to.display_name}</span></span>
             </span>
             <span class="brief-time"><CallDuration call={call} /></span>
             <Quality id={call.id} mos={call.mos} spark={false} />
