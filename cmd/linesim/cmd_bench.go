@@ -37,7 +37,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			suite.Servers = servers
-			suite.Progress = func(line string) { fmt.Fprintln(os.Stderr, line) }
+			suite.Progress = func(line string) { report.Line(os.Stderr, "%s", line) }
 			const warm = 3 * time.Second
 			times(&suite, warm, suite.Relay.Measure)
 			suite.Urgent = !quick
@@ -51,7 +51,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 			}
 			result, err := suite.Run(cmd.Context(), names...)
 			if result == nil {
-				return err //nolint:wrapcheck // nothing was measured
+				return err // nothing was measured
 			}
 			return publish(cmd, result, err, out, asJSON)
 		},
@@ -82,10 +82,10 @@ func times(s *bench.Suite, warm, measure time.Duration) {
 
 func publish(cmd *cobra.Command, result *bench.Report, err error, out string, asJSON bool) error {
 	if out != "" && len(result.Runs) > 0 {
-		if mkErr := os.MkdirAll(filepath.Dir(out), 0o755); mkErr != nil { //nolint:gosec // a folder of documents
+		if mkErr := os.MkdirAll(filepath.Dir(out), 0o755); mkErr != nil {
 			return fmt.Errorf("report: %w", mkErr)
 		}
-		file, createErr := os.Create(out) //nolint:gosec // the operator names the file
+		file, createErr := os.Create(out)
 		if createErr != nil {
 			return fmt.Errorf("report: %w", createErr)
 		}
@@ -104,7 +104,7 @@ func publish(cmd *cobra.Command, result *bench.Report, err error, out string, as
 		result.Print(cmd.OutOrStdout())
 	}
 	if err != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), "linesim:", err)
+		report.Line(cmd.ErrOrStderr(), "linesim: %v", err)
 		return errFailed
 	}
 	return nil

@@ -64,6 +64,9 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 			if brand != "yealink" {
 				return usageError{fmt.Errorf("no brand %q; there is %s", brand, strings.Join(brands(), ", "))}
 			}
+			if u.device.MAC == "" {
+				return usageError{errors.New("which phone? give --mac")}
+			}
 			if bind != "" {
 				addr, err := netip.ParseAddr(bind)
 				if err != nil {
@@ -91,9 +94,6 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 	f.StringVar(&ca, "ca", "", "CA certificate trusted from the factory")
 	f.BoolVar(&u.once, "once", false, "register once and leave")
 	f.BoolVar(&u.asJSON, "json", false, "print the report as JSON")
-	if err := cmd.MarkFlagRequired("mac"); err != nil {
-		panic(err) // the flag is defined four lines up
-	}
 	return cmd
 }
 
@@ -134,13 +134,13 @@ func (u *unpacked) tell(r phoneReport, err error) error {
 		return errors.Join(report.JSON(u.out, r), failed(err))
 	}
 	for _, f := range r.Fetches {
-		fmt.Fprintf(u.out, "GET %s: %d, %d bytes %s\n", f.URL, f.Status, f.Bytes, f.Error)
+		report.Line(u.out, "GET %s: %d, %d bytes %s", f.URL, f.Status, f.Bytes, f.Error)
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintln(u.out, err)
+		report.Line(u.out, "%v", err)
 	default:
-		fmt.Fprintf(u.out, "%s registered at %s over %s for %.0f s\n", r.Extension, r.Server, r.Transport, r.Seconds)
+		report.Line(u.out, "%s registered at %s over %s for %.0f s", r.Extension, r.Server, r.Transport, r.Seconds)
 	}
 	return failed(err)
 }

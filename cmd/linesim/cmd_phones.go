@@ -32,9 +32,9 @@ func (s *source) terminals(ctx context.Context) ([]appliance.Terminal, error) {
 	case s.socket != "" && s.file != "":
 		return nil, usageError{fmt.Errorf("either --socket or --credentials, not both")}
 	case s.socket != "":
-		return appliance.FromSocket(ctx, s.socket) //nolint:wrapcheck // names its source
+		return appliance.FromSocket(ctx, s.socket) // names its source
 	case s.file != "":
-		return appliance.FromFile(s.file) //nolint:wrapcheck // names its source
+		return appliance.FromFile(s.file) // names its source
 	}
 	return nil, usageError{fmt.Errorf("whose phones? give --socket DATA/linehall.sock or --credentials FILE")}
 }
@@ -79,7 +79,7 @@ func newPhones(logger func() *slog.Logger) *cobra.Command {
 			}
 			if !asJSON {
 				plan.Progress = func(p phones.Progress) {
-					fmt.Fprintf(os.Stderr, "%d of %d phones registered, %d calls now, %d done, %d failed\n", p.Registered, p.Phones, p.Active, p.Done, p.Failed)
+					report.Line(os.Stderr, "%d of %d phones registered, %d calls now, %d done, %d failed", p.Registered, p.Phones, p.Active, p.Done, p.Failed)
 				}
 			}
 			return finishPhones(cmd, plan, asJSON, allowFailures)
@@ -116,7 +116,7 @@ func finishPhones(cmd *cobra.Command, plan phones.Plan, asJSON, allowFailures bo
 	}
 	result, err := phones.Run(cmd.Context(), plan)
 	if result == nil {
-		return err //nolint:wrapcheck // a plan that could not start
+		return err // a plan that could not start
 	}
 	if asJSON {
 		if jsonErr := report.JSON(cmd.OutOrStdout(), result); jsonErr != nil {
@@ -126,7 +126,7 @@ func finishPhones(cmd *cobra.Command, plan phones.Plan, asJSON, allowFailures bo
 		result.Print(cmd.OutOrStdout())
 	}
 	if err != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), "linesim:", err)
+		report.Line(cmd.ErrOrStderr(), "linesim: %v", err)
 	}
 	if (err != nil || !result.OK) && !allowFailures && !plan.Demo {
 		return errFailed

@@ -53,11 +53,11 @@ func newRooms(logger func() *slog.Logger) *cobra.Command {
 			}
 			plan.Log = logger()
 			if !asJSON {
-				plan.Progress = func(line string) { fmt.Fprintln(os.Stderr, line) }
+				plan.Progress = func(line string) { report.Line(os.Stderr, "%s", line) }
 			}
 			result, err := rooms.Run(cmd.Context(), plan)
 			if result == nil {
-				return err //nolint:wrapcheck // a plan that could not start
+				return err // a plan that could not start
 			}
 			if asJSON {
 				if jsonErr := report.JSON(cmd.OutOrStdout(), result); jsonErr != nil {
@@ -67,7 +67,7 @@ func newRooms(logger func() *slog.Logger) *cobra.Command {
 				result.Print(cmd.OutOrStdout())
 			}
 			if err != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), "linesim:", err)
+				report.Line(cmd.ErrOrStderr(), "linesim: %v", err)
 			}
 			if (err != nil || !result.OK) && !allowFailures {
 				return errFailed
@@ -94,7 +94,7 @@ func newRooms(logger func() *slog.Logger) *cobra.Command {
 
 func readLinks(texts []string, file string) ([]venue.Link, error) {
 	if file != "" {
-		f, err := os.Open(file) //nolint:gosec // the operator names the file
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, fmt.Errorf("links: %w", err)
 		}
@@ -121,11 +121,11 @@ func readLinks(texts []string, file string) ([]venue.Link, error) {
 
 // trust builds the TLS configuration of a client of the appliance.
 func trust(ca string, insecure bool) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure} //nolint:gosec // asked for by --insecure only
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure}
 	if ca == "" {
 		return config, nil
 	}
-	pem, err := os.ReadFile(ca) //nolint:gosec // the operator names the file
+	pem, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, fmt.Errorf("CA: %w", err)
 	}

@@ -20,6 +20,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"linehall/cmd/linesim/report"
 )
 
 // errFailed says that the run took place and its result is bad; the result has been printed already.
@@ -45,16 +47,22 @@ func run(ctx context.Context, args []string) int {
 	case errors.Is(err, errFailed):
 		return 1
 	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "linesim:", err)
+		report.Line(os.Stderr, "linesim: %v", err)
 		return 2
 	}
-	fmt.Fprintln(os.Stderr, "linesim:", err)
+	report.Line(os.Stderr, "linesim: %v", err)
 	return 1
 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "linesim", Short: "Simulated phones and rooms, and benches", SilenceUsage: true, SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usageError{fmt.Errorf("say what to simulate; see %s --help", cmd.CommandPath())}
 		},

@@ -45,7 +45,7 @@ var errNoPassword = errors.New("no password in it: it must come from `terminal s
 
 // FromFile reads a JSON list of terminals, or an object with such a list under "terminals".
 func FromFile(path string) ([]Terminal, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("terminals: %w", err)
 	}

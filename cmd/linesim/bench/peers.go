@@ -121,7 +121,7 @@ func (p Peers) scratch(name string) (dir string, port int, err error) {
 }
 
 func loopback(port int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)) //nolint:gosec // from the kernel
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
 }
 
 func numbers(prefix string, n int) []Account {
@@ -221,7 +221,7 @@ func (p Peers) linehall(ctx context.Context) (*linehall, error) {
 	err = proc.await(ctx, 60*time.Second, func(ctx context.Context) error {
 		terminals, err := appliance.FromSocket(ctx, filepath.Join(l.data, "linehall.sock"))
 		if err != nil {
-			return err //nolint:wrapcheck // shown by await
+			return err // shown by await
 		}
 		l.accounts = make(map[string][]Account)
 		for _, t := range terminals {

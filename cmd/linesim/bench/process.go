@@ -143,7 +143,7 @@ func start(dir string, env []string, name string, args ...string) (*process, err
 		return nil, fmt.Errorf("%s is not installed: %w", name, err)
 	}
 	p := &process{output: &tail{}, done: make(chan struct{})}
-	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // fixed names; stopped by stop, which also reaps it
+	p.cmd = exec.Command(path, args...) //nolint:noctx // stopped by stop, which also reaps it
 	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -138,13 +138,13 @@ func pairs(engine *voice.Engine, calls int, connect func(i int, a, b netip.AddrP
 		a, err := engine.Open(home)
 		if err != nil {
 			undo()
-			return nil, nil, err //nolint:wrapcheck // names itself
+			return nil, nil, err // names itself
 		}
 		streams = append(streams, a)
 		b, err := engine.Open(home)
 		if err != nil {
 			undo()
-			return nil, nil, err //nolint:wrapcheck // names itself
+			return nil, nil, err // names itself
 		}
 		streams = append(streams, b)
 		aSends, bSends, err := connect(i, a.Local(), b.Local())
@@ -188,7 +188,7 @@ func callsThrough(server netip.AddrPort, near, far []Account, nearBind, farBind 
 					Server:  server, Transport: phone.UDP, Bind: side.bind, Media: engine, OnCall: func(c *phone.Call) { answered <- c },
 				})
 				if err != nil {
-					return nil, nil, err //nolint:wrapcheck // names the extension
+					return nil, nil, err // names the extension
 				}
 				g.Go(func() error { return p.Run(life) })
 				if callers[i] == nil {

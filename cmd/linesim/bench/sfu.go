@@ -35,7 +35,7 @@ const (
 )
 
 // stamp marks our payloads; the send time follows it.
-var stamp = [8]byte{'l', 'i', 'n', 'e', 's', 'i', 'm', 0xfe} //nolint:gochecknoglobals // a constant
+var stamp = [8]byte{'l', 'i', 'n', 'e', 's', 'i', 'm', 0xfe} // a constant
 
 // meter counts what all members of a room receive.
 type meter struct {
@@ -72,7 +72,7 @@ func sentAt(payload []byte) (int64, bool) {
 	const furthest = 40
 	for i := 0; i+16 <= len(payload) && i < furthest; i++ {
 		if payload[i] == stamp[0] && [8]byte(payload[i:i+8]) == stamp {
-			return int64(binary.BigEndian.Uint64(payload[i+8:])), true //nolint:gosec // a time of this process
+			return int64(binary.BigEndian.Uint64(payload[i+8:])), true
 		}
 	}
 	return 0, false
@@ -180,7 +180,7 @@ func frameHeader(key bool) []byte {
 
 func (w *writer) stamp(b []byte) []byte {
 	b = append(b, stamp[:]...)
-	return binary.BigEndian.AppendUint64(b, uint64(w.meter.now())) //nolint:gosec // never negative
+	return binary.BigEndian.AppendUint64(b, uint64(w.meter.now()))
 }
 
 func (w *writer) voice() {
@@ -189,7 +189,7 @@ func (w *writer) voice() {
 	w.audioTS += 960
 	h := rtp.Header{Version: 2, SequenceNumber: w.audioSeq, Timestamp: w.audioTS}
 	w.audioSeq++
-	if id := uint8(w.level.Load()); id != 0 { //nolint:gosec // 1 to 14
+	if id := uint8(w.level.Load()); id != 0 {
 		_ = h.SetExtension(id, []byte{0x80 | 20}) // one byte always fits
 	}
 	_ = w.audio.WriteRTP(&rtp.Packet{Header: h, Payload: b}) // as above
@@ -281,7 +281,7 @@ func gather(ctx context.Context, pc *webrtc.PeerConnection, d webrtc.SessionDesc
 func extensionID(sender *webrtc.RTPSender, uri string) uint8 {
 	for _, e := range sender.GetParameters().HeaderExtensions {
 		if e.URI == uri {
-			return uint8(e.ID) //nolint:gosec // 1 to 14
+			return uint8(e.ID)
 		}
 	}
 	return 0

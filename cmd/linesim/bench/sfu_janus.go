@@ -58,7 +58,7 @@ type janusMessage struct {
 }
 
 func (r *janusRoom) join(ctx context.Context, _ int, p *publisher, m *meter) (func(), error) {
-	socket, _, err := websocket.Dial(ctx, r.address, &websocket.DialOptions{Subprotocols: []string{"janus-protocol"}}) //nolint:bodyclose // the library closes it
+	socket, _, err := websocket.Dial(ctx, r.address, &websocket.DialOptions{Subprotocols: []string{"janus-protocol"}}) // the library closes it
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errJanus, err)
 	}
@@ -328,9 +328,9 @@ func (p Peers) janus(ctx context.Context) (*running, *janusRoom, error) {
 	err = proc.await(ctx, 15*time.Second, func(ctx context.Context) error {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return err //nolint:wrapcheck // shown by await
+			return err // shown by await
 		}
-		return conn.Close() //nolint:wrapcheck // as above
+		return conn.Close() // as above
 	})
 	if err != nil {
 		r.stop()

@@ -36,12 +36,16 @@ func (l *linehallRoom) join(ctx context.Context, i int, p *publisher, m *meter) 
 	bind := netip.AddrFrom4([4]byte{127, 0, byte(i), 12})
 	socket, err := venue.Connect(ctx, link, bind, l.server.tls())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what it tried
+		return nil, err // says what it tried
 	}
 	life, off := context.WithCancel(context.WithoutCancel(ctx))
 	j := &linehallMember{room: l, socket: socket, publisher: p, meter: m, up: make(chan struct{})}
-	ended := make(chan error, 1)
-	go func() { ended <- j.run(life) }()
+	var runErr error // written before ended is closed
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runErr = j.run(life)
+	}()
 	leave := func() {
 		off()
 		_ = socket.CloseNow() // the room is over
@@ -51,10 +55,9 @@ func (l *linehallRoom) join(ctx context.Context, i int, p *publisher, m *meter) 
 	select {
 	case <-j.up:
 		return leave, nil
-	case err := <-ended:
-		ended <- nil
+	case <-ended:
 		leave()
-		return nil, err
+		return nil, runErr
 	case <-time.After(15 * time.Second):
 		leave()
 		return nil, fmt.Errorf("room: %w", errTimeout)
@@ -201,10 +204,9 @@ func (j *linehallMember) answer(ctx context.Context, sdp string) error {
 
 // link asks the operator's command for a venue's room link.
 func (l *linehall) link(ctx context.Context, name string) (venue.Link, error) {
-	out, err := exec.CommandContext(ctx, l.binary, "room", "link", "9000", "--venue", name, "--config", l.config, "--data", l.data).Output() //nolint:gosec // the binary under test
+	out, err := exec.CommandContext(ctx, l.binary, "room", "link", "9000", "--venue", name, "--config", l.config, "--data", l.data).Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return venue.Link{}, fmt.Errorf("room link: %w: %s", err, exit.Stderr)
 		}
 		return venue.Link{}, fmt.Errorf("room link: %w", err)
@@ -219,5 +221,5 @@ func (l *linehall) link(ctx context.Context, name string) (venue.Link, error) {
 // tls accepts whatever certificate the appliance presents on its own loopback port: the bench measures, and what it
 // sends is no secret.
 func (l *linehall) tls() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
+	return &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ type agent struct {
 }
 
 var (
-	ids         atomic.Uint64 //nolint:gochecknoglobals // makes identifiers unique inside this process
+	ids         atomic.Uint64 // makes identifiers unique inside this process
 	errTimeout  = errors.New("no answer")
 	errRejected = errors.New("refused")
 )
@@ -39,7 +40,7 @@ func unique() string {
 	return strconv.FormatInt(processStart, 36) + "x" + strconv.FormatUint(ids.Add(1), 36)
 }
 
-var processStart = time.Now().UnixNano() //nolint:gochecknoglobals // constant after the start
+var processStart = time.Now().UnixNano() // constant after the start
 
 func newAgent(ctx context.Context, bind netip.Addr, server netip.AddrPort) (*agent, error) {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(bind, 0)))
@@ -245,12 +246,11 @@ func (a *agent) acknowledge(o outgoing, m *message) {
 
 // finish acknowledges the 200, holds, and hangs up along the recorded route.
 func (a *agent) finish(ctx context.Context, o outgoing, ok *message, credentials string, hold time.Duration) error {
-	routes := ""
-	recorded := ok.all("record-route")
-	for i := len(recorded) - 1; i >= 0; i-- {
-		routes += "Route: " + recorded[i] + "\r\n"
+	var routes strings.Builder
+	for _, recorded := range slices.Backward(ok.all("record-route")) {
+		routes.WriteString("Route: " + recorded + "\r\n")
 	}
-	in := outgoing{method: "ACK", uri: address(ok.get("contact")), from: o.from, to: ok.get("to"), callID: o.callID, seq: o.seq, extra: routes + credentials}
+	in := outgoing{method: "ACK", uri: address(ok.get("contact")), from: o.from, to: ok.get("to"), callID: o.callID, seq: o.seq, extra: routes.String() + credentials}
 	a.send(in)
 	if hold > 0 {
 		timer := time.NewTimer(hold)
@@ -260,7 +260,7 @@ func (a *agent) finish(ctx context.Context, o outgoing, ok *message, credentials
 		case <-ctx.Done():
 		}
 	}
-	in.method, in.seq, in.extra = "BYE", o.seq+1, routes
+	in.method, in.seq, in.extra = "BYE", o.seq+1, routes.String()
 	m, err := a.exchange(context.WithoutCancel(ctx), in, nil)
 	if err != nil {
 		return err

@@ -224,7 +224,7 @@ func medians(b bench, servers []string, runs []Result) []Median {
 		if len(own) == 0 {
 			continue
 		}
-		m := Median{Bench: b.name, Server: server, Unit: b.unit, Runs: len(own), Rate: middle(own, func(r Result) float64 { return rate(r) })}
+		m := Median{Bench: b.name, Server: server, Unit: b.unit, Runs: len(own), Rate: middle(own, rate)}
 		m.CPUPerOp = middle(own, func(r Result) float64 { return r.CPUPerOp })
 		m.P50 = middle(own, func(r Result) float64 { return r.Delay.P50 })
 		m.P99 = middle(own, func(r Result) float64 { return r.Delay.P99 })

@@ -78,7 +78,7 @@ type library struct {
 }
 
 // load parses the embedded files once.
-var load = sync.OnceValues(func() (*library, error) { //nolint:gochecknoglobals // immutable after the first use
+var load = sync.OnceValues(func() (*library, error) { // immutable after the first use
 	lib := &library{whose: make(map[string]int)}
 	for venue := range Venues {
 		for _, layer := range Layers() {
@@ -222,7 +222,7 @@ func readLoop(name string) (Loop, error) {
 		if err != nil {
 			return Loop{}, fmt.Errorf("media: %s: %w", name, err)
 		}
-		frame := Frame{Data: data, Key: data[0]&1 == 0, Temporal: uint8(len(loop.Frames) & 1)} //nolint:gosec // 0 or 1
+		frame := Frame{Data: data, Key: data[0]&1 == 0, Temporal: uint8(len(loop.Frames) & 1)}
 		loop.Frames = append(loop.Frames, frame)
 		all += len(data)
 		if frame.Temporal == 0 {

@@ -300,7 +300,7 @@ func (p *Phone) newCall(id, peer string, outgoing bool, sound Sound) (*Call, err
 	return &Call{
 		phone: p, id: id, peer: peer, outgoing: outgoing, sound: sound, stream: stream,
 		done: make(chan struct{}), acked: make(chan struct{}),
-		seq:     1 + rand.Uint32N(1000), //nolint:gosec // RFC 3261 §8.1.1.5: arbitrary
+		seq:     1 + rand.Uint32N(1000),
 		session: session{id: rand.Uint64N(1 << 53), version: 1, local: stream.Local(), laws: laws(), direction: "sendrecv"},
 	}, nil
 }

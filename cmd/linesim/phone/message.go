@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,8 +13,6 @@ import (
 
 // branchCookie marks a transaction identifier of RFC 3261 (§8.1.1.7).
 const branchCookie = "z9hG4bK"
-
-var errGone = errors.New("the connection to the server is gone")
 
 // newToken returns n random bytes in hex: tags, branches, call identifiers.
 func newToken(n int) string {

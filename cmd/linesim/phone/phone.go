@@ -141,7 +141,7 @@ type Status struct {
 // tameLibrary is applied once per process, to settings that sipgo keeps global: it refuses requests above its idea of
 // a path MTU (1300 bytes) instead of changing to TCP (RFC 3261 §18.1.1), while an authenticated INVITE may be larger
 // and IP fragments it; and its connections log to a default logger.
-var tameLibrary = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
+var tameLibrary = sync.OnceFunc(func() {
 	sip.UDPMTUSize = 8192
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
@@ -225,7 +225,7 @@ func (p *Phone) Run(ctx context.Context) error {
 		p.farewell(context.WithoutCancel(ctx))
 		return nil
 	})
-	return g.Wait() //nolint:wrapcheck // wrapped above
+	return g.Wait() // wrapped above
 }
 
 // awaitSocket returns when sipgo has taken the socket over: a request sent earlier would make it bind the same port a

@@ -54,7 +54,7 @@ func (p *Phone) keepRegistered(ctx context.Context) {
 				return
 			}
 			p.cfg.Log.Warn("registration failed", "error", err)
-			wait = time.Duration(float64(pause) * (0.75 + rand.Float64()/2)) //nolint:gosec // spread, not secrecy
+			wait = time.Duration(float64(pause) * (0.75 + rand.Float64()/2))
 			pause = min(2*pause, retryMost)
 		} else {
 			pause = retryFirst
@@ -165,7 +165,7 @@ func (p *Phone) registerRequest(expires time.Duration) *sip.Request {
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.REGISTER})
 	contact := p.contact()
 	req.AppendHeader(&contact)
-	seconds := sip.ExpiresHeader(uint32(expires / time.Second)) //nolint:gosec // hours at most
+	seconds := sip.ExpiresHeader(uint32(expires / time.Second))
 	req.AppendHeader(&seconds)
 	req.AppendHeader(sip.NewHeader("Allow", allow))
 	req.SetBody(nil)

@@ -78,7 +78,7 @@ func audioOf(d *sdp.SessionDescription, m *sdp.MediaDescription) (remoteMedia, e
 	if err != nil {
 		return remoteMedia{}, fmt.Errorf("%w: %w", errNoAudio, err)
 	}
-	r := remoteMedia{address: netip.AddrPortFrom(addr, uint16(m.MediaName.Port.Value)), direction: "sendrecv"} //nolint:gosec // pion bounds it
+	r := remoteMedia{address: netip.AddrPortFrom(addr, uint16(m.MediaName.Port.Value)), direction: "sendrecv"}
 	for _, direction := range []string{"sendonly", "recvonly", "inactive", "sendrecv"} {
 		if _, ok := m.Attribute(direction); ok {
 			r.direction = direction
@@ -90,8 +90,8 @@ func audioOf(d *sdp.SessionDescription, m *sdp.MediaDescription) (remoteMedia, e
 	}
 	for _, format := range m.MediaName.Formats {
 		pt, err := strconv.Atoi(format)
-		if err == nil && slices.Contains(laws(), tone.Law(pt)) { //nolint:gosec // compared with two small constants
-			r.laws = append(r.laws, tone.Law(pt)) //nolint:gosec // as above
+		if err == nil && slices.Contains(laws(), tone.Law(pt)) {
+			r.laws = append(r.laws, tone.Law(pt))
 		}
 	}
 	if len(r.laws) == 0 {

@@ -117,13 +117,13 @@ func (w *world) pause(ctx context.Context, finished <-chan struct{}, running *in
 // next draws a scenario with two idle phones and reserves them.
 func (w *world) next() (scenario, bool) {
 	w.mu.Lock()
-	caller, callee, ok := w.pair(rand.Float64() < w.plan.Across) //nolint:gosec // a draw, not a secret
+	caller, callee, ok := w.pair(rand.Float64() < w.plan.Across)
 	w.mu.Unlock()
 	if !ok {
 		return scenario{}, false
 	}
 	s := scenario{
-		caller: caller, callee: callee, hold: w.plan.Hold, byCallee: rand.IntN(2) == 0, //nolint:gosec // as above
+		caller: caller, callee: callee, hold: w.plan.Hold, byCallee: rand.IntN(2) == 0,
 		reaction: phone.Reaction{RingFor: w.plan.Ring, Sound: w.sound(callee, caller)},
 	}
 	if w.plan.Demo {
@@ -134,17 +134,17 @@ func (w *world) next() (scenario, bool) {
 
 // improvise makes the demo's calls differ, in the shares that an office has.
 func (s *scenario) improvise() {
-	s.reaction.RingFor = 2*time.Second + time.Duration(rand.Int64N(int64(5*time.Second))) //nolint:gosec // a draw
-	s.hold = 8*time.Second + time.Duration(rand.ExpFloat64()*float64(35*time.Second))     //nolint:gosec // a draw
+	s.reaction.RingFor = 2*time.Second + time.Duration(rand.Int64N(int64(5*time.Second)))
+	s.hold = 8*time.Second + time.Duration(rand.ExpFloat64()*float64(35*time.Second))
 	s.hold = min(s.hold, 4*time.Minute)
-	switch draw := rand.Float64(); { //nolint:gosec // a draw
+	switch draw := rand.Float64(); {
 	case draw < 0.08:
 		s.kind = busy
 		s.reaction.RingFor, s.reaction.Code = 0, sip.StatusBusyHere
 	case draw < 0.18:
 		s.kind = noAnswer
 		s.reaction.RingFor = -1
-		s.giveUp = 8*time.Second + time.Duration(rand.Int64N(int64(10*time.Second))) //nolint:gosec // a draw
+		s.giveUp = 8*time.Second + time.Duration(rand.Int64N(int64(10*time.Second)))
 	case draw < 0.30 && s.hold > 20*time.Second:
 		s.music = 5 * time.Second
 	}
@@ -170,7 +170,7 @@ func (w *world) pair(across bool) (caller, callee *actor, ok bool) {
 		for _, c := range from {
 			total += c.n
 		}
-		pick := rand.IntN(total) //nolint:gosec // a draw
+		pick := rand.IntN(total)
 		for _, c := range from {
 			if pick -= c.n; pick < 0 {
 				return c.site
@@ -198,7 +198,7 @@ func (w *world) pair(across bool) (caller, callee *actor, ok bool) {
 // take removes a random idle phone of a site; the caller holds w.mu.
 func (w *world) take(site string) *actor {
 	actors := w.idle[site]
-	i := rand.IntN(len(actors)) //nolint:gosec // a draw
+	i := rand.IntN(len(actors))
 	a := actors[i]
 	actors[i] = actors[len(actors)-1]
 	w.idle[site] = actors[:len(actors)-1]
@@ -291,7 +291,7 @@ func (w *world) talk(ctx context.Context, s scenario, call, far *phone.Call) err
 		ender, other = far, call
 	}
 	if err := ender.Hangup(context.WithoutCancel(ctx)); err != nil {
-		return err //nolint:wrapcheck // says BYE already
+		return err // says BYE already
 	}
 	select {
 	case <-other.Done():

@@ -266,7 +266,7 @@ func (t *tally) report() *Report {
 
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "%d of %d phones registered, all after %.0f ms (p50 %.1f ms, p99 %.1f ms each); %d registrations, %d failed\n",
+	report.Line(w, "%d of %d phones registered, all after %.0f ms (p50 %.1f ms, p99 %.1f ms each); %d registrations, %d failed",
 		r.Registered, r.Phones, r.AllBoundAfter, r.RegisterTime.P50, r.RegisterTime.P99, r.Refreshes, r.RegisterFails)
 	rows := make([][]any, 0, len(r.Calls))
 	for _, name := range []string{"inside", "across", "all"} {
@@ -286,7 +286,7 @@ func (r *Report) Print(w io.Writer) {
 		}, rows)
 	}
 	for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
-		fmt.Fprintf(w, "%d × %s\n", r.Errors[text], text)
+		report.Line(w, "%d × %s", r.Errors[text], text)
 	}
 }
 

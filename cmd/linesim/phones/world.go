@@ -235,7 +235,7 @@ func (w *world) equip(ctx context.Context, a *actor, binders map[netip.Addr]*app
 	transport := w.transportOf(a)
 	server, err := t.Resolve(ctx, string(transport), w.plan.Server)
 	if err != nil {
-		return err //nolint:wrapcheck // names the terminal already
+		return err // names the terminal already
 	}
 	binder, ok := binders[server.Addr()]
 	if !ok {
@@ -263,7 +263,7 @@ func (w *world) equip(ctx context.Context, a *actor, binders map[netip.Addr]*app
 		Answer: func(r phone.Ring) phone.Reaction { return w.answer(a, r) },
 		OnCall: func(c *phone.Call) { a.answered(c) },
 	})
-	return err //nolint:wrapcheck // names the extension already
+	return err // names the extension already
 }
 
 func (w *world) transportOf(a *actor) phone.Transport {
@@ -286,7 +286,7 @@ func clientTLS(t appliance.Terminal, plan Plan, roots map[string]*x509.CertPool)
 	}
 	pool, ok := roots[file]
 	if !ok && file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("CA for terminal %s: %w", t.Extension, err)
 		}

@@ -66,7 +66,7 @@ func (h *Histogram) Mean() time.Duration {
 	if h.total == 0 {
 		return 0
 	}
-	return h.sum / time.Duration(h.total) //nolint:gosec // a count of packets never reaches 2^63
+	return h.sum / time.Duration(h.total)
 }
 
 // Quantile returns the duration below which the share q (0..1) of the recorded ones lie, 0 when empty.
@@ -120,10 +120,10 @@ func Milliseconds(d time.Duration) float64 {
 // bucket maps a value to its place: linear below subBuckets, then subBuckets steps per octave.
 func bucket(v uint64) int {
 	if v < subBuckets {
-		return int(v) //nolint:gosec // below 32
+		return int(v)
 	}
 	exp := bits.Len64(v) - 1 - subBucketBits
-	sub := int(v>>exp) & (subBuckets - 1) //nolint:gosec // masked to five bits
+	sub := int(v>>exp) & (subBuckets - 1)
 	return min((exp+1)<<subBucketBits+sub, octaves*subBuckets-1)
 }
 
@@ -133,6 +133,6 @@ func middle(i int) time.Duration {
 		return time.Duration(i)
 	}
 	exp := i>>subBucketBits - 1
-	low := uint64(subBuckets+i&(subBuckets-1)) << exp //nolint:gosec // i is a bucket index
-	return time.Duration(low + 1<<exp/2)              //nolint:gosec // below 2^40
+	low := uint64(subBuckets+i&(subBuckets-1)) << exp
+	return time.Duration(low + 1<<exp/2)
 }

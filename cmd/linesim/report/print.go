@@ -45,3 +45,8 @@ func Percent(part, whole uint64) float64 {
 	}
 	return 100 * float64(part) / float64(whole)
 }
+
+// Line writes one line of text. An error of the terminal or pipe it goes to is nobody's to handle.
+func Line(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, format+"\n", args...)
+}

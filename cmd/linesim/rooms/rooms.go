@@ -230,7 +230,7 @@ func (p Plan) churn(ctx context.Context, guests []*guest, addresses []netip.Addr
 	p.awaitAll(ctx, guests)
 	var join, picture report.Histogram
 	for n := 0; n < p.Churn && ctx.Err() == nil; n++ {
-		i := rand.IntN(len(guests)) //nolint:gosec // a draw
+		i := rand.IntN(len(guests))
 		if err := guests[i].leave(); err != nil {
 			r.Failures = append(r.Failures, fmt.Sprintf("leaving %d: %s: %v", n, p.Links[i].Venue, err))
 		}
@@ -326,9 +326,9 @@ func (p Plan) judgeView(v venue.Report, others []string) (failures []string) {
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
 	if r.Churned > 0 {
-		fmt.Fprintf(w, "%d joins and leaves in %.0f s\n", r.Churned, r.Seconds)
+		report.Line(w, "%d joins and leaves in %.0f s", r.Churned, r.Seconds)
 	}
-	fmt.Fprintf(w, "join p50 %.0f ms, max %.0f ms; first picture after p50 %.0f ms, max %.0f ms\n", r.Join.P50, r.Join.Max, r.Picture.P50, r.Picture.Max)
+	report.Line(w, "join p50 %.0f ms, max %.0f ms; first picture after p50 %.0f ms, max %.0f ms", r.Join.P50, r.Join.Max, r.Picture.P50, r.Picture.Max)
 	var rows [][]any
 	for _, v := range r.Venues {
 		for _, s := range v.Seen {
@@ -345,6 +345,6 @@ func (r *Report) Print(w io.Writer) {
 		}, rows)
 	}
 	for _, text := range r.Failures {
-		fmt.Fprintln(w, text)
+		report.Line(w, "%s", text)
 	}
 }

@@ -46,7 +46,6 @@ type publisher struct {
 	lastKey [3]time.Time
 	tick    uint32
 	voiceAt int
-	silence int
 	talking time.Time // until when the voice goes on, or
 	paused  time.Time // until when it rests
 	sent    uint64
@@ -60,7 +59,7 @@ func newPublisher(api *webrtc.API, venue int) (*publisher, error) {
 	}
 	p := &publisher{pc: pc, venue: venue}
 	for i := range p.orders {
-		p.orders[i] = layerOrder{RID: media.Layer(i).RID(), Active: true} //nolint:gosec // 0 to 2
+		p.orders[i] = layerOrder{RID: media.Layer(i).RID(), Active: true}
 	}
 	if err := p.addTracks(); err != nil {
 		return nil, errors.Join(err, pc.Close())
@@ -79,8 +78,8 @@ func (p *publisher) addTracks() error {
 	p.voice.mid = microphone.Mid
 	for i := range p.layers {
 		p.layers[i] = &stream{
-			id: "camera", group: group, rid: media.Layer(i).RID(), kind: webrtc.RTPCodecTypeVideo, mime: webrtc.MimeTypeVP8, clock: videoClock, //nolint:gosec // 0 to 2
-			seq: uint16(rand.Uint32N(1 << 15)), rtxSeq: uint16(rand.Uint32N(1 << 15)), //nolint:gosec // any start (RFC 3550 §5.1)
+			id: "camera", group: group, rid: media.Layer(i).RID(), kind: webrtc.RTPCodecTypeVideo, mime: webrtc.MimeTypeVP8, clock: videoClock,
+			seq: uint16(rand.Uint32N(1 << 15)), rtxSeq: uint16(rand.Uint32N(1 << 15)),
 		}
 	}
 	camera, err := p.pc.AddTransceiverFromTrack(p.layers[media.Low], sendonly)
@@ -211,7 +210,7 @@ func (p *publisher) run(ctx context.Context) {
 	defer timer.Stop()
 	started := time.Now()
 	// Venues of one process do not send their frames at the same instant.
-	nextFrame := started.Add(time.Duration(rand.Int64N(int64(frameTime)))) //nolint:gosec // spread
+	nextFrame := started.Add(time.Duration(rand.Int64N(int64(frameTime))))
 	nextVoice, nextReport := started, started.Add(reportPause)
 	for {
 		select {
@@ -256,7 +255,7 @@ func (p *publisher) sendFrames(now time.Time) {
 	p.tick++
 	timestamp := p.tick * (videoClock / media.FramesPerSecond)
 	for i, layer := range p.layers {
-		loop := media.Camera(p.venue, media.Layer(i)) //nolint:gosec // 0 to 2
+		loop := media.Camera(p.venue, media.Layer(i))
 		p.mu.Lock()
 		order, wanted, muted := p.orders[i], p.wanted[i], p.muted
 		if wanted && now.Sub(p.lastKey[i]) >= keyframePause {
@@ -300,8 +299,8 @@ func (p *publisher) packetize(layer *stream, frame media.Frame, timestamp uint32
 // sendVoice sends 20 ms of talk or silence; venues take turns as people do, each by its own dice.
 func (p *publisher) sendVoice(now time.Time) {
 	if now.After(p.talking) && now.After(p.paused) {
-		p.talking = now.Add(6*time.Second + time.Duration(rand.Int64N(int64(10*time.Second))))     //nolint:gosec // a draw
-		p.paused = p.talking.Add(3*time.Second + time.Duration(rand.Int64N(int64(8*time.Second)))) //nolint:gosec // a draw
+		p.talking = now.Add(6*time.Second + time.Duration(rand.Int64N(int64(10*time.Second))))
+		p.paused = p.talking.Add(3*time.Second + time.Duration(rand.Int64N(int64(8*time.Second))))
 	}
 	talking := now.Before(p.talking)
 	var payload []byte
@@ -314,7 +313,7 @@ func (p *publisher) sendVoice(now time.Time) {
 		payload = media.Silence()[p.voiceAt%len(media.Silence())]
 	}
 	p.voiceAt++
-	p.voice.write(payload, uint32(p.voiceAt)*voiceClock/50, false, func(h *rtp.Header, extensions map[string]uint8) { //nolint:gosec // wraps by definition
+	p.voice.write(payload, uint32(p.voiceAt)*voiceClock/50, false, func(h *rtp.Header, extensions map[string]uint8) {
 		if id, ok := extensions[audioLevelURI]; ok {
 			_ = h.SetExtension(id, []byte{level}) // one byte always fits
 		}

@@ -114,7 +114,7 @@ func (v *Venue) tallySent(s *session) {
 		sent.NACKed += asked
 		sent.Resent += answered
 		s.publisher.mu.Lock()
-		rid := media.Layer(i).RID() //nolint:gosec // 0 to 2
+		rid := media.Layer(i).RID()
 		sent.Keyframes[rid], sent.Requests[rid] = s.publisher.keys[i], s.publisher.requests[i]
 		sent.Layers[rid] = s.publisher.orders[i].Active
 		s.publisher.mu.Unlock()
@@ -140,7 +140,7 @@ func (v *Venue) sendStats(ctx context.Context, s *session) error {
 		s.publisher.mu.Lock()
 		for i, order := range s.publisher.orders {
 			if order.Active {
-				publish.Bitrate += media.Camera(v.number, media.Layer(i)).BitrateBps //nolint:gosec // 0 to 2
+				publish.Bitrate += media.Camera(v.number, media.Layer(i)).BitrateBps
 			}
 		}
 		s.publisher.mu.Unlock()

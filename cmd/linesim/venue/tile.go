@@ -72,7 +72,7 @@ func (t *tile) packet(p *rtp.Packet, now time.Time) {
 		t.started, t.next = true, p.SequenceNumber
 		t.waiting = make(map[uint16]*rtp.Packet)
 	}
-	switch ahead := int16(p.SequenceNumber - t.next); { //nolint:gosec // modular distance
+	switch ahead := int16(p.SequenceNumber - t.next); {
 	case ahead < 0:
 		return // too late, or a duplicate
 	case ahead > 0:

@@ -88,7 +88,7 @@ func (s *stream) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, er
 	}
 	s.extensions = make(map[string]uint8)
 	for _, e := range c.HeaderExtensions() {
-		s.extensions[e.URI] = uint8(e.ID) //nolint:gosec // 1 to 14 for one-byte headers
+		s.extensions[e.URI] = uint8(e.ID)
 	}
 	return chosen, nil
 }
@@ -120,7 +120,7 @@ func (s *stream) write(payload []byte, timestamp uint32, marker bool, extra func
 	slot.header, slot.payload, slot.used = header, append(slot.payload[:0], payload...), true
 	s.timestamp, s.lastSent = timestamp, time.Now()
 	s.packets++
-	s.octets += uint32(len(payload)) //nolint:gosec // wraps by definition (RFC 3550 §6.4.1)
+	s.octets += uint32(len(payload))
 	if _, err := s.writer.WriteRTP(&header, payload); err != nil {
 		s.failures++
 	}
@@ -162,7 +162,7 @@ func (s *stream) repeat(slot *sent) error {
 	if s.rtxPayload == 0 || s.rtx == 0 {
 		header := slot.header
 		_, err := s.writer.WriteRTP(&header, slot.payload)
-		return err //nolint:wrapcheck // only counted
+		return err // only counted
 	}
 	header := rtp.Header{
 		Version: 2, Marker: slot.header.Marker, PayloadType: s.rtxPayload, SequenceNumber: s.rtxSeq, Timestamp: slot.header.Timestamp, SSRC: s.rtx,
@@ -173,7 +173,7 @@ func (s *stream) repeat(slot *sent) error {
 	binary.BigEndian.PutUint16(payload, slot.header.SequenceNumber)
 	copy(payload[2:], slot.payload)
 	_, err := s.writer.WriteRTP(&header, payload)
-	return err //nolint:wrapcheck // only counted
+	return err // only counted
 }
 
 // senderReport describes the stream so far (RFC 3550 §6.4.1), nil before the first packet.
@@ -187,7 +187,7 @@ func (s *stream) senderReport(now time.Time) *rtcp.SenderReport {
 	elapsed := now.Sub(s.lastSent).Seconds() * float64(s.clock)
 	return &rtcp.SenderReport{
 		SSRC:        s.ssrc,
-		NTPTime:     uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9, //nolint:gosec // fixed point
+		NTPTime:     uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9,
 		RTPTime:     s.timestamp + uint32(elapsed),
 		PacketCount: s.packets, OctetCount: s.octets,
 	}

@@ -112,7 +112,7 @@ func (r *receiver) packet(e *Engine, a arrival) {
 
 // extend widens a 16-bit sequence number to the one nearest to the highest seen (RFC 3550 A.1).
 func (r *receiver) extend(seq uint16) int64 {
-	return r.highest + int64(int16(seq-uint16(r.highest))) //nolint:gosec // modular arithmetic is the point
+	return r.highest + int64(int16(seq-uint16(r.highest)))
 }
 
 // count files a sequence number; false for a duplicate or one from before the beginning.
@@ -146,7 +146,7 @@ func (r *receiver) timing(at int64, ts uint32) {
 	if r.lastAt != 0 {
 		gap := at - r.lastAt
 		r.maxGap = max(r.maxGap, gap)
-		d := float64(gap)*tone.SampleRate/1e9 - float64(int32(ts-r.lastTS)) //nolint:gosec // modular
+		d := float64(gap)*tone.SampleRate/1e9 - float64(int32(ts-r.lastTS))
 		r.jitter += (math.Abs(d) - r.jitter) / 16
 	}
 	r.lastAt, r.lastTS = at, ts
@@ -157,7 +157,7 @@ func (r *receiver) lost() uint64 {
 		return 0
 	}
 	expected := r.highest - r.first + 1
-	return uint64(max(expected-int64(r.received), 0)) //nolint:gosec // not negative
+	return uint64(max(expected-int64(r.received), 0))
 }
 
 func (r *receiver) stats(sent uint64) Stats {

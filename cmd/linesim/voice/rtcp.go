@@ -15,16 +15,16 @@ func (s *Stream) sendReport() {
 	now := time.Now()
 	sr := &rtcp.SenderReport{
 		SSRC:        s.ssrc,
-		NTPTime:     uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9, //nolint:gosec // RFC 3550 §4 fixed point
+		NTPTime:     uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9,
 		RTPTime:     s.timestamp,
-		PacketCount: uint32(s.sent),       //nolint:gosec // wraps by definition
-		OctetCount:  uint32(s.sent * 160), //nolint:gosec // wraps by definition
+		PacketCount: uint32(s.sent),
+		OctetCount:  uint32(s.sent * 160),
 	}
 	if s.in.known {
 		sr.Reports = []rtcp.ReceptionReport{{
 			SSRC:               s.in.ssrc,
-			TotalLost:          uint32(min(s.in.lost(), 0x7fffff)), //nolint:gosec // 24 bits
-			LastSequenceNumber: uint32(s.in.highest),               //nolint:gosec // extended, 32 bits
+			TotalLost:          uint32(min(s.in.lost(), 0x7fffff)),
+			LastSequenceNumber: uint32(s.in.highest),
 			Jitter:             uint32(s.in.jitter),
 		}}
 	}

@@ -90,7 +90,7 @@ func (s *udpSocket) prepare(local netip.AddrPort) error {
 		return fmt.Errorf("IP_TOS: %w", err)
 	}
 	if err := unix.Bind(s.fd, &unix.SockaddrInet4{Port: int(local.Port()), Addr: local.Addr().As4()}); err != nil {
-		return err //nolint:wrapcheck // the caller names the address
+		return err // the caller names the address
 	}
 	name, err := unix.Getsockname(s.fd)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *udpSocket) prepare(local netip.AddrPort) error {
 	if !ok {
 		return fmt.Errorf("unexpected address family %T", name)
 	}
-	s.local = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port)) //nolint:gosec // a port
+	s.local = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
 	for i := range s.msgs {
 		s.vecs[i].Base = &s.buffers[i][0]
 		s.vecs[i].SetLen(datagramMax)
@@ -144,10 +144,10 @@ func (s *udpSocket) receive(take func(arrival)) {
 			}
 			return
 		}
-		for i := range int(n) { //nolint:gosec // at most batch
+		for i := range int(n) {
 			take(s.arrival(i))
 		}
-		if int(n) < batch { //nolint:gosec // at most batch
+		if int(n) < batch {
 			return
 		}
 	}
@@ -167,11 +167,11 @@ func (s *udpSocket) arrival(i int) arrival {
 //	0        8      12     16        24
 //	| length | level | type | seconds | nanoseconds |
 func timestamp(control []byte) int64 {
-	if len(control) < 32 || int32(binary.NativeEndian.Uint32(control[12:])) != unix.SCM_TIMESTAMPNS { //nolint:gosec // bit pattern
+	if len(control) < 32 || int32(binary.NativeEndian.Uint32(control[12:])) != unix.SCM_TIMESTAMPNS {
 		return time.Now().UnixNano()
 	}
-	seconds := int64(binary.NativeEndian.Uint64(control[16:]))     //nolint:gosec // bit pattern
-	nanoseconds := int64(binary.NativeEndian.Uint64(control[24:])) //nolint:gosec // bit pattern
+	seconds := int64(binary.NativeEndian.Uint64(control[16:]))
+	nanoseconds := int64(binary.NativeEndian.Uint64(control[24:]))
 	return seconds*int64(time.Second) + nanoseconds
 }
 

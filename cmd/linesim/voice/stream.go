@@ -56,7 +56,7 @@ type Stream struct {
 }
 
 func newStream(e *Engine, rtp, rtcp *udpSocket, ssrc uint32) *Stream {
-	s := &Stream{engine: e, ssrc: ssrc, rtp: rtp, rtcp: rtcp, seq: uint16(ssrc * 31), timestamp: ssrc * 7919} //nolint:gosec // any start will do
+	s := &Stream{engine: e, ssrc: ssrc, rtp: rtp, rtcp: rtcp, seq: uint16(ssrc * 31), timestamp: ssrc * 7919}
 	s.take = func(a arrival) { s.in.packet(e, a) }
 	return s
 }

@@ -52,8 +52,8 @@ type Proxy struct {
 type binding struct{ transport, source string }
 
 // Start listens on free ports of 127.0.0.1 until the test ends.
-func Start(t testing.TB, opts Options) *Proxy {
-	t.Helper()
+func Start(tb testing.TB, opts Options) *Proxy {
+	tb.Helper()
 	if opts.Algorithm == "" {
 		opts.Algorithm = "MD5"
 	}
@@ -65,18 +65,18 @@ func Start(t testing.TB, opts Options) *Proxy {
 		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet)),
 		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server, err := sipgo.NewServer(ua, sipgo.WithServerLogger(quiet))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	client, err := sipgo.NewClient(ua, sipgo.WithClientLogger(quiet), sipgo.WithClientHostname("127.0.0.1"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p := &Proxy{
-		t: t, opts: opts, client: client, tp: ua.TransportLayer(), nonce: strconv.FormatInt(time.Now().UnixNano(), 16),
+		t: tb, opts: opts, client: client, tp: ua.TransportLayer(), nonce: strconv.FormatInt(time.Now().UnixNano(), 16),
 		bindings: make(map[string]binding), registers: make(map[string]int),
 	}
 	server.OnRegister(p.register)
@@ -85,30 +85,30 @@ func Start(t testing.TB, opts Options) *Proxy {
 	for _, method := range []sip.RequestMethod{sip.BYE, sip.INFO, sip.UPDATE, sip.OPTIONS, sip.MESSAGE} {
 		server.OnRequest(method, p.forward)
 	}
-	p.serve(t, server)
-	t.Cleanup(func() {
+	p.serve(tb, server)
+	tb.Cleanup(func() {
 		for _, l := range p.listeners {
 			_ = l.Close()
 		}
 		if err := ua.Close(); err != nil {
-			t.Log(err)
+			tb.Log(err)
 		}
 	})
 	return p
 }
 
-func (p *Proxy) serve(t testing.TB, server *sipgo.Server) {
-	t.Helper()
+func (p *Proxy) serve(tb testing.TB, server *sipgo.Server) {
+	tb.Helper()
 	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = udp.Close() })
+	tb.Cleanup(func() { _ = udp.Close() })
 	p.UDP = netip.MustParseAddrPort(udp.LocalAddr().String())
 	go func() { _ = server.ServeUDP(udp) }()
 	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p.TCP = netip.MustParseAddrPort(tcp.Addr().String())
 	p.listeners = append(p.listeners, tcp)
@@ -118,7 +118,7 @@ func (p *Proxy) serve(t testing.TB, server *sipgo.Server) {
 	}
 	secure, err := tls.Listen("tcp4", "127.0.0.1:0", p.opts.TLS)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p.TLS = netip.MustParseAddrPort(secure.Addr().String())
 	p.listeners = append(p.listeners, secure)

@@ -64,14 +64,14 @@ type member struct {
 }
 
 // Start serves the room until the test ends.
-func Start(t testing.TB) *Room {
-	t.Helper()
-	r := &Room{t: t, members: make(map[string]*member), instance: "one", RID: "m"}
+func Start(tb testing.TB) *Room {
+	tb.Helper()
+	r := &Room{t: tb, members: make(map[string]*member), instance: "one", RID: "m"}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/rooms/9000/device", r.device)
 	mux.HandleFunc("GET /api/v1/rooms/9000/signal", r.signal)
 	r.server = httptest.NewTLSServer(mux)
-	t.Cleanup(r.server.Close)
+	tb.Cleanup(r.server.Close)
 	return r
 }
 
@@ -200,8 +200,10 @@ func (m *member) gone() {
 }
 
 func (m *member) join() {
-	m.send(map[string]any{"type": "welcome", "instance": m.room.instance, "participant": m.id, "resume": "r-" + m.id,
-		"venue": map[string]any{"id": m.venue}, "layers": map[string]any{"camera": []any{}}})
+	m.send(map[string]any{
+		"type": "welcome", "instance": m.room.instance, "participant": m.id, "resume": "r-" + m.id,
+		"venue": map[string]any{"id": m.venue}, "layers": map[string]any{"camera": []any{}},
+	})
 	if err := m.offer(); err != nil {
 		m.room.t.Errorf("room: %v", err)
 		return
@@ -261,20 +263,20 @@ func (l *lossy) ReadFrom(p []byte) (int, net.Addr, error) {
 }
 
 // newAPI returns stock pion on a socket of 127.0.0.1 that may lose packets.
-func newAPI(t testing.TB, loss int) *webrtc.API {
-	t.Helper()
+func newAPI(tb testing.TB, loss int) *webrtc.API {
+	tb.Helper()
 	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = socket.Close() })
+	tb.Cleanup(func() { _ = socket.Close() })
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	registry := &interceptor.Registry{}
 	if err := webrtc.RegisterDefaultInterceptors(m, registry); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var s webrtc.SettingEngine
 	s.SetIncludeLoopbackCandidate(true)
