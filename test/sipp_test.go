@@ -47,7 +47,7 @@ func (r sippRun) command(ctx context.Context, t *testing.T, dir, target string) 
 		args = append(args, "-d", strconv.FormatInt(r.hold.Milliseconds(), 10))
 	}
 	if r.mediaPort > 0 {
-		args = append(args, "-min_rtp_port", strconv.Itoa(r.mediaPort), "-mp", strconv.Itoa(r.mediaPort))
+		args = append(args, "-mp", strconv.Itoa(r.mediaPort))
 	}
 	if r.rows != nil {
 		file := filepath.Join(dir, "fields.csv")

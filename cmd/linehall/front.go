@@ -27,6 +27,7 @@ import (
 // front is the HTTPS port and the unix socket: pages, API, live feed, signalling of rooms, files of phones.
 type front struct {
 	log      *slog.Logger
+	dropped  *observe.Dropped
 	listen   string
 	socket   string
 	tls      *tls.Config
@@ -39,12 +40,16 @@ type front struct {
 	opened   sync.Once
 }
 
-// maxConnections bounds the HTTPS port: 120 phones, their admins, six venues, and room for idle ones.
-const maxConnections = 2048
+// Bounds of the HTTPS port: 120 phones, their admins, six venues, and room for idle ones; and how much of that one
+// address may take, so that nobody takes all of it.
+const (
+	maxConnections = 2048
+	maxPerSource   = 256
+)
 
 func openFront(ctx context.Context, config configs.Config, a *appliance) (*front, error) {
 	f := &front{
-		log: a.log, listen: string(config.Listen.HTTPS), socket: filepath.Join(config.Appliance.Data, operator.SocketName),
+		log: a.log, dropped: a.dropped, listen: string(config.Listen.HTTPS), socket: filepath.Join(config.Appliance.Data, operator.SocketName),
 		tls: a.authority.ServerTLS(), bound: make(chan struct{}),
 	}
 	host := publicHost(ctx, config, a.atlas.Table(), f.listen)
@@ -61,6 +66,7 @@ func openFront(ctx context.Context, config configs.Config, a *appliance) (*front
 	mux.Handle("GET "+api.Prefix+"/rooms/{number}/signal", a.conference.signal)
 	mux.Handle("/prov/", a.delivery.server.Secure())
 	mux.Handle("GET /ca.crt", web.Download("linehall-ca.crt", "application/x-x509-ca-cert", a.authority.RootPEM))
+	mux.Handle("GET /phone-ca.crt", web.Download("linehall-phone-ca.crt", "application/x-x509-ca-cert", a.authority.PhoneRootPEM))
 	mux.Handle("/", web.Pages())
 	f.public = f.sessions.Handler(mux)
 	f.local = session.Local(surface)
@@ -114,10 +120,14 @@ func (f *front) waitReady(ctx context.Context, health *observe.Health) {
 	}
 }
 
-func (f *front) stage(reload *reloader) stage {
-	return stage{name: "front", parts: []part{
-		{"sessions", f.sessions.Run}, {"live feed", f.feed.Run}, {"https", f.serveHTTPS}, {"unix socket", f.serveSocket}, {"reload", reload.Run},
-	}}
+func (f *front) stage(reload *reloader, rooms *conference) stage {
+	return stage{
+		name: "front",
+		parts: []part{
+			{"sessions", f.sessions.Run}, {"live feed", f.feed.Run}, {"https", f.serveHTTPS}, {"unix socket", f.serveSocket}, {"reload", reload.Run},
+		},
+		leave: rooms.leave,
+	}
 }
 
 func (f *front) serveHTTPS(ctx context.Context) error {
@@ -129,7 +139,8 @@ func (f *front) serveHTTPS(ctx context.Context) error {
 	// HTTP/1.1 only: browsers open WebSockets by it, and one protocol is easier to watch.
 	config := f.tls.Clone()
 	config.NextProtos = []string{"http/1.1"}
-	return f.serve(ctx, tls.NewListener(netutil.LimitListener(listener, maxConnections), config), f.public)
+	fair := &fairListener{Listener: netutil.LimitListener(listener, maxConnections), most: maxPerSource, dropped: f.dropped}
+	return f.serve(ctx, tls.NewListener(fair, config), f.public)
 }
 
 // serveSocket serves operators on this machine; who may open the socket is the administrator.
@@ -153,8 +164,9 @@ func (f *front) serve(ctx context.Context, listener net.Listener, handler http.H
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		// Broken handshakes and the like are the network's noise, not ours.
-		ErrorLog:    slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		// Requests may finish after ctx ended: Shutdown bounds how long.
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()

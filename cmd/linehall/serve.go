@@ -106,9 +106,14 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	return a, nil
 }
 
-// stages is the start order and, backwards, the written order of the end: the front door closes first, then rooms are
-// told and left, then the exchange refuses new calls and keeps the established ones in its store, then media stops,
-// then certificates and metrics.
+// stages is the start order and, backwards, the written order of the end:
+//
+//  1. the front door takes nobody in any more; the rooms tell their pages, which come back by themselves; the door closes
+//  2. phones get no more files
+//  3. the exchange refuses new calls, ends those that ring and keeps the established ones in its store
+//  4. SIP sockets, then call records and bindings, are written and closed
+//  5. media stops
+//  6. certificates and metrics
 func (a *appliance) stages() []stage {
 	base := stage{name: "ground", parts: []part{
 		{"certificates", a.authority.Run},
@@ -116,5 +121,6 @@ func (a *appliance) stages() []stage {
 			Address: string(a.reload.current().Listen.Metrics), Gatherer: a.registry, Health: a.health, Log: a.log,
 		}).Run},
 	}}
-	return []stage{base, a.media.stage(), a.telephony.stage(), a.conference.stage(), a.delivery.stage(), a.front.stage(a.reload)}
+	stages := append([]stage{base, a.media.stage()}, a.telephony.stages()...)
+	return append(stages, a.conference.stage(), a.delivery.stage(), a.front.stage(a.reload, a.conference))
 }

@@ -14,12 +14,14 @@ import (
 type conference struct {
 	rooms    *room.Manager
 	signal   http.Handler
-	shutdown chan struct{}
+	shutdown chan struct{} // closed: no new signalling
 	closing  sync.Once
+	dismiss  chan struct{} // closed: the rooms end
+	ended    chan struct{} // closed: every participant was told
 }
 
 func openConference(config configs.Config, g *ground, media *mediaPlane) *conference {
-	c := &conference{shutdown: make(chan struct{})}
+	c := &conference{shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
 	c.rooms = room.NewManager(room.Options{
 		Config: config.Conference, Plane: media.plane, Ledger: media.ledger, Atlas: g.atlas,
 		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped,
@@ -31,11 +33,41 @@ func openConference(config configs.Config, g *ground, media *mediaPlane) *confer
 	return c
 }
 
-// stage runs the rooms. When it has to end, the pages are told so that they come back by themselves.
+// stage runs the rooms until they are dismissed, which the front door does while it can still tell the pages.
 func (c *conference) stage() stage {
-	return stage{
-		name:  "conference",
-		parts: []part{{"rooms", c.rooms.Run}},
-		leave: func(context.Context) { c.closing.Do(func() { close(c.shutdown) }) },
+	return stage{name: "conference", parts: []part{{"rooms", c.run}}}
+}
+
+func (c *conference) run(ctx context.Context) error {
+	roomsCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.dismiss:
+			cancel()
+		case <-roomsCtx.Done():
+		}
+	}()
+	err := c.rooms.Run(roomsCtx)
+	close(c.ended)
+	select {
+	case <-c.dismiss:
+		<-ctx.Done() // dismissed in order; the stage ends with the others
+		return ctx.Err()
+	default:
+		return err
+	}
+}
+
+// leave takes nobody in any more and tells every participant that the appliance goes, so that the pages come back by
+// themselves. It returns when all have been told or ctx ends.
+func (c *conference) leave(ctx context.Context) {
+	c.closing.Do(func() {
+		close(c.shutdown)
+		close(c.dismiss)
+	})
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
 	}
 }

@@ -63,24 +63,31 @@ func openGround(ctx context.Context, config configs.Config, log *slog.Logger) (*
 	g := &ground{
 		lock: lock, log: log, registry: registry, dropped: observe.NewDropped(registry), panics: observe.NewPanics(registry), health: observe.NewHealth(),
 	}
+	if err := g.open(ctx, config); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+// open reads keys, certificates and the database.
+func (g *ground) open(ctx context.Context, config configs.Config) error {
+	data := config.Appliance.Data
+	var err error
 	if g.box, err = secret.Open(data); err != nil {
-		return nil, err
+		return err
 	}
 	table, err := site.NewTable(config.SiteList())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	g.atlas = site.NewAtlas(table)
-	if g.authority, err = pki.Open(filepath.Join(data, "pki"), pkiOptions(config, log)); err != nil {
-		return nil, err
+	if g.authority, err = pki.Open(filepath.Join(data, "pki"), pkiOptions(config, g.log)); err != nil {
+		return err
 	}
 	if g.db, err = database.Open(ctx, filepath.Join(data, doctor.DatabaseName)); err != nil {
-		return nil, err
+		return err
 	}
-	if err := g.openTables(ctx, config); err != nil {
-		return nil, errors.Join(err, g.db.Close())
-	}
-	return g, nil
+	return g.openTables(ctx, config)
 }
 
 // openTables migrates every domain's schema, in this written order, and opens what lives in the database.
@@ -101,7 +108,7 @@ func (g *ground) openTables(ctx context.Context, config configs.Config) error {
 	if err := g.directory.Apply(ctx, terminalsOf(config)); err != nil {
 		return err
 	}
-	if g.users, err = auth.Open(ctx, g.db, auth.Options{Registerer: g.registry}); err != nil {
+	if g.users, err = auth.Open(ctx, g.db, auth.Options{Config: config.Security, Registerer: g.registry}); err != nil {
 		return err
 	}
 	g.passwordFile, err = g.users.FirstAdmin(ctx, config.Appliance.Data)
@@ -140,4 +147,10 @@ func ownAddresses(advertise netip.Addr) []netip.Addr {
 }
 
 // close ends what the ground holds; the domains have ended before.
-func (g *ground) close() error { return errors.Join(g.db.Close(), g.lock.Close()) }
+func (g *ground) close() error {
+	var err error
+	if g.db != nil {
+		err = g.db.Close()
+	}
+	return errors.Join(err, g.lock.Close())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +21,7 @@ type delivery struct {
 	server *serve.Server
 	book   *enrolment.Book
 	listen string // plain HTTP; "" = off
+	tftp   string // "" = off
 }
 
 func openDelivery(ctx context.Context, config configs.Config, g *ground) (*delivery, error) {
@@ -35,7 +37,7 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Brands: []serve.Brand{yealink.Brand{}},
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
-	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning)}, nil
+	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
 }
 
 // organisationOf is what all phones have in common.
@@ -46,7 +48,7 @@ func organisationOf(config configs.Config) (serve.Organisation, error) {
 	organisation := serve.Organisation{
 		Domain: config.Appliance.Domain, Language: config.Appliance.Language, TimeZone: config.Appliance.TimeZone, NTP: terminals.NTP,
 		Advertise: config.AdvertiseAddr(), Transport: transport, SRTP: phone.SRTP(terminals.SRTP),
-		DialNow: config.Dialplan.Emergency, AdminPassword: terminals.AdminPassword.Reveal(), Templates: terminals.Templates, EnrolmentMax: terminals.EnrolmentMax,
+		DialNow: dialNow(config), AdminPassword: terminals.AdminPassword.Reveal(), Templates: terminals.Templates, EnrolmentMax: terminals.EnrolmentMax,
 	}
 	for _, port := range []struct {
 		of   setting.Address
@@ -64,18 +66,38 @@ func organisationOf(config configs.Config) (serve.Organisation, error) {
 	return organisation, nil
 }
 
-// stage serves the bootstrap over plain HTTP; the files with secrets are behind the console's listener.
+// dialNow lets phones dial our own numbers without waiting for another digit, emergency numbers before all others.
+func dialNow(config configs.Config) []string {
+	numbers := []string{config.Dialplan.Duty}
+	for _, row := range config.Inventory() {
+		numbers = append(numbers, row.Extension)
+	}
+	for _, room := range config.Conference.Rooms {
+		numbers = append(numbers, room.Number)
+	}
+	return phone.DialNow(config.Dialplan.Emergency, slices.DeleteFunc(numbers, func(n string) bool { return n == "" }))
+}
+
+// stage serves the bootstrap over plain HTTP and TFTP; the files with secrets are behind the console's listener.
 func (d *delivery) stage() stage {
 	s := stage{name: "provisioning"}
-	if d.listen == "" {
-		return s
+	if d.listen != "" {
+		s.parts = append(s.parts, part{"provisioning", func(ctx context.Context) error {
+			listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.listen)
+			if err != nil {
+				return err
+			}
+			return d.server.Run(ctx, listener)
+		}})
 	}
-	s.parts = []part{{"provisioning", func(ctx context.Context) error {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.listen)
-		if err != nil {
-			return err
-		}
-		return d.server.Run(ctx, listener)
-	}}}
+	if d.tftp != "" {
+		s.parts = append(s.parts, part{"tftp", func(ctx context.Context) error {
+			socket, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", d.tftp)
+			if err != nil {
+				return err
+			}
+			return d.server.RunTFTP(ctx, socket)
+		}})
+	}
 	return s
 }

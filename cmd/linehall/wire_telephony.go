@@ -139,18 +139,18 @@ func stackOptions(config configs.Config, g *ground) stack.Options {
 	return options
 }
 
-// stage runs the exchange. When it has to end it refuses new calls and waits for ringing ones; established calls stay
-// in the store and outlive the process.
-func (t *telephony) stage() stage {
-	return stage{
-		name: "telephony",
-		parts: []part{
-			{"locations", t.locations.Run}, {"call records", t.records.Run}, {"calls", t.calls.Run}, {"sip", t.stack.Run},
-		},
-		leave: func(ctx context.Context) {
-			if err := t.calls.Drain(ctx); err != nil {
-				t.log.Warn("calls given up while ringing", slog.Any(observe.Err, err))
-			}
-		},
+// stages run the exchange: what calls write to, then what they speak through, then the calls. They end the other way
+// round: calls first refuse new ones and wait for those that ring; what still rings is cancelled while the sockets are
+// open and recorded while the records are. Established calls stay in the store and outlive the process.
+func (t *telephony) stages() []stage {
+	drain := func(ctx context.Context) {
+		if err := t.calls.Drain(ctx); err != nil {
+			t.log.Warn("calls given up while ringing", slog.Any(observe.Err, err))
+		}
+	}
+	return []stage{
+		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}}},
+		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
+		{name: "calls", parts: []part{{"calls", t.calls.Run}}, leave: drain},
 	}
 }
