@@ -36,7 +36,6 @@ type tile struct {
 
 	synced  bool // the decoder has everything since a keyframe
 	lastTL0 uint8
-	lastAt  time.Time
 	colour  time.Time
 
 	stats      *TileStats
@@ -61,6 +60,7 @@ type TileStats struct {
 	ColourRight  uint64        `json:"colour_right"`
 	ColourWrong  uint64        `json:"colour_wrong"`
 	First        time.Time     `json:"-"`
+	last         time.Time     // latest frame, kept across connections: a restart of the server is a standstill too
 	perSecond    map[int64]int
 }
 
@@ -179,14 +179,14 @@ func (t *tile) show(now time.Time) {
 		s.First = now
 		s.perSecond = make(map[int64]int)
 	}
-	if !t.lastAt.IsZero() {
-		still := now.Sub(t.lastAt)
+	if !s.last.IsZero() {
+		still := now.Sub(s.last)
 		s.LongestStill = max(s.LongestStill, still)
 		if still > freezeAfter {
 			s.Freezes++
 		}
 	}
-	t.lastAt = now
+	s.last = now
 	s.Frames++
 	s.perSecond[now.Unix()]++
 }
@@ -221,5 +221,5 @@ func (t *tile) reset(owner string, stats *TileStats) {
 		return
 	}
 	t.owner, t.stats = owner, stats
-	t.synced, t.missing, t.lastAt, t.height, t.colour = false, false, time.Time{}, 0, time.Time{}
+	t.synced, t.missing, t.height, t.colour = false, false, 0, time.Time{}
 }

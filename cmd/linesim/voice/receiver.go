@@ -61,6 +61,7 @@ type receiver struct {
 
 func (r *receiver) listen(law tone.Law, expect float64) {
 	r.frozen = false
+	r.lastAt = 0 // a pause that both sides agreed on (hold) is no gap
 	if r.detector == nil || r.law != law || r.expect != expect {
 		r.detector = tone.NewDetector(law, expect)
 	}
