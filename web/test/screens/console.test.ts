@@ -22,11 +22,11 @@ afterAll(async () => {
   await quiet.stop();
 });
 
-const sizes = { tv: { width: 1920, height: 1080 }, pc: { width: 1280, height: 720 }, phone: { width: 390, height: 844 } };
+const sizes = { tv: { width: 1920, height: 1080 }, wall: { width: 1600, height: 900 }, pc: { width: 1280, height: 720 }, phone: { width: 390, height: 844 } };
 
 test.each([
   { name: 'overview-tv-zh-light', path: '/', size: 'tv', lang: 'zh-CN', theme: 'light' },
-  { name: 'overview-wall-zh-dark', path: '/?wall', size: 'tv', lang: 'zh-CN', theme: 'dark' },
+  { name: 'overview-wall-zh-dark', path: '/?wall', size: 'wall', lang: 'zh-CN', theme: 'dark' },
   { name: 'overview-pc-en-dark', path: '/', size: 'pc', lang: 'en', theme: 'dark' },
   { name: 'overview-phone-zh-light', path: '/', size: 'phone', lang: 'zh-CN', theme: 'light' },
   { name: 'overview-empty-pc-zh-light', path: '/', size: 'pc', lang: 'zh-CN', theme: 'light', empty: true },
