@@ -268,12 +268,9 @@ func (j *janusMember) subscribe(ctx context.Context, streams []map[string]any) e
 	if err != nil {
 		return err
 	}
-	m, err := j.plugin(ctx, handle, map[string]any{"request": "join", "ptype": "subscriber", "room": 1, "streams": streams}, nil)
+	m, err := j.joinFeeds(ctx, handle, streams)
 	if err != nil {
 		return err
-	}
-	if m.JSEP == nil {
-		return fmt.Errorf("%w: no offer for the subscriber", errJanus)
 	}
 	pc, up, err := j.connection()
 	if err != nil {
@@ -295,6 +292,25 @@ func (j *janusMember) subscribe(ctx context.Context, streams []map[string]any) e
 		return err
 	}
 	return await(up)
+}
+
+// joinFeeds asks for the others' streams. The server takes a moment longer than its client to find a publisher's
+// connection up, and refuses its feed until then.
+func (j *janusMember) joinFeeds(ctx context.Context, handle uint64, streams []map[string]any) (m janusMessage, err error) {
+	const attempts, wait = 25, 200 * time.Millisecond
+	for range attempts {
+		m, err = j.plugin(ctx, handle, map[string]any{"request": "join", "ptype": "subscriber", "room": 1, "streams": streams}, nil)
+		if err == nil {
+			if m.JSEP == nil {
+				return m, fmt.Errorf("%w: no offer for the subscriber", errJanus)
+			}
+			return m, nil
+		}
+		if sleepErr := sleep(ctx, wait); sleepErr != nil {
+			return m, sleepErr
+		}
+	}
+	return m, err
 }
 
 // janus starts the server with a video room. It does not gather on the loopback interface, so the load meets it on

@@ -2,10 +2,12 @@ package venue
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -57,10 +59,12 @@ func (s *session) api(address netip.Addr, build func(webrtc.SettingEngine) (*web
 	if err != nil {
 		return nil, err
 	}
-	var settings webrtc.SettingEngine
+	// pion logs every socket that is closed as an error; what matters comes back as errors and states.
+	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
+	settings := webrtc.SettingEngine{LoggerFactory: quiet}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	mux := webrtc.NewICEUDPMux(nil, socket)
+	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), socket)
 	settings.SetICEUDPMux(mux)
 	s.sockets = append(s.sockets, mux, socket)
 	return build(settings)

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/pion/interceptor"
+	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 )
@@ -278,10 +280,11 @@ func newAPI(tb testing.TB, loss int) *webrtc.API {
 	if err := webrtc.RegisterDefaultInterceptors(m, registry); err != nil {
 		tb.Fatal(err)
 	}
-	var s webrtc.SettingEngine
+	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
+	s := webrtc.SettingEngine{LoggerFactory: quiet}
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	s.SetICEUDPMux(webrtc.NewICEUDPMux(nil, &lossy{PacketConn: socket, every: loss}))
+	s.SetICEUDPMux(webrtc.NewICEUDPMux(quiet.NewLogger("ice"), &lossy{PacketConn: socket, every: loss}))
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(s))
 }
 
