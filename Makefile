@@ -4,7 +4,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO          ?= go
-GOFLAGS_BUILD := -trimpath -ldflags "-s -w -buildid= -X linehall/internal/observe.Version=$(VERSION)"
+GOFLAGS_BUILD := -trimpath -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 CONFIG      ?= configs/linehall.yaml
 DATA        ?= ./data
 BIN         := bin/linehall bin/linesim

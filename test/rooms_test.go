@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,10 @@ type seenVenue struct {
 type observation struct {
 	Seen  map[string]seenVenue `json:"seen"`
 	Tones map[string]*float64  `json:"tones"` // dB by Hz; null is silence
-	Audio int                  `json:"audio"`
+	// Voices counts the sound tracks that carried sound. Graph is false where the browser plays nothing for want of a
+	// loudspeaker (Firefox): then tones are not measured, and what it decoded has to do.
+	Voices int  `json:"voices"`
+	Graph  bool `json:"graph"`
 }
 
 // browsers drives venues.mjs.
@@ -93,7 +97,8 @@ func openBrowsers(t *testing.T, venues []browserVenue, seconds int) *browsers {
 		case <-ended:
 		case <-time.After(20 * time.Second):
 		}
-		_ = syscall.Kill(-b.command.Process.Pid, syscall.SIGKILL) // what the browsers may have left behind
+		_ = syscall.Kill(-b.command.Process.Pid, syscall.SIGKILL)
+		endBrowsersOf(artifacts)
 		if t.Failed() {
 			t.Logf("browsers: %s", errors.tail(6000))
 		}
@@ -102,6 +107,21 @@ func openBrowsers(t *testing.T, venues []browserVenue, seconds int) *browsers {
 		t.Fatalf("the browsers did not open: %s", errors.tail(3000))
 	}
 	return b
+}
+
+// endBrowsersOf ends, by process id, browsers whose profile lies in this run's own folder and whose driver is gone: they
+// run in process groups of their own.
+func endBrowsersOf(artifacts string) {
+	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range commands {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), artifacts) {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 func (b *browsers) do(command map[string]string, answer any) {
@@ -168,8 +188,11 @@ func judge(venues []browserVenue, observed map[string]observation, seconds int, 
 				voices++
 			}
 		}
+		if !o.Graph {
+			voices = o.Voices
+		}
 		if voices < leastVoices {
-			faults = append(faults, fmt.Sprintf("%s hears %d other voices of %d tracks", viewer.ID, voices, o.Audio))
+			faults = append(faults, fmt.Sprintf("%s hears %d other voices, %d tracks carry sound", viewer.ID, voices, o.Voices))
 		}
 	}
 	if len(faults) > 0 {

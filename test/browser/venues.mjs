@@ -48,32 +48,24 @@ function writeMicrophone(file, tone) {
   writeFileSync(file, Buffer.concat([header, Buffer.from(samples.buffer)]));
 }
 
-// Firefox cannot be given a camera file: the page gets a canvas and an oscillator instead of the devices.
-function fakeDevices({ rgb, tone, size }) {
-  navigator.mediaDevices.getUserMedia = async (constraints) => {
-    const canvas = document.createElement('canvas');
-    canvas.width = size.width; canvas.height = size.height;
-    const drawing = canvas.getContext('2d');
-    let n = 0;
-    setInterval(() => {
-      drawing.fillStyle = `rgb(${rgb.join(',')})`;
-      drawing.fillRect(0, 0, canvas.width, canvas.height);
-      drawing.fillStyle = 'rgba(0,0,0,0.4)';
-      drawing.fillRect((n++ % 20) * 16, 0, 16, 12);
-    }, 1000 / size.rate);
-    const stream = new MediaStream();
-    if (constraints.video) stream.addTrack(canvas.captureStream(size.rate).getVideoTracks()[0]);
-    if (constraints.audio) {
-      const audio = new AudioContext();
-      const oscillator = audio.createOscillator();
-      oscillator.frequency.value = tone;
-      const gain = audio.createGain();
-      gain.gain.value = 0.3;
-      setInterval(() => { gain.gain.value = Math.floor(performance.now() / 180) % 3 !== 2 ? 0.3 : 0; }, 20);
-      const out = audio.createMediaStreamDestination();
-      oscillator.connect(gain).connect(out);
-      oscillator.start();
-      stream.addTrack(out.stream.getAudioTracks()[0]);
+// Firefox cannot be given a camera file: its page gets a canvas as camera; its fake microphone is a tone by itself.
+function fakeCamera({ rgb, size }) {
+  const devices = navigator.mediaDevices;
+  const original = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = async (constraints) => {
+    const stream = constraints.audio ? await original({ audio: constraints.audio }) : new MediaStream();
+    if (constraints.video) {
+      const canvas = document.createElement('canvas');
+      canvas.width = size.width; canvas.height = size.height;
+      const drawing = canvas.getContext('2d');
+      let n = 0;
+      setInterval(() => {
+        drawing.fillStyle = `rgb(${rgb.join(',')})`;
+        drawing.fillRect(0, 0, canvas.width, canvas.height);
+        drawing.fillStyle = 'rgba(0,0,0,0.4)';
+        drawing.fillRect((n++ % 20) * 16, 0, 16, 12);
+      }, 1000 / size.rate);
+      stream.addTrack(canvas.captureStream(size.rate).getVideoTracks()[0]);
     }
     return stream;
   };
@@ -97,9 +89,11 @@ async function observe(seconds) {
     watch(video, tile.dataset.venue);
     begin.set(tile.dataset.venue, video.getVideoPlaybackQuality().totalVideoFrames);
   }
+  const energies = async () => new Map(((await window.__linehall.stats()).subscribe?.streams ?? []).filter((stream) => stream.kind === 'audio').map((stream) => [stream.mid, stream.audio_energy]));
+  const quiet = await energies();
   // The tones: the loudest moment of each frequency while listening.
   const audio = new AudioContext();
-  await audio.resume();
+  await Promise.race([audio.resume(), new Promise((resolve) => setTimeout(resolve, 1500))]);
   const analysers = [...document.querySelectorAll('audio')].filter((a) => a.srcObject?.getAudioTracks().length).map((element) => {
     const analyser = audio.createAnalyser();
     analyser.fftSize = 8192;
@@ -110,7 +104,7 @@ async function observe(seconds) {
   const loudest = new Float32Array(4096).fill(-200);
   const end = performance.now() + seconds * 1000;
   while (performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, 250));
     for (const analyser of analysers) {
       const bins = new Float32Array(analyser.frequencyBinCount);
       analyser.getFloatFrequencyData(bins);
@@ -120,7 +114,10 @@ async function observe(seconds) {
   const level = (hz) => loudest[Math.round((hz * 8192) / audio.sampleRate)];
   const tones = {};
   for (let hz = 500; hz <= 1750; hz += 250) tones[hz] = level(hz);
-  await audio.close();
+  const running = audio.state;
+  // Where the machine has no loudspeaker, Firefox starts no audio graph of ours: it still decodes and measures what it would play.
+  const voices = [...await energies()].filter(([mid, energy]) => energy - (quiet.get(mid) ?? 0) > 1e-5).length;
+  void audio.close();
   const seen = {};
   for (const tile of tiles()) {
     const video = tile.querySelector('video');
@@ -138,7 +135,7 @@ async function observe(seconds) {
       rgb: sum.map((v) => Math.round(v / (pixels.length / 4))), width: video.videoWidth, height: video.videoHeight,
     };
   }
-  return { seen, tones, audio: analysers.length };
+  return { seen, tones, voices, graph: running === 'running' };
 }
 
 const state = () => document.querySelector('[data-testid="room-state"]')?.dataset.state ?? '';
@@ -160,13 +157,13 @@ async function open(venue) {
   url.searchParams.set('lang', 'en');
   if (venue.browser === 'firefox') {
     const browser = await puppeteer.launch({
-      browser: 'firefox', executablePath: executable('/usr/bin/firefox-esr', venue), headless: true, acceptInsecureCerts: true, protocol: 'webDriverBiDi',
-      extraPrefsFirefox: { 'media.navigator.streams.fake': true, 'media.navigator.permission.disabled': true, 'media.autoplay.default': 0, 'media.autoplay.blocking_policy': 0, 'media.autoplay.block-webaudio': false },
+      browser: 'firefox', executablePath: executable('/usr/bin/firefox-esr', venue), headless: true, acceptInsecureCerts: true, protocol: 'webDriverBiDi', userDataDir: join(plan.artifacts, `${venue.id}-profile`),
+      extraPrefsFirefox: { 'media.navigator.streams.fake': true, 'media.navigator.permission.disabled': true, 'media.autoplay.default': 0, 'media.autoplay.blocking_policy': 0, 'media.autoplay.block-webaudio': false, 'media.navigator.audio.fake_frequency': venue.tone },
     });
     browsers.push(() => browser.close());
     const page = await browser.newPage();
-    await page.setViewport({ width: 1280, height: 720 });
-    await page.evaluateOnNewDocument(fakeDevices, { rgb: venue.rgb, tone: venue.tone, size });
+    await page.setViewport({ width: 640, height: 360 });
+    await page.evaluateOnNewDocument(fakeCamera, { rgb: venue.rgb, size });
     await page.goto(url.href);
     pages.set(venue.id, { evaluate: (f, a) => page.evaluate(f, a), screenshot: (path) => page.screenshot({ path }), click: (id) => page.click(`[data-testid="${id}"]`) });
     return;
@@ -181,7 +178,7 @@ async function open(venue) {
       '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage'],
   });
   browsers.push(() => browser.close());
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 720 } });
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 640, height: 360 } });
   const page = await context.newPage();
   page.on('pageerror', (error) => process.stderr.write(`${venue.id}: page error: ${error}\n`));
   page.on('console', (message) => { if (message.type() === 'error') process.stderr.write(`${venue.id}: ${message.text()}\n`); });
@@ -208,6 +205,8 @@ async function act(command) {
 }
 
 mkdirSync(plan.artifacts, { recursive: true });
+// Chromium's own temporary profile goes there as well, so that whoever finds a left-over browser knows whose it is.
+process.env.TMPDIR = plan.artifacts;
 process.on('SIGTERM', async () => { for (const close of browsers) await close().catch(() => {}); process.exit(1); });
 for (const venue of plan.venues) await open(venue);
 console.log(JSON.stringify({ opened: true }));
