@@ -43,6 +43,13 @@ func (r *running) stop() {
 	_ = os.RemoveAll(r.dir) // scratch
 }
 
+// discard removes the folder of a server that did not start.
+func discard(dir string, err error) {
+	if err != nil {
+		_ = os.RemoveAll(dir) // scratch
+	}
+}
+
 // write fills a template of this package into a folder.
 func write(dir, name string, values map[string]string) error {
 	data, err := peers.ReadFile("peers/" + name)
@@ -85,11 +92,12 @@ const (
 )
 
 // kamailio starts the proxy.
-func (p Peers) kamailio(ctx context.Context) (*running, SIPTarget, error) {
+func (p Peers) kamailio(ctx context.Context) (r *running, target SIPTarget, err error) {
 	dir, port, err := p.scratch("kamailio")
 	if err != nil {
 		return nil, SIPTarget{}, err
 	}
+	defer func() { discard(dir, err) }()
 	values := map[string]string{"PORT": strconv.Itoa(port), "PASSWORD": benchPassword}
 	if err := write(dir, "kamailio.cfg", values); err != nil {
 		return nil, SIPTarget{}, err
@@ -98,8 +106,8 @@ func (p Peers) kamailio(ctx context.Context) (*running, SIPTarget, error) {
 	if err != nil {
 		return nil, SIPTarget{}, err
 	}
-	r := &running{process: proc, dir: dir}
-	target := SIPTarget{
+	r = &running{process: proc, dir: dir}
+	target = SIPTarget{
 		Name: "kamailio", Address: loopback(port), Bind: netip.MustParseAddr("127.0.0.1"), process: proc, Accounts: numbers("8", p.Accounts),
 	}
 	for i := range target.Accounts {
@@ -147,11 +155,12 @@ func answersSIP(t SIPTarget) func(context.Context) error {
 }
 
 // rtpengine starts the relay in userspace, one thread: the load is that of one core.
-func (p Peers) rtpengine(ctx context.Context) (*running, RelayTarget, error) {
+func (p Peers) rtpengine(ctx context.Context) (r *running, target RelayTarget, err error) {
 	dir, port, err := p.scratch("rtpengine")
 	if err != nil {
 		return nil, RelayTarget{}, err
 	}
+	defer func() { discard(dir, err) }()
 	control := loopback(port)
 	proc, err := start(dir, nil, "rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1", "--interface=127.0.0.1",
 		"--listen-ng="+control.String(), "--port-min="+strconv.Itoa(mediaMin), "--port-max="+strconv.Itoa(mediaMax), "--num-threads=1",
@@ -159,7 +168,7 @@ func (p Peers) rtpengine(ctx context.Context) (*running, RelayTarget, error) {
 	if err != nil {
 		return nil, RelayTarget{}, err
 	}
-	r := &running{process: proc, dir: dir}
+	r = &running{process: proc, dir: dir}
 	err = proc.await(ctx, 10*time.Second, func(context.Context) error {
 		n, err := dialNG(control)
 		if err != nil {
@@ -188,7 +197,7 @@ type linehall struct {
 }
 
 // linehall starts the appliance with a configuration of its own.
-func (p Peers) linehall(ctx context.Context) (*linehall, error) {
+func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 	if p.Linehall == "" {
 		return nil, fmt.Errorf("the appliance's binary: name it with --linehall: %w", os.ErrNotExist)
 	}
@@ -200,7 +209,8 @@ func (p Peers) linehall(ctx context.Context) (*linehall, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &linehall{binary: binary, config: filepath.Join(dir, "linehall.yaml"), data: filepath.Join(dir, "data")}
+	defer func() { discard(dir, err) }()
+	l = &linehall{binary: binary, config: filepath.Join(dir, "linehall.yaml"), data: filepath.Join(dir, "data")}
 	values := map[string]string{"DIR": dir, "DOMAIN": benchDomain, "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax)}
 	for _, name := range []string{"SIP", "HTTPS", "METRICS", "MEDIA"} {
 		port, err := freePort()

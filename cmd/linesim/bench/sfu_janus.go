@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -311,105 +307,4 @@ func (j *janusMember) joinFeeds(ctx context.Context, handle uint64, streams []ma
 		}
 	}
 	return m, err
-}
-
-// janus starts the server with a video room. It does not gather on the loopback interface, so the load meets it on
-// an address of the machine; the packets stay inside the machine all the same.
-func (p Peers) janus(ctx context.Context) (*running, *janusRoom, error) {
-	dir, port, err := p.scratch("janus")
-	if err != nil {
-		return nil, nil, err
-	}
-	lib, err := janusLibrary()
-	if err != nil {
-		return nil, nil, err
-	}
-	own, err := ownAddress()
-	if err != nil {
-		return nil, nil, err
-	}
-	values := map[string]string{
-		"DIR": dir, "LIB": lib, "PORT": strconv.Itoa(port), "ADDRESS": own.String(), "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax),
-	}
-	for _, name := range []string{"janus.jcfg", "janus.transport.websockets.jcfg", "janus.plugin.videoroom.jcfg"} {
-		if err := write(dir, name, values); err != nil {
-			return nil, nil, err
-		}
-	}
-	proc, err := start(dir, nil, "janus", "-C", filepath.Join(dir, "janus.jcfg"), "-F", dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	r := &running{process: proc, dir: dir}
-	err = proc.await(ctx, 15*time.Second, func(ctx context.Context) error {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			return err // shown by await
-		}
-		return conn.Close() // as above
-	})
-	if err != nil {
-		r.stop()
-		return nil, nil, err
-	}
-	api, err := clientAPI(false)
-	if err != nil {
-		r.stop()
-		return nil, nil, err
-	}
-	return r, &janusRoom{api: api, address: "ws://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, nil
-}
-
-// janusLibrary finds the folder of the package's plugins.
-func janusLibrary() (string, error) {
-	found, err := filepath.Glob("/usr/lib/*/janus")
-	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("%w is not installed: no /usr/lib/*/janus: %w", errJanus, os.ErrNotExist)
-	}
-	return found[0], nil
-}
-
-// ownAddress is the first IPv4 address of the machine that is not loopback.
-func ownAddress() (netip.Addr, error) {
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("own address: %w", err)
-	}
-	for _, a := range addresses {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() && !prefix.Addr().IsLoopback() {
-			return prefix.Addr(), nil
-		}
-	}
-	return netip.Addr{}, fmt.Errorf("%w needs an address other than loopback", errJanus)
-}
-
-// runSFU fills the six-venue room.
-func (s Suite) runSFU(ctx context.Context, server string) (Result, error) {
-	switch server {
-	case "linehall":
-		l, err := s.Peers.linehall(ctx)
-		if err != nil {
-			return Result{}, err
-		}
-		defer l.stop()
-		api, err := clientAPI(true)
-		if err != nil {
-			return Result{}, err
-		}
-		return runRoom(ctx, server, &linehallRoom{api: api, server: l}, l.process, s.SFU)
-	case "janus":
-		r, where, err := s.Peers.janus(ctx)
-		if err != nil {
-			return Result{}, err
-		}
-		defer r.stop()
-		return runRoom(ctx, server, where, r.process, s.SFU)
-	case "direct":
-		api, err := clientAPI(true)
-		if err != nil {
-			return Result{}, err
-		}
-		return runRoom(ctx, server, &directRoom{api: api}, nil, s.SFU)
-	}
-	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }

@@ -103,6 +103,37 @@ func (s Suite) runRelay(ctx context.Context, server string) (Result, error) {
 	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }
 
+// runSFU fills the six-venue room.
+func (s Suite) runSFU(ctx context.Context, server string) (Result, error) {
+	switch server {
+	case "linehall":
+		l, err := s.Peers.linehall(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer l.stop()
+		api, err := clientAPI(true)
+		if err != nil {
+			return Result{}, err
+		}
+		return runRoom(ctx, server, &linehallRoom{api: api, server: l}, l.process, s.SFU)
+	case "janus":
+		r, where, err := s.Peers.janus(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer r.stop()
+		return runRoom(ctx, server, where, r.process, s.SFU)
+	case "direct":
+		api, err := clientAPI(true)
+		if err != nil {
+			return Result{}, err
+		}
+		return runRoom(ctx, server, &directRoom{api: api}, nil, s.SFU)
+	}
+	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
+}
+
 // Report is what a suite publishes.
 type Report struct {
 	Taken   time.Time `json:"taken_at"`
