@@ -36,7 +36,7 @@ unit: ## Go tests of every package, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '^linehall/test$$')
 
-e2e: build ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
+e2e: build web/node_modules/.package-lock.json ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
 	$(GO) test -count=1 -timeout 12m ./test/...
 
 web-test: web/node_modules/.package-lock.json ## type check, lint and unit tests of the pages
@@ -56,20 +56,24 @@ lint: $(GOLANGCI) ## gofmt and golangci-lint with no finding
 
 fresh: web/node_modules/.package-lock.json ## generated files are the ones their sources give
 	$(GO) run ./web/build -check
-	$(GO) test -count=1 -run 'Fresh' ./configs/... ./web/...
+	$(GO) test -count=1 -run 'Fresh|OpenAPI' ./configs ./web/api
 
 gen: web/node_modules/.package-lock.json ## regenerate the config schema, the OpenAPI document and the web bundle
-	$(GO) test -count=1 -run 'Fresh' ./configs/... ./web/... -update
+	$(GO) generate ./configs
+	$(GO) test -count=1 ./web/api -update
 	$(GO) run ./web/build
 
 web: gen ## alias of gen, for the pages
 
-soak: tools build ## the long ones: storms, churn, restarts under load
+soak: tools build web/node_modules/.package-lock.json ## the long ones: storms, churn, restarts under load
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 60m -run 'Soak' ./test/...
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'SIPpLoad' ./sip/call
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'NothingIsLeft' ./sfu/room
+	npm --prefix web run --silent flows
 
 bench: tools build ## tables of CPU and delay beside the best peers; JSON under docs/performance
-	test/install.sh bench
-	test/bench.sh
+	@test/install.sh bench
+	bin/linesim bench all --linehall bin/linehall --out docs/performance/first-light.json
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \

@@ -28,7 +28,7 @@ links=()
 for venue in branch1 branch2 branch3 branch4 branch5; do
   links+=(--link "$(bin/linehall room link 9000 --venue "$venue" --config "$config" --data "$data")")
 done
-bin/linesim rooms "${links[@]}" --ca "$data/pki/ca.crt" & pids+=($!)
+bin/linesim rooms "${links[@]}" --ca "$data/pki/root.crt" & pids+=($!)
 echo
 echo "join as the main venue:  $(bin/linehall room link 9000 --venue hq --config "$config" --data "$data")"
 echo "look at everything:      https://127.0.0.1:8443/   (Ctrl-C ends the demo)"

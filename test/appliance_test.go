@@ -92,7 +92,9 @@ func prepareAppliance(t *testing.T, changes ...func(settings, *appliance)) *appl
 	} {
 		tree.set("listen."+key, at(port))
 	}
-	tree.set("listen.media", map[string]any{"udp": at(a.ports.media), "tcp": at(a.ports.media)})
+	// Browsers offer their network's address and not loopback: media has to listen on all.
+	media := fmt.Sprintf(":%d", a.ports.media)
+	tree.set("listen.media", map[string]any{"udp": media, "tcp": media})
 	tree.set("listen.rtp", map[string]any{"ports": fmt.Sprintf("%d-%d", a.ports.rtpFirst, a.ports.rtpLast)})
 	terminals, err := os.ReadFile(filepath.Join(repository, "configs", "terminals.csv"))
 	if err != nil {

@@ -93,6 +93,17 @@ func TestGarbageOnEveryPort(t *testing.T) {
 func TestMetricsOfTheContract(t *testing.T) {
 	a := startAppliance(t)
 	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(), "u1")
+	response, err := a.http.Get(fmt.Sprintf("http://127.0.0.1:%d/001565aabbcc.cfg", a.ports.provisioning))
+	if err != nil {
+		t.Fatalf("provisioning: %v", err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusNotFound {
+		t.Errorf("a phone that is in no row got %s", response.Status)
+	}
+	if unknown := a.run("terminal", "list", "--unknown"); !strings.Contains(unknown, "00:15:65:aa:bb:cc") {
+		t.Errorf("the unknown phone is not listed:\n%s", unknown)
+	}
 	for _, name := range []string{
 		"linehall_sip_requests_total", "linehall_sip_registered_bindings", "linehall_dropped_total", "linehall_calls_active", "linehall_call_setup_seconds_count",
 		"linehall_call_mos_count", "linehall_rtp_packets_total", "linehall_rtp_lost_packets_total", "linehall_rtp_forward_seconds_count", "linehall_rtp_jitter_seconds_count",

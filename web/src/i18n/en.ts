@@ -131,7 +131,7 @@ export const en: Dictionary = {
     noneHint: 'Try another word, or clear the filters.',
     clear: 'Clear the filters',
     empty: 'No terminals yet',
-    emptyHint: 'Write one row per phone into terminals.csv, then run linehall apply.',
+    emptyHint: 'Write one row per phone into terminals.csv, run linehall check, then reload (SIGHUP).',
     elsewhere: (site) => `now at ${site}`,
     details: 'Terminal',
     mac: 'MAC address',

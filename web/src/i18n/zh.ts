@@ -130,7 +130,7 @@ export const zh = {
     noneHint: '换一个词，或清除筛选条件。',
     clear: '清除筛选',
     empty: '还没有话机',
-    emptyHint: '在 terminals.csv 里每部话机写一行，然后执行 linehall apply。',
+    emptyHint: '在 terminals.csv 里每部话机写一行，运行 linehall check，再重新加载配置（SIGHUP）。',
     elsewhere: (site: string) => `现在在${site}`,
     details: '话机详情',
     mac: 'MAC 地址',
