@@ -42,7 +42,7 @@ type ClientTx struct {
 // req: it adds the top Via, gives Max-Forwards and Expires values of their own
 // (clones of a message share them), and keeps it for retransmissions; forks
 // send one clone each. UDP leaves from via.Local. A stream flow uses its live
-// connection; the stack never dials a phone: ErrFlowGone. When ctx ends, the
+// connection and opens none: ErrFlowGone (see Dial). When ctx ends, the
 // transaction is terminated without a word to the peer; use Cancel for that.
 func (s *Stack) Request(ctx context.Context, req *sip.Request, via Flow) (*ClientTx, error) {
 	if req.IsAck() {

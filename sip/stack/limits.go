@@ -9,7 +9,7 @@ type Limits struct {
 	HeaderBytes    int           // start line and headers; 32 KiB: 20 times a desk phone's longest INVITE
 	URIBytes       int           // Request-URI; 2048
 	Headers        int           // header lines; 256
-	SourceRate     float64       // messages per second and source address; 2000: a SIPp with 200 calls/s
+	SourceRate     float64       // messages per second and source address (of a stream also reads); 2000: a SIPp with 200 calls/s
 	SourceBurst    float64       // 6000: a branch's phones after a power cut, behind one address
 	Sources        int           // sources remembered by the rate limit; 8192
 	Conns          int           // connections in total; 4096
@@ -17,6 +17,8 @@ type Limits struct {
 	Transactions   int           // server transactions; 65536: 32 s of 2000 requests/s
 	EarlyCancels   int           // CANCELs waiting for their INVITE; 1024
 	Handshake      time.Duration // TLS handshake; 10 s
+	Dials          int           // connections being opened by us; 64: half a building's phones
+	DialTime       time.Duration // opening one; 2 s: a SYN and its first repetition
 	FirstMessage   time.Duration // from accept to the first complete message; 30 s
 	MessageTime    time.Duration // from the first to the last byte of a message; 15 s
 	IdleUnknown    time.Duration // silence on a connection nobody has authenticated on; 60 s
@@ -40,6 +42,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Transactions, 1<<16)
 	def(&l.EarlyCancels, 1024)
 	def(&l.Handshake, 10*time.Second)
+	def(&l.Dials, 64)
+	def(&l.DialTime, 2*time.Second)
 	def(&l.FirstMessage, 30*time.Second)
 	def(&l.MessageTime, 15*time.Second)
 	def(&l.IdleUnknown, time.Minute)

@@ -4,7 +4,7 @@
 //
 // The messages, their parser and the transaction state machines are sipgo's;
 // sockets, connections, matching, ordering and checks are ours, because a
-// registrar that must never dial a phone, never grow with garbage and never
+// registrar that must dial a phone only on purpose, never grow with garbage and never
 // reorder a CANCEL before its INVITE needs to own them (ADR on SIP transports).
 // No other package reads or writes SIP sockets.
 //
@@ -103,6 +103,7 @@ type Stack struct {
 
 	servers *serverTable
 	clients *clientTable
+	dials   *dialler
 	order   *ordering
 	early   *earlyCancels
 	tagKey  []byte // of To tags that need no memory
@@ -148,6 +149,7 @@ func New(opts Options) (*Stack, error) {
 	s.conns = newConnTable(s.limits)
 	s.servers = newServerTable()
 	s.clients = newClientTable()
+	s.dials = newDialler()
 	s.order = newOrdering()
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()

@@ -23,10 +23,13 @@ type streamListener struct {
 	addr      netip.AddrPort
 }
 
+// streamKeepAlive finds out within a minute that a peer has vanished.
+var streamKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3} //nolint:gochecknoglobals // a constant
+
 func listenStream(ctx context.Context, s *Stack, l Listen) (*streamListener, error) {
 	lc := net.ListenConfig{
 		Control:         setTOS,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
+		KeepAliveConfig: streamKeepAlive,
 	}
 	ln, err := lc.Listen(ctx, "tcp", l.Address)
 	if err != nil {
@@ -56,7 +59,8 @@ func (l *streamListener) run(ctx context.Context) error {
 			}
 			continue
 		}
-		c := s.conns.admit(s, l, conn)
+		flow := Flow{Transport: l.transport, Local: tcpAddr(conn.LocalAddr()), Remote: tcpAddr(conn.RemoteAddr())}
+		c := s.conns.admit(s, flow, conn)
 		if c == nil {
 			s.opts.Dropped.Count(listenerLabel(l.transport), "too_many_connections")
 			_ = conn.Close()
@@ -96,6 +100,9 @@ func (c *streamConn) serve(ctx context.Context) {
 	}
 	c.close()
 	s.conns.leave(c)
+	if s.conns.get(c.flow) != nil { // the phone is connected again, in the same words
+		return
+	}
 	s.clients.flowClosed(c.flow)
 	s.servers.flowClosed(c.flow)
 	for _, f := range s.closed {
@@ -137,13 +144,17 @@ func (c *streamConn) read() verdict {
 			return readVerdict(err, f.partial())
 		}
 		heard = time.Now()
-		if !s.admit.allow(c.flow.Remote.Addr(), time.Now()) {
-			return rateLimit
-		}
 		started := f.partial()
 		f.add(buf[:n])
-		for {
+		for frames := 0; ; frames++ {
 			frame, kind := f.next()
+			// What one read brings may be many messages: each costs a token, and a
+			// read without any costs one as well.
+			if kind != frameNone || frames == 0 {
+				if !s.admit.allow(c.flow.Remote.Addr(), time.Now()) {
+					return rateLimit
+				}
+			}
 			if kind == frameNone {
 				break
 			}
@@ -263,32 +274,31 @@ func (c *streamConn) close() {
 type connTable struct {
 	limits Limits
 
-	mu     sync.Mutex // guards the fields below
-	all    map[*streamConn]bool
-	byFlow map[Flow]*streamConn
-	source map[netip.Addr]int
-	closed bool
+	mu       sync.Mutex // guards the fields below
+	all      map[*streamConn]bool
+	byFlow   map[Flow]*streamConn
+	byRemote map[netip.AddrPort]*streamConn // TCP, for Dial
+	source   map[netip.Addr]int
+	closed   bool
 }
 
 func newConnTable(l Limits) *connTable {
 	return &connTable{
 		limits: l, all: make(map[*streamConn]bool),
-		byFlow: make(map[Flow]*streamConn), source: make(map[netip.Addr]int),
+		byFlow: make(map[Flow]*streamConn), byRemote: make(map[netip.AddrPort]*streamConn), source: make(map[netip.Addr]int),
 	}
 }
 
 // admit counts a new connection, or returns nil when there are too many.
-func (t *connTable) admit(s *Stack, l *streamListener, conn net.Conn) *streamConn {
-	remote, local := tcpAddr(conn.RemoteAddr()), tcpAddr(conn.LocalAddr())
+func (t *connTable) admit(s *Stack, flow Flow, conn net.Conn) *streamConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := sourceKey(remote.Addr())
+	key := sourceKey(flow.Remote.Addr())
 	if t.closed || len(t.all) >= t.limits.Conns || t.source[key] >= t.limits.ConnsPerSource {
 		return nil
 	}
 	c := &streamConn{
-		stack: s, secure: l.transport == TLS, raw: conn, conn: conn,
-		flow:   Flow{Transport: l.transport, Local: local, Remote: remote},
+		stack: s, secure: flow.Transport == TLS, raw: conn, conn: conn, flow: flow,
 		queue:  make(chan []byte, t.limits.WriteQueue),
 		closed: make(chan struct{}),
 	}
@@ -302,6 +312,9 @@ func (t *connTable) enter(c *streamConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byFlow[c.flow] = c
+	if c.flow.Transport == TCP {
+		t.byRemote[c.flow.Remote] = c
+	}
 }
 
 func (t *connTable) leave(c *streamConn) {
@@ -314,6 +327,9 @@ func (t *connTable) leave(c *streamConn) {
 	if t.byFlow[c.flow] == c {
 		delete(t.byFlow, c.flow)
 	}
+	if t.byRemote[c.flow.Remote] == c {
+		delete(t.byRemote, c.flow.Remote)
+	}
 	key := sourceKey(c.flow.Remote.Addr())
 	if t.source[key]--; t.source[key] <= 0 {
 		delete(t.source, key)
@@ -324,6 +340,24 @@ func (t *connTable) get(f Flow) *streamConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byFlow[f]
+}
+
+// towards finds a TCP connection with that peer, whoever opened it.
+func (t *connTable) towards(remote netip.AddrPort) *streamConn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byRemote[remote]
+}
+
+// enlist counts a goroutine that will open a connection, unless the stack ends.
+func (t *connTable) enlist(s *Stack) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	s.work.Add(1) // under the lock, so that Run does not wait yet
+	return true
 }
 
 func (t *connTable) size() int {

@@ -367,3 +367,22 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		t.Error("not counted")
 	}
 }
+
+// The rate is one of messages: a hundred in one segment are a hundred.
+func TestRateLimitCountsMessagesOfAStream(t *testing.T) {
+	e := start(t, stack.Options{Limits: stack.Limits{SourceRate: 0.001, SourceBurst: 10}}, nil)
+	c := dial(t, e.addr(stack.TCP))
+	var flood strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&flood, "OPTIONS sip:linehall.test SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK%d\r\nMax-Forwards: 70\r\n"+
+			"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: %d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", i, i)
+	}
+	write(c, []byte(flood.String()))
+	closed(t, c)
+	if n := e.counted(t, "linehall_dropped_total", "sip_tcp", "rate_limit"); n != 1 {
+		t.Errorf("%v connections given up for their rate", n)
+	}
+	if n := e.counted(t, "linehall_sip_requests_total"); n > 10 {
+		t.Errorf("%v requests taken", n)
+	}
+}
