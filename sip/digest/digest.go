@@ -146,6 +146,21 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 	return t, nil
 }
 
+// Issued is when the nonce of the request's credentials was made: whoever sent
+// them did so after it. It is the zero time without credentials of ours. It
+// does not authenticate; see Check.
+func (a *Authenticator) Issued(req *stack.Request) time.Time {
+	c, ok := a.credentials(req)
+	if !ok {
+		return time.Time{}
+	}
+	_, issued, ok := a.nonces.open(c.nonce)
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(0, issued)
+}
+
 func (a *Authenticator) failed(req *stack.Request, user string) {
 	if a.opts.Failed != nil {
 		a.opts.Failed(user, req.Flow.Remote.Addr())

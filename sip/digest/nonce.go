@@ -69,16 +69,13 @@ func (n *nonces) mac(b []byte) []byte {
 // marks it used. It is called only after the response has been verified: state
 // moves after authentication. A count of 0 means no qop: the nonce is good once.
 func (n *nonces) use(text string, count uint32, now time.Time) bool {
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) != nonceBytes || !hmac.Equal(b[macOffset:], n.mac(b[:macOffset])) {
+	id, issued, ok := n.open(text)
+	if !ok {
 		return false
 	}
-	issued := int64(binary.BigEndian.Uint64(b)) //nolint:gosec // our own number
 	if age := now.UnixNano() - issued; age < 0 || age > int64(n.lifetime) {
 		return false
 	}
-	var id [8]byte
-	copy(id[:], b[8:macOffset])
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if issued <= n.floor {
@@ -93,6 +90,16 @@ func (n *nonces) use(text string, count uint32, now time.Time) bool {
 		}
 	}
 	return w.take(count)
+}
+
+// open takes a nonce of ours apart, whatever its age.
+func (n *nonces) open(text string) (id [8]byte, issued int64, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) != nonceBytes || !hmac.Equal(b[macOffset:], n.mac(b[:macOffset])) {
+		return id, 0, false
+	}
+	copy(id[:], b[8:macOffset])
+	return id, int64(binary.BigEndian.Uint64(b)), true //nolint:gosec // our own number
 }
 
 // remember makes room: the window that goes takes all nonces of its age with

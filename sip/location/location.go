@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,7 @@ type Binding struct {
 	Path          []string // Path URIs, the first is the next hop (RFC 3327)
 	Expires       time.Time
 	Since         time.Time // when the contact was first bound
+	Updated       time.Time // when it was bound or refreshed last; zero: before this was kept
 	Instance      string    // +sip.instance without its quotes
 	RegID         string
 	CallID        string
@@ -276,7 +278,8 @@ func (s *Service) unindex(b Binding) {
 
 // FlowClosed shortens the bindings of a lost connection to the grace period:
 // the phone has that long to come back and register again. Dropping them at
-// once would lose calls to a phone that is just changing its network.
+// once would lose calls to a phone that is just changing its network. Contacts
+// that we can dial keep their time: the connection is opened when it is needed.
 func (s *Service) FlowClosed(f stack.Flow) {
 	s.mu.Lock()
 	limit := time.Now().Add(s.opts.Grace)
@@ -288,7 +291,7 @@ func (s *Service) FlowClosed(f stack.Flow) {
 		old := s.stored(aor)
 		list := slices.Clone(old)
 		for i := range list {
-			if list[i].Flow == f && list[i].Expires.After(limit) {
+			if _, dialable := list[i].DialBack(); !dialable && list[i].Flow == f && list[i].Expires.After(limit) {
 				list[i].Expires = limit
 			}
 		}
@@ -314,6 +317,16 @@ func (s *Service) poke() {
 	case s.wake <- struct{}{}:
 	default: // Run has one to come anyway
 	}
+}
+
+// DialBack says where the phone listens when its connection is gone, if it may
+// be dialled there (stack.DialBack); a Path leads over somebody else's connection.
+func (b Binding) DialBack() (netip.AddrPort, bool) {
+	var uri sip.Uri
+	if len(b.Path) > 0 || !b.Flow.Stream() || sip.ParseUri(b.Contact, &uri) != nil {
+		return netip.AddrPort{}, false
+	}
+	return stack.DialBack(b.Flow, &uri)
 }
 
 // RequestURI is the Contact as the Request-URI of a request to it: everything

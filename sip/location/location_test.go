@@ -61,7 +61,7 @@ func binding(contact string, expires time.Duration) location.Binding {
 		Flow: stack.Flow{
 			Transport: stack.UDP, Local: netip.MustParseAddrPort("127.0.0.1:5060"), Remote: netip.MustParseAddrPort("127.0.1.7:5062"),
 		},
-		Expires: now.Add(expires), Since: now, Instance: "<urn:x>", RegID: "1", CallID: "c", CSeq: 7, Q: 1000, UserAgent: "P/1", Site: "branch1",
+		Expires: now.Add(expires), Since: now, Updated: now, Instance: "<urn:x>", RegID: "1", CallID: "c", CSeq: 7, Q: 1000, UserAgent: "P/1", Site: "branch1",
 	}
 }
 

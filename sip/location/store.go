@@ -24,7 +24,7 @@ func Schema() database.Schema { return database.Schema{Name: "location", Files: 
 type store struct{ db *sql.DB }
 
 const columns = "aor, position, contact, contact_params, transport, local, remote, path, expires_ms, since_ms, " +
-	"instance, reg_id, call_id, cseq, q, user_agent, site"
+	"instance, reg_id, call_id, cseq, q, user_agent, site, updated_ms"
 
 func (st *store) load(ctx context.Context) (map[string][]Binding, error) {
 	out := make(map[string][]Binding)
@@ -42,10 +42,11 @@ func (st *store) load(ctx context.Context) (map[string][]Binding, error) {
 			position              int
 			local, remote, path   string
 			expires, since        int64
+			updated               int64
 			siteID, flowTransport string
 		)
 		if err := rows.Scan(&b.AOR, &position, &b.Contact, &b.ContactParams, &flowTransport, &local, &remote, &path,
-			&expires, &since, &b.Instance, &b.RegID, &b.CallID, &b.CSeq, &b.Q, &b.UserAgent, &siteID); err != nil {
+			&expires, &since, &b.Instance, &b.RegID, &b.CallID, &b.CSeq, &b.Q, &b.UserAgent, &siteID, &updated); err != nil {
 			return nil, database.Explain(err)
 		}
 		b.Flow.Transport = flowTransport
@@ -58,6 +59,9 @@ func (st *store) load(ctx context.Context) (map[string][]Binding, error) {
 		}
 		b.Expires, b.Since = time.UnixMilli(expires), time.UnixMilli(since)
 		b.Site = site.ID(siteID)
+		if updated != 0 {
+			b.Updated = time.UnixMilli(updated)
+		}
 		out[b.AOR] = append(out[b.AOR], b)
 	}
 	return out, database.Explain(rows.Err())
@@ -86,7 +90,7 @@ func (st *store) save(ctx context.Context, batch map[string][]Binding) (err erro
 	}
 	defer remove.Close() //nolint:errcheck // ends with the transaction
 	insert, err := tx.PrepareContext(ctx, "INSERT INTO location_bindings ("+columns+
-		") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+		") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -98,10 +102,18 @@ func (st *store) save(ctx context.Context, batch map[string][]Binding) (err erro
 		for i, b := range list {
 			if _, err = insert.ExecContext(ctx, aor, i, b.Contact, b.ContactParams, b.Flow.Transport, b.Flow.Local.String(),
 				b.Flow.Remote.String(), strings.Join(b.Path, "\n"), b.Expires.UnixMilli(), b.Since.UnixMilli(),
-				b.Instance, b.RegID, b.CallID, b.CSeq, b.Q, b.UserAgent, string(b.Site)); err != nil {
+				b.Instance, b.RegID, b.CallID, b.CSeq, b.Q, b.UserAgent, string(b.Site), milliseconds(b.Updated)); err != nil {
 				return err
 			}
 		}
 	}
 	return tx.Commit()
+}
+
+// milliseconds is 0 for the zero time.
+func milliseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }

@@ -20,15 +20,17 @@ var errOutOfOrder = errors.New("cseq out of order")
 // change is one REGISTER as a function on an AOR's bindings. It is applied all
 // or nothing (RFC 3261 §10.3 step 7).
 type change struct {
-	aor       string
-	wish      wish
-	now       time.Time
-	flow      stack.Flow
-	site      site.ID
-	callID    string
-	cseq      uint32
-	path      []string
-	userAgent string
+	aor    string
+	wish   wish
+	now    time.Time
+	flow   stack.Flow
+	site   site.ID
+	callID string
+	cseq   uint32
+	// challenged is when the nonce of the request's credentials was made.
+	challenged time.Time
+	path       []string
+	userAgent  string
 
 	added, removed []location.Binding // what apply did, for the log
 }
@@ -52,8 +54,15 @@ func (c *change) apply(before []location.Binding) ([]location.Binding, error) {
 	return after, nil
 }
 
-// stale is the rule of step 7: within one Call-ID the CSeq must rise.
-func (c *change) stale(b location.Binding) bool { return b.CallID == c.callID && c.cseq <= b.CSeq }
+// stale is the rule of step 7: within one Call-ID the CSeq must rise, so that a
+// request that was long on its way undoes nothing. A phone that derives its
+// Call-ID from its MAC address and counts from 1 again after a restart would be
+// kept out until its old binding expires. Its credentials tell the two apart: a
+// nonce that was made after the binding was last changed cannot be in a request
+// that was sent before, and nobody but the phone could compute the response.
+func (c *change) stale(b location.Binding) bool {
+	return b.CallID == c.callID && c.cseq <= b.CSeq && !c.challenged.After(b.Updated)
+}
 
 func (c *change) applyOne(list []location.Binding, k *contact) ([]location.Binding, error) {
 	since, known := c.now, false
@@ -79,7 +88,7 @@ func (c *change) applyOne(list []location.Binding, k *contact) ([]location.Bindi
 	}
 	b := location.Binding{
 		AOR: c.aor, Contact: k.uri, ContactParams: k.params, Flow: reach(c.flow, &k.parsed, c.path), Path: c.path,
-		Expires: c.now.Add(k.expires), Since: since, Instance: k.instance, RegID: k.regID,
+		Expires: c.now.Add(k.expires), Since: since, Updated: c.now, Instance: k.instance, RegID: k.regID,
 		CallID: c.callID, CSeq: c.cseq, Q: k.q, UserAgent: c.userAgent, Site: c.site,
 	}
 	if !known {
@@ -103,7 +112,7 @@ func (c *change) replaces(b location.Binding, k *contact) bool {
 	if k.instance == "" || b.Instance != k.instance || b.RegID != k.regID {
 		return false
 	}
-	return b.CallID != c.callID || b.CSeq < c.cseq
+	return !c.stale(b)
 }
 
 // split parts the bindings that this request registered from the others, the

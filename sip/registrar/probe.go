@@ -45,7 +45,13 @@ func (r *Registrar) answers(ctx context.Context, b location.Binding) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	tx, err := r.opts.Stack.Request(ctx, req, b.Flow)
+	flow := b.Flow
+	if remote, ok := b.DialBack(); ok && !r.opts.Stack.Alive(flow) {
+		if flow, err = r.opts.Stack.Dial(ctx, flow.Transport, remote); err != nil {
+			return false
+		}
+	}
+	tx, err := r.opts.Stack.Request(ctx, req, flow)
 	if err != nil {
 		return false
 	}

@@ -33,6 +33,8 @@ import (
 // Authenticator says which terminal sent a request; *digest.Authenticator is one.
 type Authenticator interface {
 	Check(req *stack.Request) (directory.Terminal, *sip.Response)
+	// Issued is when the nonce of the request's credentials was made.
+	Issued(req *stack.Request) time.Time
 }
 
 // Directory knows which extensions exist; *directory.Directory is one.
@@ -142,6 +144,7 @@ func (r *Registrar) answer(req *stack.Request, change *change) *sip.Response {
 	}
 	change.wish, change.flow, change.site = wish, req.Flow, r.siteOf(req.Flow, t)
 	change.callID, change.cseq = req.CallID().Value(), req.CSeq().SeqNo
+	change.challenged = r.opts.Auth.Issued(req)
 	change.path, change.userAgent = paths(req), userAgent(req)
 	return r.bind(req, change)
 }

@@ -375,6 +375,34 @@ func TestOrderOfOneCallID(t *testing.T) {
 	}
 }
 
+// A phone with a Call-ID made of its MAC address restarts and counts from 1: it
+// gets in, with credentials from a nonce of after its last registration. The
+// same credentials are no good for what comes later.
+func TestRestartedPhoneWithTheSameCallIDGetsIn(t *testing.T) {
+	a := run(t, nil)
+	ph := newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), "8057")
+	ph.cseq = 100
+	if m := ph.register("Contact: " + ph.contact()); m.Code != 200 {
+		t.Fatal(m.Raw)
+	}
+	again := newPhone(t, stacktest.DialUDP(t, a.addr(stack.UDP)), "8057")
+	again.callID = ph.callID
+	if m := again.register("Contact: " + ph.contact() + ";expires=600"); m.Code != 200 || again.cseq != 2 {
+		t.Fatalf("after the restart, CSeq %d:\n%s", again.cseq, m.Raw)
+	}
+	late := *again
+	late.Peer, late.cseq = stacktest.DialUDP(t, a.addr(stack.UDP)), 0
+	if m := late.register("Contact: " + ph.contact() + ";expires=0"); m.Code != 500 {
+		t.Errorf("a late request with old credentials: %s", m.Start)
+	}
+	if b := a.loc.Lookup("8057@" + domain); len(b) != 1 || b[0].CSeq != 2 {
+		t.Errorf("bound as %+v", b)
+	}
+	if m := again.register("Contact: " + ph.contact()); m.Code != 200 {
+		t.Errorf("the refresh: %s", m.Start)
+	}
+}
+
 func TestInstanceReplacesItself(t *testing.T) {
 	a := run(t, nil)
 	const id = `;+sip.instance="<urn:uuid:00000000-0000-1000-8000-001565000001>";reg-id=1`
@@ -446,7 +474,7 @@ func TestOverloadSaysWhenToComeBack(t *testing.T) {
 func TestLostConnectionKeepsTheBindingForAWhile(t *testing.T) {
 	a := run(t, func(_ *stack.Options, _ *registrar.Options, lo *location.Options) { lo.Grace = 300 * time.Millisecond })
 	ph := newPhone(t, stacktest.DialTCP(t, a.addr(stack.TCP)), "8056")
-	if m := ph.register("Contact: " + ph.contact() + ";transport=tcp"); m.Code != 200 {
+	if m := ph.register("Contact: <sip:8056@10.9.8.7:5060;transport=tcp>"); m.Code != 200 { // behind a NAT
 		t.Fatal(m.Raw)
 	}
 	b := a.loc.Lookup("8056@" + domain)
@@ -461,6 +489,26 @@ func TestLostConnectionKeepsTheBindingForAWhile(t *testing.T) {
 	}
 	if a.Alive(b[0].Flow) {
 		t.Error("the flow is alive without its connection")
+	}
+}
+
+// A phone that can be dialled keeps its binding when a firewall cuts its connection.
+func TestLostConnectionOfADialableContactCostsNothing(t *testing.T) {
+	a := run(t, func(_ *stack.Options, _ *registrar.Options, lo *location.Options) { lo.Grace = time.Nanosecond })
+	ph := newPhone(t, stacktest.DialTCP(t, a.addr(stack.TCP)), "8058")
+	if m := ph.register("Contact: <sip:8058@127.0.0.1:5099;transport=tcp>"); m.Code != 200 {
+		t.Fatal(m.Raw)
+	}
+	before := a.loc.Lookup("8058@" + domain)
+	ph.Close()
+	for end := time.Now().Add(10 * time.Second); a.Alive(before[0].Flow) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	}
+	a.loc.FlowClosed(before[0].Flow) // the stack says so as well, in a moment
+	if diff := cmp.Diff(before, a.loc.Lookup("8058@"+domain), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" || len(before) != 1 {
+		t.Errorf("the binding changed: %s", diff)
+	}
+	if to, ok := before[0].DialBack(); !ok || to.String() != "127.0.0.1:5099" {
+		t.Errorf("dialled at %s, %t", to, ok)
 	}
 }
 
