@@ -107,15 +107,9 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	return nil
 }
 
-// share gives a method to the calls inside their dialogs and to other outside.
+// share gives a method to the calls inside of dialogs (481 when they know nothing of it) and to other outside.
 func (t *telephony) share(method sip.RequestMethod, other stack.Handler) {
-	t.stack.Handle(method, func(ctx context.Context, req *stack.Request) {
-		if t.calls.Serves(req) {
-			t.calls.ServeInDialog(ctx, req)
-			return
-		}
-		other(ctx, req)
-	})
+	t.stack.Handle(method, t.calls.Within(other))
 }
 
 func newPlanOn(config configs.Config, table *site.Table, g *ground) (*dialplan.Plan, error) {

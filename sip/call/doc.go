@@ -16,7 +16,7 @@
 //	owner.go      the goroutine, its mailbox and timers
 //	fork.go       branches and their early dialogs
 //	answer.go     taking a 2xx: media, commit, relay, retransmit until ACK
-//	leg.go        one side: dialog, flow, identity, sending requests
+//	leg.go        one side: dialog, flow, identity, sending requests, dialling a phone that listens
 //	indialog.go   requests inside the dialogs: BYE, INFO, OPTIONS, ...
 //	reoffer.go    re-INVITE and UPDATE
 //	finish.go     the end: BYE, record, media

@@ -227,7 +227,7 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 			Site: site.ID(c.rec.FromSite), User: c.decision.Number,
 		},
 		callee: &leg{
-			Side: callee, Dialog: towardsCallee, Flow: t.binding.Flow, Extension: t.terminal.Extension,
+			Side: callee, Dialog: towardsCallee, Flow: b.out.leg.Flow, Extension: t.terminal.Extension,
 			Display: t.terminal.DisplayName, Site: b.site, User: c.rec.From,
 		},
 	}

@@ -120,7 +120,7 @@ func (x *exchange) start(o labOptions) {
 	atlas := site.NewAtlas(table)
 	st := must[*stack.Stack](t)(stack.New(stack.Options{
 		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}},
-		Domain: domain, Log: log,
+		Domain: domain, Log: log, Registerer: x.reg,
 	}))
 	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Log: log, WriteLag: 5 * time.Millisecond}))
 	auth := must[*digest.Authenticator](t)(digest.New(digest.Options{Realm: domain, Directory: x.people, Responder: st, Log: log}))

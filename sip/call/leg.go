@@ -81,8 +81,34 @@ func (c *call) try(out *outgoing) {
 		return
 	}
 	flow := c.flowOf(out.leg)
-	c.addContact(out.req, out.leg, flow)
-	tx, err := c.s.stack.Request(c.ctx, out.req.Clone(), flow)
+	if remote, ok := c.dialBack(flow, out.req); ok {
+		c.dial(out.leg, remote, func(err error) {
+			c.attempt(out, c.flowOf(out.leg), err)
+		})
+		return
+	}
+	c.attempt(out, flow, nil)
+}
+
+// attempt sends a request over the flow, or takes note that there is none: err is why the
+// phone could not be dialled.
+func (c *call) attempt(out *outgoing, flow stack.Flow, err error) {
+	if out.closed {
+		return
+	}
+	if err == nil && out.cancel && out.req.IsInvite() { // given up while we dialled
+		err = stack.ErrFlowGone
+	}
+	var tx *stack.ClientTx
+	if err == nil {
+		c.addContact(out.req, out.leg, flow)
+		tx, err = c.s.stack.Request(c.ctx, out.req.Clone(), flow)
+	}
+	c.attempted(out, tx, err)
+}
+
+// attempted notes what became of an attempt: a transaction, another attempt later, or nothing.
+func (c *call) attempted(out *outgoing, tx *stack.ClientTx, err error) {
 	switch {
 	case err == nil:
 		out.tx = tx
@@ -171,6 +197,19 @@ func (c *call) repeatAck(l *leg, seq uint32) bool {
 	if ack == nil {
 		return false
 	}
+	if remote, ok := c.dialBack(c.flowOf(l), ack); ok {
+		c.dial(l, remote, func(err error) {
+			if err == nil {
+				c.sendPlain(l, ack)
+			}
+		})
+		return true
+	}
+	c.sendPlain(l, ack)
+	return true
+}
+
+func (c *call) sendPlain(l *leg, ack *sip.Request) {
 	flow := c.flowOf(l)
 	if ack.Via() == nil {
 		c.addContact(ack, l, flow)
@@ -178,7 +217,36 @@ func (c *call) repeatAck(l *leg, seq uint32) bool {
 	if err := c.s.stack.Send(c.ctx, ack, flow); err != nil {
 		c.log.Debug("ack not sent", "err", err) // the peer repeats its 2xx
 	}
-	return true
+}
+
+// dialBack says where to open a connection for a request whose flow is gone (RFC 3261
+// §18.1.1): where the request itself is addressed to, if that is the very address the phone
+// was seen at, and no proxy is on the way.
+func (c *call) dialBack(flow stack.Flow, req *sip.Request) (netip.AddrPort, bool) {
+	if !flow.Stream() || len(req.GetHeaders("Route")) > 0 || c.s.stack.Alive(flow) {
+		return netip.AddrPort{}, false
+	}
+	return stack.DialBack(flow, &req.Recipient)
+}
+
+// dial opens a connection to a leg's phone without keeping the owner waiting; then is called by
+// the owner. The call does not end before that.
+func (c *call) dial(l *leg, remote netip.AddrPort, then func(err error)) {
+	c.dials++
+	ctx := c.ctx
+	c.s.work.Go(func() {
+		flow, err := c.s.stack.Dial(ctx, stack.TCP, remote)
+		c.post(msgDialled{leg: l, flow: flow, err: err, then: then})
+	})
+}
+
+func (c *call) onDialled(m msgDialled) {
+	c.dials--
+	if m.err == nil {
+		m.leg.Flow = m.flow
+		c.dirty()
+	}
+	m.then(m.err)
 }
 
 // flowOf is where the leg's phone is reached now. A UDP flow needs no connection; of a stream

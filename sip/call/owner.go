@@ -65,6 +65,7 @@ type call struct {
 
 	timers  map[timerName]*timer
 	pending int // outgoing transactions without a final response
+	dials   int // connections being opened for them
 	health  [2]health
 
 	parties []string // guarded by Service.mu: extensions counted as busy
@@ -79,7 +80,13 @@ type (
 	msgCancelled struct{ req *stack.Request } // the stack has answered CANCEL and 487
 	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
 	msgHangup    struct{ by, reason string }
-	msgResponse  struct { // res is nil when the transaction ended without a final response
+	msgDialled   struct { // a phone was dialled, or not
+		leg  *leg
+		flow stack.Flow
+		err  error
+		then func(err error)
+	}
+	msgResponse struct { // res is nil when the transaction ended without a final response
 		out *outgoing
 		res *sip.Response
 		err error
@@ -90,6 +97,7 @@ func (msgRequest) isMessage()   {}
 func (msgCancelled) isMessage() {}
 func (msgStray) isMessage()     {}
 func (msgHangup) isMessage()    {}
+func (msgDialled) isMessage()   {}
 func (msgResponse) isMessage()  {}
 
 // timerName names a timer of a call; arming a name again replaces it.
@@ -191,13 +199,15 @@ func (c *call) begin() {
 
 // settled: the call has ended and no transaction of it can bring anything.
 func (c *call) settled() bool {
-	return c.m.quiet() && c.pending == 0 && !c.awaitingAck()
+	return c.m.quiet() && c.pending == 0 && c.dials == 0 && !c.awaitingAck()
 }
 
 func (c *call) handle(m message) {
 	switch m := m.(type) {
 	case msgResponse:
 		c.onResponse(m)
+	case msgDialled:
+		c.onDialled(m)
 	case msgRequest:
 		c.onRequest(m.req)
 	case msgCancelled:

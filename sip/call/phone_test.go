@@ -115,6 +115,7 @@ type phone struct {
 	seq       int
 	call      string // Call-ID of its own calls
 	tag       string
+	redial    func() // waits until the exchange has dialled the phone
 }
 
 func token() string { return rand.Text()[:12] }

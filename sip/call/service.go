@@ -68,9 +68,12 @@ type Store interface {
 
 // Limits and timers; zero fields take the default.
 type Limits struct {
-	Ring        time.Duration // until 480; 60 s
-	Calls       int           // at the same time; 600: twice what 120 phones can do
-	PerTerminal int           // calls of one terminal at the same time; 6: what desk phones have line keys for
+	Ring  time.Duration // until 480; 60 s
+	Calls int           // at the same time; 2000: far beyond what the phones can do, within what memory and ports hold
+	// PerTerminal is how many calls one terminal may have at the same time; 500. It only bounds
+	// what a phone gone mad can hold: how many calls a person may have waiting is a feature of
+	// its own, and load tools make all their calls with one account.
+	PerTerminal int
 	Probe       time.Duration // between two OPTIONS to a phone in a call; 3 min
 	Linger      time.Duration // how long a request waits for a phone whose connection is gone; 32 s
 	T1          time.Duration // of the 2xx that wait for their ACK (RFC 3261 §17.1.1.1); 500 ms
@@ -81,10 +84,10 @@ func (l Limits) withDefaults() Limits {
 		l.Ring = time.Minute
 	}
 	if l.Calls == 0 {
-		l.Calls = 600
+		l.Calls = 2000
 	}
 	if l.PerTerminal == 0 {
-		l.PerTerminal = 6
+		l.PerTerminal = 500
 	}
 	if l.Probe == 0 {
 		l.Probe = 3 * time.Minute
@@ -178,14 +181,13 @@ func (s *Service) Within(next stack.Handler) stack.Handler {
 	}
 }
 
-// Serves reports whether a request belongs to a dialog of a call.
-func (s *Service) Serves(req *stack.Request) bool {
-	return req.InDialog() && s.find(req.CallID().Value(), paramTag(req.To().Params)) != nil
-}
-
-// notServed answers methods that exist only inside calls.
+// notServed answers a MESSAGE outside of a call: there is no such service. Its Allow is what
+// is served there (RFC 3261 §21.4.6).
 func (s *Service) notServed(_ context.Context, req *stack.Request) {
-	s.respond(req, refusal{code: 403, text: "only inside of calls"})
+	res := s.stack.NewResponse(req, sip.StatusMethodNotAllowed, "Method Not Allowed")
+	allow := slices.DeleteFunc(strings.Split(s.stack.Allow(), ", "), func(m string) bool { return m == string(req.Method) })
+	res.AppendHeader(sip.NewHeader("Allow", strings.Join(allow, ", ")))
+	_ = req.Tx.Respond(res) // the peer repeats a request whose response is lost
 }
 
 // OnChange adds a receiver of every change of every call, the last one with state ended. It is
