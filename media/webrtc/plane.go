@@ -115,7 +115,7 @@ func (p *Plane) openUDP() error {
 				return err
 			}
 			// An address that is still tentative (RFC 4862 §5.4) cannot be bound; IPv4 carries the media then.
-			p.options.Log.Warn("media address not usable", "address", a.String(), "error", err)
+			p.options.Log.Warn("media address not usable", "address", a.String(), observe.Err, err)
 			skipped = append(skipped, a)
 			continue
 		}

@@ -129,7 +129,7 @@ func (u *Uplink) SetMeters(m [3]Meter) { u.meters.Store(&m) }
 
 func (u *Uplink) send(packets ...rtcp.Packet) {
 	if err := u.sendRTCP(packets); err != nil {
-		u.log.Debug("report not sent", "error", err)
+		u.log.Debug("report not sent", observe.Err, err)
 	}
 }
 

@@ -297,7 +297,7 @@ func (p *Peer) retire(c *connection) {
 	}
 	p.closing.Go(func() {
 		if err := c.pc.GracefulClose(); err != nil {
-			p.log.Debug("connection closed", "connection", c.name, "error", err)
+			p.log.Debug("connection closed", "connection", c.name, observe.Err, err)
 		}
 	})
 }

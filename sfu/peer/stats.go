@@ -6,6 +6,7 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"linehall/internal/observe"
 	"linehall/sfu/forward"
 )
 
@@ -76,6 +77,6 @@ func (p *Peer) reportSlots(next *Stats, now time.Time) {
 		return
 	}
 	if err := p.subscribe.pc.WriteRTCP(reports); err != nil {
-		p.log.Debug("sender reports not sent", "error", err)
+		p.log.Debug("sender reports not sent", observe.Err, err)
 	}
 }
