@@ -19,7 +19,7 @@ import (
 // before its keys are read.
 func elementDefault(t reflect.Type) reflect.Value {
 	switch t {
-	case reflect.TypeFor[room.RoomConfig]():
+	case reflect.TypeFor[room.Settings]():
 		return reflect.ValueOf(room.DefaultRoom())
 	case reflect.TypeFor[site.LineConfig]():
 		return reflect.ValueOf(site.DefaultLine())

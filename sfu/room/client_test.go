@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	pion "github.com/pion/webrtc/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"linehall/internal/auth"
 	"linehall/internal/site"
@@ -35,7 +37,9 @@ type world struct {
 	plane   *webrtc.Plane
 	url     string
 	stop    func()
-	plain   bool // clients without NACK
+	dismiss func() // ends the rooms and returns when Run has
+	cut     func() // breaks all WebSockets, as the end of the process would
+	plain   bool   // clients without NACK
 }
 
 var demoVenues = []string{"hq", "branch1", "branch2", "branch3", "branch4", "branch5"}
@@ -45,7 +49,7 @@ func demoConfig() room.Config {
 	for _, id := range demoVenues {
 		c.Venues = append(c.Venues, room.VenueConfig{ID: id, Site: site.ID(id), Name: room.VenueName{Zh: "会场" + id, En: "Venue " + id}})
 	}
-	c.Rooms = []room.RoomConfig{{Number: "9000", Name: "全省例会", Voices: 3, Venues: demoVenues}}
+	c.Rooms = []room.Settings{{Number: "9000", Name: "全省例会", Voices: 3, Venues: demoVenues}}
 	return c
 }
 
@@ -53,6 +57,7 @@ type worldOptions struct {
 	without bool
 	sites   []site.Site
 	ledger  **line.Ledger
+	reg     prometheus.Registerer
 }
 
 func newWorld(tb testing.TB, o worldOptions) *world {
@@ -61,7 +66,7 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without}
+	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without, Registry: o.reg}
 	if o.sites != nil {
 		table, err := site.NewTable(o.sites)
 		if err != nil {
@@ -83,16 +88,26 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		}
 	}()
 	handler := signal.NewHandler(signal.Options{Rooms: manager, Number: func(*http.Request) string { return "9000" }})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := auth.Principal{Kind: auth.KindDevice, Role: auth.Room, Room: "9000", Venue: r.URL.Query().Get("venue")}
 		handler.ServeHTTP(w, r.WithContext(auth.WithPrincipal(r.Context(), who)))
 	}))
+	var sockets sync.Map
+	server.Config.ConnState = func(c net.Conn, s http.ConnState) {
+		if s == http.StateHijacked {
+			sockets.Store(c, nil)
+		}
+	}
+	server.Start()
 	w := &world{manager: manager, plane: plane, url: "ws" + strings.TrimPrefix(server.URL, "http")}
+	w.dismiss = func() { cancel(); <-ended }
+	w.cut = func() {
+		sockets.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
+	}
 	var once sync.Once
 	w.stop = func() {
 		once.Do(func() {
-			cancel()
-			<-ended
+			w.dismiss()
 			server.Close()
 			if err := plane.Close(); err != nil {
 				tb.Error(err)
@@ -238,7 +253,7 @@ func (c *client) read() {
 // await waits until a condition on what the server said holds.
 func (c *client) await(what string, cond func() bool) {
 	c.t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	for {
 		c.mu.Lock()
 		ok := cond()

@@ -10,12 +10,12 @@ import (
 
 // Config is the section "conference".
 type Config struct {
-	Rooms  []RoomConfig  `yaml:"rooms"`
+	Rooms  []Settings    `yaml:"rooms"`
 	Venues []VenueConfig `yaml:"venues"`
 }
 
-// RoomConfig is a standing meeting room.
-type RoomConfig struct {
+// Settings are a standing meeting room's.
+type Settings struct {
 	Number string         `yaml:"number"` // dialled by phones, and the last part of /room/{number}
 	Name   string         `yaml:"name"`
 	PIN    setting.Secret `yaml:"pin"`    // asked of guests; "" = none
@@ -46,7 +46,7 @@ const (
 )
 
 // DefaultRoom holds what a room has when its keys are absent.
-func DefaultRoom() RoomConfig { return RoomConfig{Voices: DefaultVoices} }
+func DefaultRoom() Settings { return Settings{Voices: DefaultVoices} }
 
 // Validate reports what is wrong within the section; sites and the number plan
 // are compared by the configs package.
@@ -74,7 +74,7 @@ func (c Config) Validate() error {
 	return found.Err()
 }
 
-func (r RoomConfig) validate(venues []string) error {
+func (r Settings) validate(venues []string) error {
 	var found setting.Complaints
 	if r.Number == "" || strings.Trim(r.Number, "0123456789") != "" || len(r.Number) > 16 {
 		found.Add("number", "room number %q must be 1 to 16 digits", r.Number)

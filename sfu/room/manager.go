@@ -46,7 +46,6 @@ type Manager struct {
 	options  Options
 	instance string
 	metrics  *forward.Metrics
-	present  *prometheus.GaugeVec
 	rooms    sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; no callback is called with it held
@@ -66,18 +65,16 @@ func NewManager(o Options) *Manager {
 	}
 	m := &Manager{
 		options: o, instance: rand.Text()[:12], byID: map[string]*Room{}, metrics: forward.NewMetrics(o.Registry),
-		present: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "linehall_conference_participants", Help: "Participants present.",
-		}, []string{"room"}),
-	}
-	if o.Registry != nil {
-		o.Registry.MustRegister(m.present)
 	}
 	m.apply(o.Config)
+	if o.Registry != nil {
+		o.Registry.MustRegister(newCollector(m))
+	}
 	return m
 }
 
-// Run keeps the rooms open until ctx ends, and returns when everyone has been dismissed.
+// Run keeps the rooms open until ctx ends, and returns when everyone has been dismissed and told so. The HTTP server must
+// run on until then.
 func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
@@ -120,7 +117,7 @@ func (m *Manager) apply(c Config) {
 		keep[rc.Number] = true
 		venues := venuesOf(c, rc)
 		if r, ok := m.byID[rc.Number]; ok {
-			r.post(func() { r.config, r.venues = rc, venues })
+			r.reconfigure(rc, venues)
 			continue
 		}
 		r := newRoom(m, rc, venues)
@@ -133,12 +130,11 @@ func (m *Manager) apply(c Config) {
 				r.cancel(errRoomClosed)
 			}
 			delete(m.byID, number)
-			m.present.DeleteLabelValues(number)
 		}
 	}
 }
 
-func venuesOf(c Config, rc RoomConfig) []VenueConfig {
+func venuesOf(c Config, rc Settings) []VenueConfig {
 	var list []VenueConfig
 	for _, id := range rc.Venues {
 		for _, v := range c.Venues {
@@ -181,20 +177,16 @@ func (m *Manager) Join(ctx context.Context, number string, who auth.Principal, j
 	if !who.MayEnter(number) {
 		return nil, signal.ErrForbidden
 	}
-	type answer struct {
-		member signal.Member
-		err    error
-	}
-	reply := make(chan answer, 1)
-	if !r.post(func() { //nolint:contextcheck // a participant lives longer than the request that brings it
-		member, err := r.join(who, join, client)
-		reply <- answer{member, err}
-	}) {
+	reply := make(chan admission) // unbuffered: what was sent has arrived
+	if !r.post(func() { r.admit(ctx, who, join, client, reply) }) {
 		return nil, peer.ErrBusy
 	}
 	select {
 	case a := <-reply:
-		return a.member, a.err
+		if a.err != nil {
+			return nil, a.err
+		}
+		return a.seat, nil
 	case <-r.done:
 		return nil, errClosed
 	case <-ctx.Done():

@@ -57,9 +57,12 @@ type participant struct {
 	lease   *line.Lease
 	voices  int // how many the line carries to it
 	share   *share
-	sent    sentState
-	stats   peer.Stats
-	figures [2]*signal.Figures // as the client measured: publish, subscribe
+	// elsewhere is the site that the media comes from, while its line has no room; "": site is right.
+	elsewhere site.ID
+	triedAt   time.Time
+	sent      sentState
+	stats     peer.Stats
+	figures   [2]*signal.Figures // as the client measured: publish, subscribe
 }
 
 // sentState is what the client was told last, so that only changes are sent.
@@ -131,7 +134,7 @@ func (p *participant) start() {
 	p.room.peers.Go(func() {
 		defer observe.Recover(p.room.log, p.room.manager.options.Panics, "peer")
 		if err := p.peer.Run(ctx); err != nil {
-			p.room.log.Error("peer ended", observe.Participant, p.id, "error", err)
+			p.room.log.Error("peer ended", observe.Participant, p.id, observe.Err, err)
 			p.room.post(func() { p.room.remove(p, signal.Removed) })
 		}
 	})
@@ -172,6 +175,9 @@ func (p *participant) public() signal.Participant {
 // refresh takes over what changed by itself since the last look.
 func (p *participant) refresh(now time.Time) {
 	p.stats = p.peer.Stats()
+	if p.elsewhere != "" && p.stats.Remote.IsValid() {
+		p.moved(p.stats.Remote, now)
+	}
 	u := p.peer.Uplink()
 	if u == nil {
 		return
@@ -188,24 +194,32 @@ func (p *participant) refresh(now time.Time) {
 	}
 }
 
+// moveInterval is how often a participant asks for voices on the line that it moved to, as long as there are none.
+const moveInterval = 10 * time.Second
+
 // moved takes over the site that the participant's media comes from.
-func (p *participant) moved(remote netip.AddrPort) {
+func (p *participant) moved(remote netip.AddrPort, now time.Time) {
 	atlas := p.room.manager.options.Atlas
 	if atlas == nil {
 		return
 	}
 	id, ok := atlas.Locate(remote.Addr())
 	if !ok || id == p.site {
+		p.elsewhere = ""
 		return
 	}
-	p.room.log.Info("participant is at another site than configured", observe.Participant, p.id, "configured", string(p.site), observe.Site, string(id))
-	old := p.site
-	p.site = id
-	if err := p.reserve(); err != nil {
-		p.room.log.Warn("no room for conference audio on the line", observe.Participant, p.id, "error", err)
-		p.site = old
+	if id == p.elsewhere && now.Sub(p.triedAt) < moveInterval {
 		return
 	}
+	if id != p.elsewhere {
+		p.room.log.Info("participant is at another site than configured", observe.Participant, p.id, "configured", string(p.site), observe.Site, string(id))
+	}
+	p.elsewhere, p.triedAt = id, now
+	if err := p.reserve(id); err != nil {
+		p.room.log.Warn("no room for conference audio on the line", observe.Participant, p.id, observe.Err, err)
+		return // tried again by refresh; until then the old line answers for it
+	}
+	p.elsewhere = ""
 	p.setMeters()
 	p.room.listChanged()
 }
@@ -228,7 +242,7 @@ func (e events) SubscribeOffer(sdp string) {
 func (e events) Path(connection string, remote netip.AddrPort, transport string) {
 	e.p.room.post(func() {
 		e.p.room.log.Info("media connected", observe.Participant, e.p.id, "connection", connection, observe.Remote, remote.String(), "transport", transport)
-		e.p.moved(remote)
+		e.p.moved(remote, time.Now())
 		e.p.room.dirty = true
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"linehall/internal/auth"
@@ -16,7 +17,10 @@ import (
 	"linehall/sfu/signal"
 )
 
-var errRoomClosed = errors.New("the room was closed")
+var (
+	errRoomClosed = errors.New("the room was closed")
+	errAdmission  = errors.New("admission failed")
+)
 
 const (
 	mailboxSize = 256 // messages of all participants; full: the sender's message is refused
@@ -24,6 +28,8 @@ const (
 	slowTicks   = 5 // ticks between looks at what changes by itself: layers, figures, lines
 	// resumeTime is how long a participant without a connection keeps its place.
 	resumeTime = 10 * time.Second
+	// farewellTime is how long the end of a room waits for pages that do not take their last message.
+	farewellTime = 3 * time.Second
 )
 
 // Room is one meeting room. All fields below owned belong to the goroutine in run.
@@ -34,10 +40,12 @@ type Room struct {
 	done    chan struct{}
 	cancel  context.CancelCauseFunc // set before run
 	peers   sync.WaitGroup
+	renewed chan struct{}           // something was stored in newest
+	newest  atomic.Pointer[renewal] // of a reload; nil when taken over
 
 	// owned
 	ctx          context.Context //nolint:containedctx // of run, for the peers started in it
-	config       RoomConfig
+	config       Settings
 	venues       []VenueConfig
 	opened       time.Time
 	participants []*participant // in order of joining
@@ -49,13 +57,12 @@ type Room struct {
 	snapshots snapshots
 }
 
-func newRoom(m *Manager, c RoomConfig, venues []VenueConfig) *Room {
+func newRoom(m *Manager, c Settings, venues []VenueConfig) *Room {
 	r := &Room{
-		manager: m, log: m.options.Log.With(observe.Room, c.Number), mailbox: make(chan func(), mailboxSize),
+		manager: m, log: m.options.Log.With(observe.Room, c.Number), mailbox: make(chan func(), mailboxSize), renewed: make(chan struct{}, 1),
 		done: make(chan struct{}), config: c, venues: venues, sites: map[site.ID]*share{},
 	}
 	r.snapshots.store(r.snapshot())
-	m.present.WithLabelValues(c.Number).Set(0)
 	return r
 }
 
@@ -79,9 +86,12 @@ func (r *Room) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.dismissAll(ctx)
+			clients := r.dismissAll(ctx)
 			r.peers.Wait()
+			farewell(clients)
 			return
+		case <-r.renewed:
+			r.guard(r.renew)
 		case f := <-r.mailbox:
 			r.guard(f)
 		case now := <-ticker.C:
@@ -119,18 +129,89 @@ func (r *Room) onTick(now time.Time) {
 	r.publishSnapshot()
 }
 
-func (r *Room) dismissAll(ctx context.Context) {
+// dismissAll ends every participation at once and returns the connections whose pages are being told.
+func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 	reason := signal.Shutdown
 	if errors.Is(context.Cause(ctx), errRoomClosed) {
 		reason = signal.RoomClosed
 	}
-	for _, p := range slices.Clone(r.participants) {
-		r.remove(p, reason)
+	leaving := r.participants
+	r.participants = nil
+	clients := make([]signal.Client, 0, len(leaving))
+	for _, p := range leaving {
+		if p.client != nil {
+			p.client.End(reason)
+			clients = append(clients, p.client)
+		}
+	}
+	for _, p := range leaving {
+		p.end()
+		r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
+	}
+	r.publishSnapshot()
+	return clients
+}
+
+// farewell waits until all have been told, for a moment.
+func farewell(clients []signal.Client) {
+	timeout := time.After(farewellTime)
+	for _, c := range clients {
+		select {
+		case <-c.Told():
+		case <-timeout:
+			return
+		}
 	}
 }
 
+// renewal is what a reload changes in a room.
+type renewal struct {
+	config Settings
+	venues []VenueConfig
+}
+
+// reconfigure gives the room new settings. Unlike posted work they cannot be refused; of several the last one counts.
+func (r *Room) reconfigure(c Settings, venues []VenueConfig) {
+	r.newest.Store(&renewal{c, venues})
+	select {
+	case r.renewed <- struct{}{}:
+	default: // the room was told and has not looked yet
+	}
+}
+
+func (r *Room) renew() {
+	if n := r.newest.Swap(nil); n != nil {
+		r.config, r.venues, r.dirty = n.config, n.venues, true
+		r.publishSnapshot()
+	}
+}
+
+// admission answers a join.
+type admission struct {
+	seat *seat
+	err  error
+}
+
+// admit answers a join to the one who waits for it until ctx ends. A seat that nobody takes is given up.
+func (r *Room) admit(ctx context.Context, who auth.Principal, join signal.Request, client signal.Client, reply chan<- admission) {
+	if ctx.Err() != nil {
+		return
+	}
+	a := admission{err: errAdmission} // of a panic
+	defer func() {
+		select {
+		case reply <- a:
+		case <-ctx.Done():
+			if a.err == nil {
+				a.seat.vacate()
+			}
+		}
+	}()
+	a.seat, a.err = r.join(who, join, client) //nolint:contextcheck // a participant lives longer than the request that brings it
+}
+
 // join admits somebody.
-func (r *Room) join(who auth.Principal, join signal.Request, client signal.Client) (signal.Member, error) {
+func (r *Room) join(who auth.Principal, join signal.Request, client signal.Client) (*seat, error) {
 	if join.Resume != "" {
 		for _, p := range r.participants {
 			if p.resume == join.Resume && p.venueID() == who.Venue {
@@ -155,7 +236,7 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 		return nil, signal.ErrFull
 	}
 	p := newParticipant(r, venue, who, join, client)
-	if err := p.reserve(); err != nil {
+	if err := p.reserve(p.site); err != nil {
 		return nil, fmt.Errorf("%w: %w", signal.ErrFull, err)
 	}
 	if len(r.participants) == 0 {
@@ -170,7 +251,7 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 }
 
 // resume gives a participant its place back.
-func (r *Room) resume(p *participant, client signal.Client) signal.Member {
+func (r *Room) resume(p *participant, client signal.Client) *seat {
 	if p.client != nil {
 		p.client.End(signal.Replaced)
 	}
@@ -182,7 +263,7 @@ func (r *Room) resume(p *participant, client signal.Client) signal.Member {
 	}
 	r.log.Info("participant resumed", observe.Participant, p.id)
 	r.listChanged()
-	return &seat{room: r, participant: p, client: client}
+	return &seat{room: r, participant: p, client: client, resumed: true}
 }
 
 // remove ends a participation; with a reason the client is told.
@@ -196,13 +277,12 @@ func (r *Room) remove(p *participant, reason string) {
 		p.client.End(reason)
 	}
 	p.end()
-	r.log.Info("participant left", observe.Participant, p.id, "reason", reason)
+	r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
 	r.listChanged()
 }
 
 // listChanged tells everyone who is there.
 func (r *Room) listChanged() {
-	r.manager.present.WithLabelValues(r.config.Number).Set(float64(len(r.participants)))
 	list := make([]signal.Participant, len(r.participants))
 	for i, p := range r.participants {
 		list[i] = p.public()

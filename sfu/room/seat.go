@@ -20,6 +20,7 @@ type seat struct {
 	room        *Room
 	participant *participant
 	client      signal.Client
+	resumed     bool // the participant was there before
 }
 
 // Handle passes a message on to the room.
@@ -30,16 +31,38 @@ func (s *seat) Handle(q signal.Request) {
 }
 
 // Lost tells the room that this WebSocket is gone.
-func (s *seat) Lost() {
-	lost := func() {
-		if p := s.participant; p.client == s.client {
-			p.client, p.brokenAt = nil, time.Now()
-		}
+func (s *seat) Lost() { s.insist(s.lost) }
+
+func (s *seat) lost() {
+	if p := s.participant; p.client == s.client {
+		p.client, p.brokenAt = nil, time.Now()
 	}
+}
+
+// Remove ends the participation, whether or not this WebSocket is gone meanwhile; not when another one has taken over.
+func (s *seat) Remove() {
+	s.insist(func() {
+		if p := s.participant; p.client == s.client || p.client == nil {
+			s.room.remove(p, signal.Removed)
+		}
+	})
+}
+
+// insist hands work to the room that must not get lost: it may wait for a full mailbox.
+func (s *seat) insist(f func()) {
 	select {
-	case s.room.mailbox <- lost: // may wait for a full mailbox: this must not be lost
+	case s.room.mailbox <- f:
 	case <-s.room.done:
 	}
+}
+
+// vacate undoes an admission that nobody waited for.
+func (s *seat) vacate() {
+	if s.resumed {
+		s.lost() // its page may try again
+		return
+	}
+	s.room.remove(s.participant, "")
 }
 
 func (s *seat) handle(q signal.Request) {

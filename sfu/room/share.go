@@ -52,22 +52,23 @@ func (r *Room) leaveShare(p *participant) {
 	}
 }
 
-// reserve books the participant's voices on its line, fewer of them if the line is short, and joins the share of its site.
-// An error means that not even one voice fits: the participant would be deaf.
-func (p *participant) reserve() error {
+// reserve books the participant's voices on the line of a site, fewer of them if the line is short, and moves the participant
+// there: its lease, its share of the line, its site. What it held elsewhere is released after that. An error means that not
+// even one voice fits and that nothing changed: the participant keeps what it has.
+func (p *participant) reserve(id site.ID) error {
 	ledger := p.room.manager.options.Ledger
 	if ledger == nil {
+		p.site = id
 		return nil
 	}
-	voice := ledger.WireRate(p.site, voicePackets, voiceOctets)
-	old := p.lease
-	if old != nil {
-		old.Release()
-		p.lease = nil
-	}
-	var err error
-	for p.voices = p.mostVoices(); p.voices > 0; p.voices-- {
-		p.lease, err = ledger.Reserve(line.ConferenceAudio, line.Demand{Site: p.site, Rate: line.Rate{Up: voice, Down: voice * int64(p.voices)}})
+	voice := ledger.WireRate(id, voicePackets, voiceOctets)
+	var (
+		lease *line.Lease
+		err   error
+	)
+	voices := p.mostVoices()
+	for ; voices > 0; voices-- {
+		lease, err = ledger.Reserve(line.ConferenceAudio, line.Demand{Site: id, Rate: line.Rate{Up: voice, Down: voice * int64(voices)}})
 		if err == nil {
 			break
 		}
@@ -75,7 +76,9 @@ func (p *participant) reserve() error {
 	if err != nil {
 		return err //nolint:wrapcheck // *line.Refused says it all
 	}
+	p.lease.Release()
 	p.room.leaveShare(p)
+	p.site, p.lease, p.voices = id, lease, voices
 	p.room.enterShare(p)
 	return nil
 }

@@ -22,7 +22,9 @@ const (
 	joinTimeout  = 10 * time.Second
 	writeTimeout = 10 * time.Second
 	pingInterval = 15 * time.Second
-	queueSize    = 128 // a second of everything at once; then the client is too slow
+	// stillInterval is how often it is asked whether a connection still stands for somebody.
+	stillInterval = 10 * time.Second
+	queueSize     = 128 // a second of everything at once; then the client is too slow
 )
 
 // Errors of [Rooms.Join].
@@ -38,6 +40,8 @@ type Client interface {
 	Send(message any)
 	// End queues the last message and closes the connection after it; without a reason there is no such message.
 	End(reason string)
+	// Told is closed when the last message was written, or cannot be any more.
+	Told() <-chan struct{}
 }
 
 // Member is a participant as seen by its connection.
@@ -46,6 +50,8 @@ type Member interface {
 	Handle(r Request)
 	// Lost tells that the connection broke; the participant may come back.
 	Lost()
+	// Remove ends the participation for good.
+	Remove()
 }
 
 // Rooms is where participants join.
@@ -55,9 +61,12 @@ type Rooms interface {
 
 // Options configure a [Handler].
 type Options struct {
-	Rooms    Rooms
-	Number   func(*http.Request) string // the room of a request
-	Origins  []string                   // additional host patterns a browser's Origin may have, besides the request's own host
+	Rooms   Rooms
+	Number  func(*http.Request) string // the room of a request
+	Origins []string                   // additional host patterns a browser's Origin may have, besides the request's own host
+	// Still is asked every ten seconds, with a request's context, whether the connection still stands for who opened it. After
+	// an error (but the context's own) the participant is removed. Nil: never asked.
+	Still    func(context.Context) error
 	Log      *slog.Logger
 	Panics   prometheus.Counter
 	Dropped  *observe.Dropped
@@ -65,14 +74,17 @@ type Options struct {
 }
 
 // Handler serves the WebSocket. The request must be authenticated already (auth.PrincipalFrom).
-type Handler struct{ options Options }
+type Handler struct {
+	options    Options
+	stillEvery time.Duration
+}
 
 // NewHandler makes the handler.
 func NewHandler(o Options) *Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{options: o}
+	return &Handler{options: o, stillEvery: stillInterval}
 }
 
 // ServeHTTP upgrades the request and serves it until the connection ends.
@@ -137,6 +149,13 @@ func (h *Handler) converse(ctx context.Context, c *connection, number string, wh
 		return
 	}
 	defer member.Lost()
+	if h.options.Still != nil {
+		var asking sync.WaitGroup
+		defer asking.Wait()
+		asked, stop := context.WithCancel(ctx)
+		defer stop()
+		asking.Go(func() { h.ask(asked, c, member) })
+	}
 	for {
 		request, err := c.read(ctx)
 		if err != nil {
@@ -150,6 +169,27 @@ func (h *Handler) converse(ctx context.Context, c *connection, number string, wh
 			continue
 		}
 		member.Handle(request)
+	}
+}
+
+// ask ends the participation when its connection does not stand for anybody any more: the room link was revoked, the user
+// removed. It returns with ctx or after that.
+func (h *Handler) ask(ctx context.Context, c *connection, member Member) {
+	defer observe.Recover(h.options.Log, h.options.Panics, "room signalling")
+	ticker := time.NewTicker(h.stillEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := h.options.Still(ctx); err != nil && ctx.Err() == nil {
+			c.log.Info("participant may not stay", observe.Err, err)
+			c.End(Removed)
+			member.Remove()
+			return
+		}
 	}
 }
 
@@ -182,11 +222,12 @@ type connection struct {
 	queue  chan any
 	ending chan string // the reason of End, once
 	once   sync.Once
+	told   chan struct{}      // closed: see Told
 	cancel context.CancelFunc // ends reader and writer; set before either runs
 }
 
 func newConnection(s *websocket.Conn, log *slog.Logger) *connection {
-	return &connection{socket: s, log: log, queue: make(chan any, queueSize), ending: make(chan string, 1)}
+	return &connection{socket: s, log: log, queue: make(chan any, queueSize), ending: make(chan string, 1), told: make(chan struct{})}
 }
 
 // Send queues a message; when the queue is full the client is disconnected, and may resume.
@@ -204,17 +245,26 @@ func (c *connection) End(reason string) {
 	c.once.Do(func() { c.ending <- reason })
 }
 
-// serve runs the reader beside the writer and returns when both have ended.
-func (c *connection) serve(ctx context.Context, reader func(context.Context)) {
-	ctx, cancel := context.WithCancel(ctx)
+// Told is closed when the last message was written, or cannot be any more.
+func (c *connection) Told() <-chan struct{} { return c.told }
+
+// serve runs the reader beside the writer and returns when both have ended. The end of the server's context tells the page
+// of the shutdown: cutting the connection would leave that out.
+func (c *connection) serve(server context.Context, reader func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(server))
 	defer cancel()
 	c.cancel = cancel
+	defer context.AfterFunc(server, func() { c.End(Shutdown) })()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		reader(ctx)
 	}()
-	c.write(ctx, done)
+	if last, ok := c.write(ctx, done); ok {
+		c.finish(ctx, last)
+	} else {
+		close(c.told)
+	}
 	cancel()
 	_ = c.socket.CloseNow() // the reader returns; an error means it is closed already
 	<-done
@@ -231,8 +281,9 @@ func (c *connection) read(ctx context.Context) (Request, error) {
 	return Decode(frame)
 }
 
-// write sends what is queued until the reader is done, the client is too slow or the participation has ended.
-func (c *connection) write(ctx context.Context, done <-chan struct{}) {
+// write sends what is queued until the reader is done, the client is too slow or the participation has ended. It returns the
+// reason of the end, if the client can still be told.
+func (c *connection) write(ctx context.Context, done <-chan struct{}) (reason string, ok bool) {
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
 	for {
@@ -242,44 +293,47 @@ func (c *connection) write(ctx context.Context, done <-chan struct{}) {
 			err = c.writeOne(ctx, m)
 		case <-ping.C:
 			err = c.ping(ctx)
-		case reason := <-c.ending:
-			c.finish(ctx, &reason)
-			return
+		case reason = <-c.ending:
+			return reason, true
 		case <-done:
-			c.finish(ctx, nil)
-			return
+			return "", true
 		case <-ctx.Done():
-			return
+			return "", false
 		}
 		if err != nil {
-			return
+			return "", false
 		}
 	}
 }
 
-// finish writes what is queued and closes in an orderly way.
-func (c *connection) finish(ctx context.Context, reason *string) {
+// finish writes what is queued and the reason, and closes in an orderly way.
+func (c *connection) finish(ctx context.Context, reason string) {
+	if !c.writeLast(ctx, reason) {
+		return
+	}
+	_ = c.socket.Close(websocket.StatusNormalClosure, "") // the peer may be gone; nothing depends on it
+}
+
+func (c *connection) writeLast(ctx context.Context, reason string) bool {
+	defer close(c.told)
 	for {
 		select {
 		case m := <-c.queue:
 			if c.writeOne(ctx, m) != nil {
-				return
+				return false
 			}
 			continue
 		default:
 		}
 		break
 	}
-	if reason != nil && *reason != "" && c.writeOne(ctx, Ended{Type: "ended", Reason: *reason}) != nil {
-		return
-	}
-	_ = c.socket.Close(websocket.StatusNormalClosure, "") // the peer may be gone; nothing depends on it
+	return reason == "" || c.writeOne(ctx, Ended{Type: "ended", Reason: reason}) == nil
 }
 
 func (c *connection) writeOne(ctx context.Context, m any) error {
 	frame, err := json.Marshal(m)
 	if err != nil {
-		c.log.Error("message not encodable", "error", err)
+		c.log.Error("message not encodable", observe.Err, err)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)

@@ -3,10 +3,13 @@ package signal_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,11 +26,14 @@ type rooms struct {
 	joined   []signal.Request
 	handled  []signal.Request
 	lost     chan struct{}
+	removed  chan struct{}
 	client   signal.Client
 	admitted chan struct{}
 }
 
-func newRooms() *rooms { return &rooms{lost: make(chan struct{}), admitted: make(chan struct{}, 8)} }
+func newRooms() *rooms {
+	return &rooms{lost: make(chan struct{}), removed: make(chan struct{}), admitted: make(chan struct{}, 8)}
+}
 
 func (r *rooms) Join(_ context.Context, number string, _ auth.Principal, join signal.Request, c signal.Client) (signal.Member, error) {
 	if number != "9000" {
@@ -51,6 +57,8 @@ func (r *rooms) Handle(q signal.Request) {
 }
 
 func (r *rooms) Lost() { close(r.lost) }
+
+func (r *rooms) Remove() { close(r.removed) }
 
 func serve(t *testing.T, r *rooms, who *auth.Principal, number string) string {
 	t.Helper()
@@ -190,6 +198,63 @@ func TestAClientThatDoesNotReadIsDisconnected(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("a client that reads nothing keeps its connection")
 	}
+}
+
+func TestAConnectionThatStandsForNobodyIsRemoved(t *testing.T) {
+	r := newRooms()
+	type key struct{}
+	var revoked atomic.Bool
+	h := signal.NewHandler(signal.Options{
+		Rooms: r, Number: func(*http.Request) string { return "9000" },
+		Still: func(ctx context.Context) error {
+			if ctx.Value(key{}) != "of the request" {
+				t.Error("asked with another context than the request's")
+			}
+			if revoked.Load() {
+				return errors.New("the room link was revoked")
+			}
+			return nil
+		},
+	})
+	h.AskEvery(10 * time.Millisecond)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		h.ServeHTTP(w, q.WithContext(context.WithValue(auth.WithPrincipal(q.Context(), venue), key{}, "of the request")))
+	}))
+	t.Cleanup(s.Close)
+	c, _ := dial(t, "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	write(t, c, `{"type":"join"}`)
+	read(t, c)
+	write(t, c, `{"type":"ping","id":1}`)
+	if m := read(t, c); m["type"] != "pong" {
+		t.Errorf("got %v while the link holds", m)
+	}
+	revoked.Store(true)
+	if m := read(t, c); m["type"] != "ended" || m["reason"] != signal.Removed {
+		t.Errorf("got %v", m)
+	}
+	<-r.removed
+	_ = c.CloseNow()
+	<-r.lost
+}
+
+func TestTheEndOfTheServerTellsThePages(t *testing.T) {
+	r := newRooms()
+	h := signal.NewHandler(signal.Options{Rooms: r, Number: func(*http.Request) string { return "9000" }})
+	ctx, stop := context.WithCancel(t.Context())
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		h.ServeHTTP(w, q.WithContext(auth.WithPrincipal(q.Context(), venue)))
+	}))
+	s.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	s.Start()
+	t.Cleanup(s.Close)
+	c, _ := dial(t, "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	write(t, c, `{"type":"join"}`)
+	read(t, c)
+	stop()
+	if m := read(t, c); m["type"] != "ended" || m["reason"] != signal.Shutdown {
+		t.Errorf("got %v", m)
+	}
+	<-r.client.Told()
 }
 
 func TestAPanicEndsOneConnection(t *testing.T) {
