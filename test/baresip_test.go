@@ -206,6 +206,7 @@ func writeTone(t *testing.T, file string, frequency int, length time.Duration) {
 // tone spoken at one end is the tone heard at the other, both ways; the hang-up ends both; the call is on record.
 func TestSoftphonesTalk(t *testing.T) {
 	w := newWorld(t, "branch1")
+	w.shape("branch1", 2_000_000)
 	for _, c := range []struct {
 		name, transport      string
 		calleeSite, wantPath string

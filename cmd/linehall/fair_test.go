@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -40,7 +41,7 @@ func TestOneAddressCannotTakeAllConnections(t *testing.T) {
 	<-accepted
 	refused := dial()
 	_ = refused.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := refused.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := refused.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("the third connection of one address was not closed: %v", err)
 	}
 	first.Close()

@@ -180,6 +180,8 @@ func (f *front) serve(ctx context.Context, listener net.Listener, handler http.H
 	if err := server.Shutdown(grace); err != nil {
 		_ = server.Close() // what did not finish in time is cut
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return ctx.Err()
 }

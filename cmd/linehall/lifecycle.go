@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -68,8 +69,7 @@ func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
 	case <-ctx.Done():
 	case cause = <-failed:
 	}
-	for i := len(up) - 1; i >= 0; i-- {
-		s := up[i]
+	for _, s := range slices.Backward(up) {
 		if s.leave != nil {
 			leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 			s.leave(leaveCtx)

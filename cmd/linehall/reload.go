@@ -116,7 +116,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	if err := r.a.directory.Apply(ctx, terminalsOf(updated)); err != nil {
 		return fmt.Errorf("terminals: %w", err)
 	}
-	if err := r.a.conference.rooms.Apply(updated.Conference); err != nil {
+	if err := r.a.conference.rooms.Apply(updated.Conference); err != nil { //nolint:contextcheck // rooms live as long as the manager runs
 		return errors.Join(fmt.Errorf("conference: %w", err), r.a.directory.Apply(ctx, terminalsOf(before)))
 	}
 	r.a.atlas.Store(table)

@@ -95,7 +95,7 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	if a.telephony, err = openTelephony(ctx, config, g, a.media); err != nil {
 		return nil, fmt.Errorf("telephony: %w", err)
 	}
-	a.conference = openConference(config, g, a.media)
+	a.conference = openConference(config, g, a.media) //nolint:contextcheck // rooms live as long as the manager runs
 	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}

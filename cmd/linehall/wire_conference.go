@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
 	"linehall/configs"
+	"linehall/internal/auth"
 	"linehall/sfu/room"
 	"linehall/sfu/signal"
+	"linehall/web/session"
 )
 
 // conference is the meeting rooms.
@@ -28,9 +31,25 @@ func openConference(config configs.Config, g *ground, media *mediaPlane) *confer
 	})
 	c.signal = signal.NewHandler(signal.Options{
 		Rooms: c.rooms, Number: func(r *http.Request) string { return r.PathValue("number") },
-		Log: g.log, Panics: g.panics, Dropped: g.dropped, Shutdown: c.shutdown,
+		Log: g.log, Panics: g.panics, Dropped: g.dropped, Shutdown: c.shutdown, Still: stillAllowed,
 	})
 	return c
+}
+
+// errChanged means that whoever joined has become somebody else: another role, another room.
+var errChanged = errors.New("the right to be in the room has changed")
+
+// stillAllowed ends the stay of a venue whose link was revoked, of a user who was removed, and of whoever may do something
+// else by now.
+func stillAllowed(ctx context.Context) error {
+	now, err := session.Still(ctx)
+	if err != nil {
+		return err
+	}
+	if before, known := auth.PrincipalFrom(ctx); known && before != now {
+		return errChanged
+	}
+	return nil
 }
 
 // stage runs the rooms until they are dismissed, which the front door does while it can still tell the pages.
