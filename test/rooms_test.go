@@ -40,9 +40,10 @@ func sixVenues() []browserVenue {
 
 // seenVenue is what one page shows of another venue.
 type seenVenue struct {
-	Frames        int    `json:"frames"`
-	RGB           [3]int `json:"rgb"`
-	Width, Height int
+	Rate   float64 `json:"rate"` // decoded frames per second
+	RGB    [3]int  `json:"rgb"`
+	Width  int     `json:"width"`
+	Height int     `json:"height"`
 }
 
 type observation struct {
@@ -169,7 +170,7 @@ func (b *browsers) inMeeting(bound time.Duration) {
 }
 
 // judge checks that every page shows every other venue, moving and in its own colour, and hears voices of others.
-func judge(venues []browserVenue, observed map[string]observation, seconds int, leastVoices int) error {
+func judge(venues []browserVenue, observed map[string]observation, leastVoices int) error {
 	var faults []string
 	for _, viewer := range venues {
 		o := observed[viewer.ID]
@@ -179,8 +180,8 @@ func judge(venues []browserVenue, observed map[string]observation, seconds int, 
 				continue
 			}
 			seen := o.Seen[other.ID]
-			if seen.Frames < 8*seconds {
-				faults = append(faults, fmt.Sprintf("%s got %d frames of %s in %d s", viewer.ID, seen.Frames, other.ID, seconds))
+			if seen.Rate < 8 {
+				faults = append(faults, fmt.Sprintf("%s decodes %.1f frames/s of %s", viewer.ID, seen.Rate, other.ID))
 			} else if !sameColour(seen.RGB, other.RGB) {
 				faults = append(faults, fmt.Sprintf("%s shows %s as %v, not %v", viewer.ID, other.ID, seen.RGB, other.RGB))
 			}
@@ -212,11 +213,25 @@ func sameColour(a, b [3]int) bool {
 	return aa > 0 && dot/math.Sqrt(aa*bb) > 0.9
 }
 
-// Six browsers, each with its own link and nothing else: each sees the five others moving and in their own colours and
-// hears them; one leaves and comes back; the appliance dies and they all come back by themselves.
-func TestSixVenuesMeet(t *testing.T) {
+// Three browsers, two of them Chromium and one Firefox: what a machine of two cores carries with ease.
+func TestVenuesMeet(t *testing.T) {
+	six := sixVenues()
+	venuesMeet(t, []browserVenue{six[0], six[1], six[5]})
+}
+
+// All six venues in browsers take both cores of a small machine to their limit.
+func TestSoakSixVenuesMeet(t *testing.T) {
+	if os.Getenv("LINEHALL_SOAK") == "" {
+		t.Skip("runs under make soak: six browsers take over a minute and all of two cores")
+	}
+	venuesMeet(t, sixVenues())
+}
+
+// venuesMeet opens a browser per venue, each with its own link and nothing else: each sees the others moving and in their
+// own colours and hears them; one leaves and comes back; the appliance dies and they all come back by themselves.
+func venuesMeet(t *testing.T, venues []browserVenue) {
+	t.Helper()
 	a := startAppliance(t)
-	venues := sixVenues()
 	for i := range venues {
 		venues[i].URL = strings.TrimSpace(a.run("room", "link", "9000", "--venue", venues[i].ID))
 	}
@@ -229,12 +244,12 @@ func TestSixVenuesMeet(t *testing.T) {
 		return observed
 	}
 	// The voices of the loudest three are forwarded: whoever is among them hears two others.
-	eventually(t, 90*time.Second, "everybody sees and hears everybody", func() error { return judge(venues, observe(), seconds, 2) })
+	eventually(t, 90*time.Second, "everybody sees and hears everybody", func() error { return judge(venues, observe(), 2) })
 	if folder := os.Getenv("LINEHALL_SCREENS"); folder != "" {
 		b.do(map[string]string{"do": "screenshot", "venue": "hq", "file": filepath.Join(folder, "room-six-venues.png")}, nil)
 	}
 
-	b.do(map[string]string{"do": "leave", "venue": "branch2"}, nil)
+	b.do(map[string]string{"do": "leave", "venue": "branch1"}, nil)
 	present := func() int {
 		var room struct {
 			Participants []struct{ Venue string } `json:"participants"`
@@ -242,24 +257,24 @@ func TestSixVenuesMeet(t *testing.T) {
 		a.decode(&room, "room", "show", "9000")
 		return len(room.Participants)
 	}
-	a.eventually(15*time.Second, "branch2 left", func() error {
-		if got := present(); got != 5 {
+	a.eventually(15*time.Second, "branch1 left", func() error {
+		if got := present(); got != len(venues)-1 {
 			return fmt.Errorf("%d participants", got)
 		}
 		return nil
 	})
-	b.do(map[string]string{"do": "rejoin", "venue": "branch2"}, nil)
+	b.do(map[string]string{"do": "rejoin", "venue": "branch1"}, nil)
 	b.inMeeting(30 * time.Second)
-	eventually(t, 60*time.Second, "everybody sees everybody after one left and came back", func() error { return judge(venues, observe(), seconds, 2) })
+	eventually(t, 60*time.Second, "everybody sees everybody after one left and came back", func() error { return judge(venues, observe(), 2) })
 
 	a.kill9()
 	a.start()
-	a.eventually(30*time.Second, "all six came back by themselves", func() error {
-		if got := present(); got != 6 {
+	a.eventually(30*time.Second, "all came back by themselves", func() error {
+		if got := present(); got != len(venues) {
 			return fmt.Errorf("%d participants", got)
 		}
 		return nil
 	})
 	b.inMeeting(30 * time.Second)
-	eventually(t, 60*time.Second, "everybody sees everybody after the restart", func() error { return judge(venues, observe(), seconds, 2) })
+	eventually(t, 60*time.Second, "everybody sees everybody after the restart", func() error { return judge(venues, observe(), 2) })
 }

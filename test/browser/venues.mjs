@@ -65,63 +65,39 @@ function fakeCamera({ rgb, size }) {
         drawing.fillStyle = 'rgba(0,0,0,0.4)';
         drawing.fillRect((n++ % 20) * 16, 0, 16, 12);
       }, 1000 / size.rate);
-      stream.addTrack(canvas.captureStream(size.rate).getVideoTracks()[0]);
+      stream.addTrack(canvas.captureStream().getVideoTracks()[0]); // each drawing is a frame
     }
     return stream;
   };
 }
 
-// Runs inside the page: what is shown and heard for `seconds`.
+// Runs inside the page: what is decoded over `seconds`, which colours are shown at their end, and what is heard after them
+// (a sound graph costs as much as a picture, so it does not run while frames are counted).
 async function observe(seconds) {
-  const tiles = () => [...document.querySelectorAll('[data-testid="room-tile"]')].filter((t) => t.dataset.venue);
-  const frames = new Map();
-  const watch = (video, venue) => {
-    const count = () => {
-      frames.set(venue, (frames.get(venue) ?? 0) + 1);
-      video.requestVideoFrameCallback(count);
-    };
-    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(count);
+  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const decoded = async () => {
+    const { pictures } = await window.__linehall.stats();
+    const venues = new Map(window.__linehall.participants.map((participant) => [participant.id, participant.venue]));
+    return new Map(pictures.filter((picture) => picture.media === 'camera').map((picture) => [venues.get(picture.participant), picture]));
   };
-  const begin = new Map();
-  for (const tile of tiles()) {
-    const video = tile.querySelector('video');
-    if (!video) continue;
-    watch(video, tile.dataset.venue);
-    begin.set(tile.dataset.venue, video.getVideoPlaybackQuality().totalVideoFrames);
-  }
-  const energies = async () => new Map(((await window.__linehall.stats()).subscribe?.streams ?? []).filter((stream) => stream.kind === 'audio').map((stream) => [stream.mid, stream.audio_energy]));
-  const quiet = await energies();
-  // The tones: the loudest moment of each frequency while listening.
-  const audio = new AudioContext();
-  await Promise.race([audio.resume(), new Promise((resolve) => setTimeout(resolve, 1500))]);
-  const analysers = [...document.querySelectorAll('audio')].filter((a) => a.srcObject?.getAudioTracks().length).map((element) => {
-    const analyser = audio.createAnalyser();
-    analyser.fftSize = 8192;
-    analyser.smoothingTimeConstant = 0;
-    audio.createMediaStreamSource(new MediaStream(element.srcObject.getAudioTracks())).connect(analyser);
-    return analyser;
-  });
-  const loudest = new Float32Array(4096).fill(-200);
-  const end = performance.now() + seconds * 1000;
-  while (performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    for (const analyser of analysers) {
-      const bins = new Float32Array(analyser.frequencyBinCount);
-      analyser.getFloatFrequencyData(bins);
-      bins.forEach((level, i) => { if (level > loudest[i]) loudest[i] = level; });
-    }
-  }
-  const level = (hz) => loudest[Math.round((hz * 8192) / audio.sampleRate)];
-  const tones = {};
-  for (let hz = 500; hz <= 1750; hz += 250) tones[hz] = level(hz);
-  const running = audio.state;
-  // Where the machine has no loudspeaker, Firefox starts no audio graph of ours: it still decodes and measures what it would play.
-  const voices = [...await energies()].filter(([mid, energy]) => energy - (quiet.get(mid) ?? 0) > 1e-5).length;
-  void audio.close();
+  const voicesOf = (stats) => new Map((stats.subscribe?.streams ?? []).filter((stream) => stream.kind === 'audio').map((stream) => [stream.mid, stream.audio_energy]));
+  const quiet = voicesOf(await window.__linehall.stats());
+  const before = await decoded();
+  const begin = performance.now();
+  await wait(seconds * 1000);
+  const after = await decoded();
+  const took = (performance.now() - begin) / 1000;
+  // Where the machine has no loudspeaker, Firefox starts no sound graph of ours: it still decodes and measures what it would play.
+  const voices = [...voicesOf(await window.__linehall.stats())].filter(([mid, energy]) => energy - (quiet.get(mid) ?? 0) > 1e-5).length;
+
   const seen = {};
-  for (const tile of tiles()) {
+  for (const tile of document.querySelectorAll('[data-testid="room-tile"]')) {
+    const venue = tile.dataset.venue;
     const video = tile.querySelector('video');
-    if (!video || !video.videoWidth) { seen[tile.dataset.venue] = { frames: 0, rgb: [0, 0, 0], width: 0, height: 0 }; continue; }
+    const frames = ((after.get(venue)?.frames ?? 0) - (before.get(venue)?.frames ?? 0)) / took;
+    if (!venue) continue;
+    seen[venue] = { rate: frames, rgb: [0, 0, 0], width: video?.videoWidth ?? 0, height: video?.videoHeight ?? 0 };
+    if (!video?.videoWidth) continue;
     const canvas = document.createElement('canvas');
     canvas.width = 32; canvas.height = 18;
     const drawing = canvas.getContext('2d', { willReadFrequently: true });
@@ -129,13 +105,32 @@ async function observe(seconds) {
     const pixels = drawing.getImageData(8, 6, 16, 10).data;
     const sum = [0, 0, 0];
     for (let i = 0; i < pixels.length; i += 4) { sum[0] += pixels[i]; sum[1] += pixels[i + 1]; sum[2] += pixels[i + 2]; }
-    const counted = video.getVideoPlaybackQuality().totalVideoFrames - (begin.get(tile.dataset.venue) ?? 0);
-    seen[tile.dataset.venue] = {
-      frames: Math.max(counted, frames.get(tile.dataset.venue) ?? 0),
-      rgb: sum.map((v) => Math.round(v / (pixels.length / 4))), width: video.videoWidth, height: video.videoHeight,
-    };
+    seen[venue].rgb = sum.map((v) => Math.round(v / (pixels.length / 4)));
   }
-  return { seen, tones, voices, graph: running === 'running' };
+
+  const audio = new AudioContext();
+  await Promise.race([audio.resume(), wait(1500)]);
+  const analysers = [...document.querySelectorAll('audio')].filter((a) => a.srcObject?.getAudioTracks().length).map((element) => {
+    const analyser = audio.createAnalyser();
+    analyser.fftSize = 8192;
+    analyser.smoothingTimeConstant = 0;
+    audio.createMediaStreamSource(new MediaStream(element.srcObject.getAudioTracks())).connect(analyser);
+    return analyser;
+  });
+  const loudest = new Float32Array(4096).fill(-200); // the loudest moment of each frequency
+  for (let n = 0; n < 16; n++) {
+    await wait(250);
+    for (const analyser of analysers) {
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      analyser.getFloatFrequencyData(bins);
+      bins.forEach((level, i) => { if (level > loudest[i]) loudest[i] = level; });
+    }
+  }
+  const tones = {};
+  for (let hz = 500; hz <= 1750; hz += 250) tones[hz] = loudest[Math.round((hz * 8192) / audio.sampleRate)];
+  const graph = audio.state === 'running';
+  void audio.close();
+  return { seen, tones, voices, graph };
 }
 
 const state = () => document.querySelector('[data-testid="room-state"]')?.dataset.state ?? '';
@@ -162,7 +157,7 @@ async function open(venue) {
     });
     browsers.push(() => browser.close());
     const page = await browser.newPage();
-    await page.setViewport({ width: 640, height: 360 });
+    await page.setViewport({ width: 480, height: 270 });
     await page.evaluateOnNewDocument(fakeCamera, { rgb: venue.rgb, size });
     await page.goto(url.href);
     pages.set(venue.id, { evaluate: (f, a) => page.evaluate(f, a), screenshot: (path) => page.screenshot({ path }), click: (id) => page.click(`[data-testid="${id}"]`) });
@@ -175,10 +170,10 @@ async function open(venue) {
     executablePath: executable('/usr/bin/chromium', venue), headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
       '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${camera}`, `--use-file-for-fake-audio-capture=${microphone}`,
-      '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage'],
+      '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--audio-buffer-size=2048'],
   });
   browsers.push(() => browser.close());
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 640, height: 360 } });
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 480, height: 270 } });
   const page = await context.newPage();
   page.on('pageerror', (error) => process.stderr.write(`${venue.id}: page error: ${error}\n`));
   page.on('console', (message) => { if (message.type() === 'error') process.stderr.write(`${venue.id}: ${message.text()}\n`); });
