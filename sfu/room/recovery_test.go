@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type lossy struct {
 	net.PacketConn
 
+	begun   *atomic.Bool // losses begin when the picture stands: without recovery a lost first keyframe would be the end
 	mu      sync.Mutex
 	random  *rand.Rand
 	share   float64
@@ -25,7 +27,7 @@ type lossy struct {
 }
 
 func (l *lossy) drops(b []byte) bool {
-	if len(b) == 0 || b[0] < 128 || b[0] > 191 {
+	if len(b) == 0 || b[0] < 128 || b[0] > 191 || !l.begun.Load() {
 		return false
 	}
 	l.mu.Lock()
@@ -54,7 +56,7 @@ func (l *lossy) WriteTo(b []byte, to net.Addr) (int, error) {
 }
 
 // lossyNetwork puts a client's connections behind a lossy socket.
-func lossyNetwork(t *testing.T, share float64, seed uint64) func(*pion.SettingEngine) {
+func lossyNetwork(t *testing.T, begun *atomic.Bool, share float64, seed uint64) func(*pion.SettingEngine) {
 	t.Helper()
 	return func(s *pion.SettingEngine) {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -62,7 +64,7 @@ func lossyNetwork(t *testing.T, share float64, seed uint64) func(*pion.SettingEn
 			t.Error(err)
 			return
 		}
-		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &lossy{PacketConn: conn, random: rand.New(rand.NewPCG(seed, 1)), share: share}})
+		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &lossy{PacketConn: conn, begun: begun, random: rand.New(rand.NewPCG(seed, 1)), share: share}})
 		t.Cleanup(func() { _ = mux.Close() })
 		s.SetICEUDPMux(mux)
 	}
@@ -73,8 +75,9 @@ func lossyNetwork(t *testing.T, share float64, seed uint64) func(*pion.SettingEn
 func wholeFrames(t *testing.T, without bool) (share float64) {
 	t.Helper()
 	w := newWorld(t, worldOptions{without: without})
-	from := w.join(t, "hq", "", lossyNetwork(t, 0.03, 1))
-	to := w.join(t, "branch1", "", lossyNetwork(t, 0.03, 2))
+	begun := new(atomic.Bool)
+	from := w.join(t, "hq", "", lossyNetwork(t, begun, 0.03, 1))
+	to := w.join(t, "branch1", "", lossyNetwork(t, begun, 0.03, 2))
 	from.await("welcome", func() bool { return from.welcome.Participant != "" })
 	from.startPublish(map[string]int{"": 720})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -83,6 +86,7 @@ func wholeFrames(t *testing.T, without bool) (share float64) {
 	to.await("picture", func() bool { return to.sees(from) })
 	to.watch(720)
 	until(t, "first frames", func() bool { _, n := to.of(from.id()).count(); return n > 5 })
+	begun.Store(true)
 	cam := from.cameras[""]
 	r := to.of(from.id())
 	_, before := r.count()
