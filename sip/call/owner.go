@@ -190,7 +190,7 @@ func (c *call) refuseRest() {
 func (c *call) begin() {
 	if c.invite == nil {
 		// Its phones may have hung up while we were away, and their BYE got no answer.
-		c.armProbes(min(firstProbe, c.s.limits.Probe))
+		c.armProbes(c.s.limits.Probe)
 		c.publish()
 		return
 	}

@@ -30,9 +30,6 @@ const suspectAfter = 30 * time.Second
 // unreachableLimit is how many probes' time a phone may be without a connection.
 const unreachableLimit = 4
 
-// firstProbe is when a recovered call is asked for the first time.
-const firstProbe = 10 * time.Second
-
 func (c *call) armProbes(first time.Duration) {
 	for _, l := range []*leg{c.pair.caller, c.pair.callee} {
 		c.armProbe(l, first)
