@@ -27,19 +27,22 @@ type reloader struct {
 	mu      sync.Mutex // one reload at a time
 	now     atomic.Pointer[configs.Config]
 	failed  atomic.Bool // the last reload was refused
+	hangups chan os.Signal
 	success prometheus.Gauge
 	total   prometheus.Counter
 }
 
 func newReloader(a *appliance, config configs.Config, level *slog.LevelVar) *reloader {
 	r := &reloader{
-		a: a, level: level,
+		a: a, level: level, hangups: make(chan os.Signal, 1),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "linehall_config_last_reload_success", Help: "1 when the configuration in use is the one last read, 0 when the last one was refused."}),
 		total:   prometheus.NewCounter(prometheus.CounterOpts{Name: "linehall_config_reloads_total", Help: "Attempts to reload the configuration, refused ones included."}),
 	}
 	a.registry.MustRegister(r.success, r.total)
 	r.success.Set(1)
 	r.now.Store(&config)
+	// From here on, not from Run on: a reload asked for while we start waits, instead of ending the process.
+	signal.Notify(r.hangups, syscall.SIGHUP)
 	return r
 }
 
@@ -51,14 +54,12 @@ func (r *reloader) refused() bool { return r.failed.Load() }
 
 // Run reloads at each SIGHUP until ctx ends.
 func (r *reloader) Run(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+	defer signal.Stop(r.hangups)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-hangups:
+		case <-r.hangups:
 			if err := r.reload(ctx, "signal"); err != nil {
 				logProblems(r.a.log, err)
 			}

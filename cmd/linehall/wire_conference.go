@@ -43,10 +43,19 @@ var errChanged = errors.New("the right to be in the room has changed")
 // else by now.
 func stillAllowed(ctx context.Context) error {
 	now, err := session.Still(ctx)
-	if err != nil {
+	before, _ := auth.PrincipalFrom(ctx)
+	return stay(before, now, err)
+}
+
+// stay judges what the session's answer means. That it could not be asked, for a busy database or a full disk, is no
+// reason to throw a venue out of its meeting: it is asked again.
+func stay(before, now auth.Principal, err error) error {
+	switch {
+	case errors.Is(err, session.ErrEnded), errors.Is(err, auth.ErrNotFound):
 		return err
-	}
-	if before, known := auth.PrincipalFrom(ctx); known && before != now {
+	case err != nil:
+		return nil
+	case before != now:
 		return errChanged
 	}
 	return nil
