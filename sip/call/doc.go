@@ -20,6 +20,7 @@
 //	indialog.go   requests inside the dialogs: BYE, INFO, OPTIONS, ...
 //	reoffer.go    re-INVITE and UPDATE
 //	finish.go     the end: BYE, record, media
+//	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them
 //	probe.go      does the phone still exist
 //	state.go      what survives a restart; store.go keeps it
 //

@@ -49,6 +49,9 @@ type Info struct {
 	MOS         float64 // the worse leg's; 0: unknown
 	Legs        []Leg
 	Recoverable bool // its state is in the store
+	// Dialogs are the phones' own, ringing ones included, those that have ended left out. The
+	// slice is shared: read only.
+	Dialogs []DialogInfo
 }
 
 // published is what the owner shows to others: Info without quality, and the path to ask.
@@ -102,6 +105,7 @@ func (c *call) publish() {
 	if c.m.Phase == phaseEnded {
 		info.State = StateEnded
 	}
+	info.Dialogs = c.dialogs(info.State == StateHeld)
 	var path *anchor.Path
 	if c.pair != nil {
 		path = c.pair.branch.path

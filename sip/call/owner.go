@@ -154,6 +154,7 @@ func (c *call) run(ctx context.Context) {
 	defer observe.Recover(c.log, c.s.o.Panics, "call")
 	c.ctx = context.WithoutCancel(ctx) // what is sent at the end must leave
 	c.begin()                          //nolint:contextcheck // the owner's methods use the call's own context
+	c.announce()
 	clock := time.NewTimer(time.Hour)
 	defer clock.Stop()
 	for !c.settled() {
@@ -168,6 +169,7 @@ func (c *call) run(ctx context.Context) {
 		}
 		c.fireTimers()
 		c.flush() //nolint:contextcheck // as above
+		c.announce()
 	}
 }
 
