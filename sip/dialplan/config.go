@@ -45,11 +45,15 @@ type RuleConfig struct {
 	Prepend string `yaml:"prepend"` // digits to put in front afterwards
 }
 
-// FeatureNames lists the features that can have a code.
+// FeatureNames lists the features that can have a code; sip/feature says what each does and
+// what may be dialled behind its code.
 func FeatureNames() []string {
 	return []string{
-		"call_back", "do_not_disturb", "forward_always", "forward_busy", "forward_no_answer", "forward_off",
-		"group_pickup", "park", "pickup", "voicemail",
+		"block_anonymous", "block_anonymous_off", "boss_secretary", "call_back", "call_completion", "call_completion_off",
+		"call_waiting", "do_not_disturb", "do_not_disturb_off", "do_not_disturb_on", "forward_always", "forward_always_off",
+		"forward_busy", "forward_busy_off", "forward_no_answer", "forward_no_answer_off", "forward_off",
+		"forward_unreachable", "forward_unreachable_off", "group_in", "group_out", "group_pickup", "hot_desk_in",
+		"hot_desk_out", "intercom", "park", "pickup", "speed_dial", "speed_dial_store", "voicemail",
 	}
 }
 
