@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata"
@@ -61,6 +62,12 @@ func (l Listen) validate() error {
 	}
 	if l.SIPUDP == "" && l.SIPTCP == "" && l.SIPTLS == "" {
 		found.Add("", "all SIP listeners are off; at least one of sip_udp, sip_tcp and sip_tls must be on")
+	}
+	for i, origin := range l.SIPOrigins {
+		host, port, colon := strings.Cut(origin, ":")
+		if n, err := strconv.ParseUint(port, 10, 16); !validDomain(host) || colon && (err != nil || n == 0) {
+			found.Add(setting.Index("sip_origins", i), "%q is no host like \"phones.example\" or \"phones.example:8443\"", origin)
+		}
 	}
 	if l.HTTPS == "" {
 		found.Add("https", "the console cannot be off: without it the appliance cannot be operated")

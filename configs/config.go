@@ -49,6 +49,7 @@ type Listen struct {
 	SIPTCP       setting.Address `yaml:"sip_tcp"`
 	SIPTLS       setting.Address `yaml:"sip_tls"`
 	HTTPS        setting.Address `yaml:"https"`        // console, API, SIP over WebSocket, rooms, /prov/
+	SIPOrigins   []string        `yaml:"sip_origins"`  // hosts whose pages may open a SIP WebSocket, besides ours
 	Provisioning setting.Address `yaml:"provisioning"` // plain HTTP for phones that know us not yet
 	TFTP         setting.Address `yaml:"tftp"`
 	Metrics      setting.Address `yaml:"metrics"` // metrics and health

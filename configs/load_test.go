@@ -139,7 +139,7 @@ func TestReloadRefusesWhatNeedsARestart(t *testing.T) {
 	got := strings.ReplaceAll(failed.Error(), path, "FILE")
 	want := `FILE:12:9: appliance.data changed from "./data" to "./other"; that needs a restart` + "\n" +
 		`FILE:19:12: listen.sip_udp changed from ":5060" to ":5070"; that needs a restart` + "\n" +
-		`FILE:120:11: security.session.idle changed from "30m0s" to "20m0s"; that needs a restart`
+		`FILE:121:11: security.session.idle changed from "30m0s" to "20m0s"; that needs a restart`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

@@ -31,7 +31,7 @@ type front struct {
 	listen   string
 	socket   string
 	tls      *tls.Config
-	public   http.Handler
+	public   *http.ServeMux
 	local    http.Handler
 	sessions *session.Manager
 	feed     *live.Feed
@@ -68,7 +68,9 @@ func openFront(ctx context.Context, config configs.Config, a *appliance) (*front
 	mux.Handle("GET /ca.crt", web.Download("linehall-ca.crt", "application/x-x509-ca-cert", a.authority.RootPEM))
 	mux.Handle("GET /phone-ca.crt", web.Download("linehall-phone-ca.crt", "application/x-x509-ca-cert", a.authority.PhoneRootPEM))
 	mux.Handle("/", web.Pages())
-	f.public = f.sessions.Handler(mux)
+	f.public = http.NewServeMux()
+	f.public.HandleFunc("/sip", a.telephony.stack.ServeWebSocket) // phones have no session: digest authenticates
+	f.public.Handle("/", f.sessions.Handler(mux))
 	f.local = session.Local(surface)
 	a.health.Add("https", f.ready)
 	return f, nil

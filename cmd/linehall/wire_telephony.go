@@ -118,7 +118,7 @@ func newPlanOn(config configs.Config, table *site.Table, g *ground) (*dialplan.P
 
 func stackOptions(config configs.Config, g *ground) stack.Options {
 	options := stack.Options{
-		TLS: g.authority.PhoneTLS(), Domain: config.Appliance.Domain, Advertise: config.AdvertiseAddr(),
+		TLS: g.authority.PhoneTLS(), Domain: config.Appliance.Domain, Advertise: config.AdvertiseAddr(), Origins: config.Listen.SIPOrigins,
 		Server: "Linehall/" + version, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	}
 	for _, listener := range []stack.Listen{

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The transports a Flow can have. WS and WSS are reserved for browsers.
+// The transports a Flow can have. WS and WSS are browsers, see ServeWebSocket.
 const (
 	UDP = "UDP"
 	TCP = "TCP"
@@ -27,6 +27,9 @@ type Flow struct {
 
 // Stream reports whether the flow is a connection.
 func (f Flow) Stream() bool { return f.Transport != UDP }
+
+// Web reports whether a browser is at the other end.
+func (f Flow) Web() bool { return f.Transport == WS || f.Transport == WSS }
 
 // IsZero reports whether the flow names nothing.
 func (f Flow) IsZero() bool { return f == Flow{} }

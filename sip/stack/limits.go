@@ -23,6 +23,7 @@ type Limits struct {
 	MessageTime    time.Duration // from the first to the last byte of a message; 15 s
 	IdleUnknown    time.Duration // silence on a connection nobody has authenticated on; 60 s
 	IdleTrusted    time.Duration // silence on any other; 2 h: a phone may refresh hourly and send no keep-alive
+	WebPing        time.Duration // between two pings of a WebSocket; 30 s, below what firewalls forget
 	WriteTime      time.Duration // one write on a stream; 10 s
 	WriteQueue     int           // messages waiting for a slow stream, beyond it is closed; 256
 	TimerC         time.Duration // INVITE after its last provisional response; RFC 3261 §16.6: more than 3 min
@@ -48,6 +49,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.MessageTime, 15*time.Second)
 	def(&l.IdleUnknown, time.Minute)
 	def(&l.IdleTrusted, 2*time.Hour)
+	def(&l.WebPing, 30*time.Second)
 	def(&l.WriteTime, 10*time.Second)
 	def(&l.WriteQueue, 256)
 	def(&l.TimerC, 181*time.Second)

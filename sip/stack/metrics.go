@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer, s *Stack) *metrics {
 		transactions("client", s.clients.size),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "linehall_sip_connections",
-			Help: "SIP connections over TCP and TLS.",
+			Help: "SIP connections over TCP, TLS and WebSocket.",
 		}, func() float64 { return float64(s.conns.size()) }),
 	)
 	return m

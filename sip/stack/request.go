@@ -79,7 +79,10 @@ func copiesRecordRoute(m sip.RequestMethod, code int) bool {
 func (s *Stack) ContactURI(flow Flow, user string) sip.Uri {
 	local := s.localOf(flow)
 	uri := sip.Uri{Scheme: "sip", User: user, Host: hostText(local.Addr()), Port: int(local.Port())}
-	if flow.Transport != UDP {
+	switch {
+	case flow.Web():
+		uri.UriParams = sip.HeaderParams{{K: "transport", V: "ws"}} // also over TLS: RFC 7118 §5.2.4
+	case flow.Transport != UDP:
 		uri.UriParams = sip.HeaderParams{{K: "transport", V: strings.ToLower(flow.Transport)}}
 	}
 	return uri

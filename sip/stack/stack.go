@@ -1,6 +1,6 @@
 // Package stack is the appliance's SIP transport, transaction and validation
-// layer: RFC 3261 §17 and §18, RFC 3581 (rport), RFC 6026 and what RFC 4475
-// asks of a receiver.
+// layer: RFC 3261 §17 and §18, RFC 3581 (rport), RFC 6026, RFC 7118 (WebSocket)
+// and what RFC 4475 asks of a receiver.
 //
 // The messages, their parser and the transaction state machines are sipgo's;
 // sockets, connections, matching, ordering and checks are ours, because a
@@ -65,6 +65,7 @@ type Options struct {
 	Listen    []Listen
 	Packets   []PacketSocket // ready-made UDP sockets, for tests in memory
 	TLS       *tls.Config    // for TLS listeners
+	Origins   []string       // hosts whose pages may open WebSockets, besides the one they connect to
 	Domain    string         // of our AORs
 	Advertise netip.Addr     // our address in Via and Contact; invalid = the address the peer talks to
 	Server    string         // Server and User-Agent header; empty = "Linehall"

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -77,8 +78,9 @@ type streamConn struct {
 	stack   *Stack
 	flow    Flow
 	secure  bool
-	raw     net.Conn
-	conn    net.Conn // raw, or TLS over it
+	raw     io.Closer
+	conn    net.Conn   // raw, or TLS over it
+	web     *webSocket // instead of conn
 	queue   chan []byte
 	trusted atomic.Bool // its peer was authenticated
 
@@ -95,7 +97,11 @@ func (c *streamConn) serve(ctx context.Context) {
 	}
 	s.conns.enter(c)
 	s.work.Go(c.write)
-	if reason := c.read(); reason != "" {
+	read := c.read
+	if c.web != nil {
+		read = c.readWeb
+	}
+	if reason := read(); reason != "" {
 		s.opts.Dropped.Count(c.flow.listener(), string(reason))
 	}
 	c.close()
@@ -113,7 +119,7 @@ func (c *streamConn) serve(ctx context.Context) {
 func (c *streamConn) handshake(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.stack.limits.Handshake)
 	defer cancel()
-	t := tls.Server(c.raw, c.stack.opts.TLS)
+	t := tls.Server(c.conn, c.stack.opts.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.stack.opts.Dropped.Count(c.flow.listener(), "tls_handshake")
 		c.stack.log.Debug("tls handshake failed", observe.Remote, c.flow.Remote, observe.Err, err)
@@ -253,14 +259,23 @@ func (c *streamConn) write() {
 			if b == nil { // from flush: this was the last word
 				return
 			}
-			if err := c.conn.SetWriteDeadline(time.Now().Add(c.stack.limits.WriteTime)); err != nil {
-				return
-			}
-			if _, err := c.conn.Write(b); err != nil {
+			if c.put(b) != nil {
 				return
 			}
 		}
 	}
+}
+
+// put writes one message.
+func (c *streamConn) put(b []byte) error {
+	if c.web != nil {
+		return c.web.write(b, c.stack.limits.WriteTime)
+	}
+	if err := c.conn.SetWriteDeadline(time.Now().Add(c.stack.limits.WriteTime)); err != nil {
+		return err //nolint:wrapcheck // it only ends the writer
+	}
+	_, err := c.conn.Write(b)
+	return err //nolint:wrapcheck // see above
 }
 
 func (c *streamConn) close() {
@@ -289,19 +304,32 @@ func newConnTable(l Limits) *connTable {
 	}
 }
 
+// room reports whether a connection of that address would be admitted now.
+func (t *connTable) room(from netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.roomLocked(sourceKey(from))
+}
+
+func (t *connTable) roomLocked(key netip.Addr) bool {
+	return !t.closed && len(t.all) < t.limits.Conns && t.source[key] < t.limits.ConnsPerSource
+}
+
 // admit counts a new connection, or returns nil when there are too many.
-func (t *connTable) admit(s *Stack, flow Flow, conn net.Conn) *streamConn {
+func (t *connTable) admit(s *Stack, flow Flow, raw io.Closer) *streamConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := sourceKey(flow.Remote.Addr())
-	if t.closed || len(t.all) >= t.limits.Conns || t.source[key] >= t.limits.ConnsPerSource {
+	if !t.roomLocked(key) {
 		return nil
 	}
 	c := &streamConn{
-		stack: s, secure: flow.Transport == TLS, raw: conn, conn: conn, flow: flow,
+		stack: s, secure: flow.Transport == TLS, raw: raw, flow: flow,
 		queue:  make(chan []byte, t.limits.WriteQueue),
 		closed: make(chan struct{}),
 	}
+	c.conn, _ = raw.(net.Conn)
+	c.web, _ = raw.(*webSocket)
 	t.all[c] = true
 	t.source[key]++
 	return c

@@ -11,15 +11,19 @@ package stacktest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // patience is how long a peer waits for what must come; tests fail beyond it.
@@ -84,6 +88,7 @@ type Peer struct {
 	Name   string        // transport in the Via
 	Local  netip.AddrPort
 	Remote netip.AddrPort
+	Socket *websocket.Conn // of DialWS
 }
 
 // DialUDP returns a peer that talks to addr over UDP from a port of its own.
@@ -125,6 +130,38 @@ func DialTLS(tb testing.TB, addr netip.AddrPort, config *tls.Config) *Peer {
 		tb.Fatal(err)
 	}
 	return newPeer(tb, conn, "TLS")
+}
+
+// DialWS returns a peer on a WebSocket with subprotocol "sip", as a page of origin opens it ("": no browser): each Write
+// is one WebSocket message. config is for wss.
+func DialWS(tb testing.TB, url, origin string, config *tls.Config) *Peer {
+	tb.Helper()
+	var raw net.Conn
+	transport := &http.Transport{
+		TLSClientConfig: config,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			var err error
+			raw, err = (&net.Dialer{Timeout: patience}).DialContext(ctx, network, addr)
+			return raw, err
+		},
+	}
+	tb.Cleanup(transport.CloseIdleConnections)
+	header := http.Header{}
+	if origin != "" {
+		header.Set("Origin", origin)
+	}
+	socket, res, err := websocket.Dial(tb.Context(), url, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Subprotocols: []string{"sip"},
+	})
+	if err != nil {
+		tb.Fatalf("%v (%v)", err, res)
+	}
+	if socket.Subprotocol() != "sip" {
+		tb.Fatalf("subprotocol %q", socket.Subprotocol())
+	}
+	p := newPeer(tb, websocket.NetConn(context.Background(), socket, websocket.MessageText), strings.ToUpper(url[:strings.IndexByte(url, ':')]))
+	p.Local, p.Remote, p.Socket = addrPort(raw.LocalAddr()), addrPort(raw.RemoteAddr()), socket
+	return p
 }
 
 func newPeer(tb testing.TB, conn net.Conn, name string) *Peer {
