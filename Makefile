@@ -55,12 +55,14 @@ lint: $(GOLANGCI) ## gofmt and golangci-lint with no finding
 	$(GOLANGCI) run ./...
 
 fresh: web/node_modules/.package-lock.json ## generated files are the ones their sources give
-	$(GO) run ./web/build -check
 	$(GO) test -count=1 -run 'Fresh|OpenAPI' ./configs ./web/api
+	npm --prefix web run --silent api:check
+	$(GO) run ./web/build -check
 
-gen: web/node_modules/.package-lock.json ## regenerate the config schema, the OpenAPI document and the web bundle
+gen: web/node_modules/.package-lock.json ## regenerate the config schema, the OpenAPI document, the pages' API types and the web bundle
 	$(GO) generate ./configs
 	$(GO) test -count=1 ./web/api -update
+	npm --prefix web run --silent api
 	$(GO) run ./web/build
 
 web: gen ## alias of gen, for the pages

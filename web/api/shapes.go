@@ -16,8 +16,8 @@ type Status struct {
 	CallsActive         int          `json:"calls_active"`
 	RoomsOpen           int          `json:"rooms_open"`
 	Participants        int          `json:"participants"`
-	Sites               []SiteStatus `json:"sites"`
-	Alarms              []Alarm      `json:"alarms"`
+	Sites               []SiteStatus `json:"sites" nullable:"false"`
+	Alarms              []Alarm      `json:"alarms" nullable:"false"`
 }
 
 // SiteStatus is one place in a Status.
