@@ -60,32 +60,16 @@ func (c *call) takeAnswer(a acAnswer) {
 		return
 	}
 	c.media.Keep(b.path)
-	f.caller.agreed(description(c.invite.Request))
 	f.callee.agreed(description(res))
-	c.save()
-	if !c.late {
-		c.sendAck(f.callee, seq, nil)
-	}
-	out := c.s.stack.NewResponse(c.invite, res.StatusCode, res.Reason)
-	setToTag(out, f.caller.Dialog.ID.LocalTag)
-	c.decorate(out, b)
-	setBody(out, body)
-	f.caller.Dialog.Confirmed = true
-	err = c.accept(f.caller, c.invite, out, func(ack *sip.Request) { c.firstAck(ack, seq) }, func() {
-		c.step(evHangup{"system", "no ACK"})
-	})
-	if err != nil {
-		if c.late {
-			c.sendAck(f.callee, seq, c.answerToRefused(res))
-		}
-		c.rec.AnsweredAt = nil
-		c.step(evCallerGone{"cancelled"})
-		return
-	}
+	c.origin.answer(c, f, res, body)
+}
+
+// answered is the end of takeAnswer: the caller has been told.
+func (c *call) answered(f *fork) {
 	c.signOfLife()
 	c.step(evAnswerTaken{})
 	c.armProbes(c.s.limits.Probe)
-	c.log.Info("call answered", slog.String("to", c.rec.To), slog.String(observe.Path, string(b.path.Kind())))
+	c.log.Info("call answered", slog.String("to", c.rec.To), slog.String(observe.Path, string(f.branch.path.Kind())))
 	c.publish()
 }
 

@@ -46,11 +46,10 @@ func (c *call) dialogs(held bool) []DialogInfo {
 			c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held),
 		}
 	}
-	if c.invite == nil {
-		return nil
-	}
 	list := make([]DialogInfo, 0, 1+len(c.branches))
-	list = append(list, c.callersDialog())
+	if o, ok := c.origin.(*invited); ok {
+		list = append(list, c.callersDialog(o.req))
+	}
 	for _, b := range c.branches {
 		if b.invite == nil || b.index < len(c.m.Branches) && c.m.Branches[b.index].Progress != branchCalling {
 			continue
@@ -71,10 +70,10 @@ func (c *call) established(l *leg, index int, other *leg, held bool) DialogInfo 
 
 // callersDialog is the caller's side of a call that rings. It has an early dialog per fork; the
 // first one's tag is the INVITE's.
-func (c *call) callersDialog() DialogInfo {
+func (c *call) callersDialog(invite *stack.Request) DialogInfo {
 	d := DialogInfo{
-		ID: c.dialogID(0), Extension: c.rec.From, CallID: c.rec.CallID, LocalTag: paramTag(c.invite.From().Params), Initiator: true,
-		State: DialogTrying, RemoteExtension: c.rec.To, RemoteDisplay: c.toName, RemoteTarget: c.contact(c.invite.Flow, c.decision.Number),
+		ID: c.dialogID(0), Extension: c.rec.From, CallID: c.rec.CallID, LocalTag: paramTag(invite.From().Params), Initiator: true,
+		State: DialogTrying, RemoteExtension: c.rec.To, RemoteDisplay: c.toName, RemoteTarget: c.contact(invite.Flow, c.decision.Number),
 	}
 	if len(c.forks) > 0 {
 		d.State, d.RemoteTag = DialogEarly, c.forks[0].caller.Dialog.ID.LocalTag

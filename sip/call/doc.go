@@ -13,6 +13,7 @@
 //	exchange.go   one offer/answer exchange at a time: pure
 //	best.go       which of several failures the caller hears: pure
 //	invite.go     from an INVITE to a call, and every reason to refuse one
+//	origin.go     the caller's side until the answer: an INVITE that we received
 //	owner.go      the goroutine, its mailbox and timers
 //	fork.go       branches and their early dialogs
 //	answer.go     taking a 2xx: media, commit, relay, retransmit until ACK

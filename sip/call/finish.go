@@ -147,8 +147,8 @@ func (c *call) abandon(ctx context.Context) {
 		c.m = &machine{Phase: phaseEnded}
 	}
 	c.ctx = context.WithoutCancel(ctx)
-	if c.invite != nil {
-		c.s.respond(c.invite, refusal{code: 500})
+	if c.origin != nil {
+		c.origin.refuse(c, refusal{code: 500})
 	}
 	for _, b := range c.branches {
 		c.cancelBranch(b)

@@ -55,13 +55,12 @@ func (c *call) start() {
 	}
 	c.m = newMachine(groups)
 	c.s.o.Records.Begin(c.rec)
-	c.s.know(c, c.rec.CallID, c.invite.Tx.Tag())
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
-	flow := c.invite.Flow
+	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.id, c.class, anchor.Party{
 		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(),
 	})
-	c.watchCancel(c.invite)
+	c.origin.begin(c)
 	c.arm(timerName{kind: "ring"}, c.s.limits.Ring, func() { c.step(evRingTimeout{}) })
 	c.log.Info("call started", slog.String("from", c.rec.From), slog.String("to", c.rec.Dialled), slog.Int(observe.Count, len(c.targets)))
 
@@ -109,11 +108,9 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	id := sip.CallIDHeader(callID)
 	inv.AppendHeader(&id)
 	inv.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.INVITE})
-	hops := sip.MaxForwardsHeader(c.hopsLeft())
-	inv.AppendHeader(&hops)
 	inv.AppendHeader(sip.NewHeader("Allow", allowValue))
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
-	copyHeaders(c.invite.Request, inv, throughInvite)
+	c.origin.impart(inv)
 	if inv.GetHeader("User-Agent") == nil {
 		inv.AppendHeader(sip.NewHeader("User-Agent", agent))
 	}
@@ -132,7 +129,7 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 
 // offerTo is the caller's offer as this branch gets it; nil for an INVITE without one.
 func (c *call) offerTo(b *branchLeg) ([]byte, error) {
-	offer := description(c.invite.Request)
+	offer := c.origin.offer()
 	if len(offer) == 0 {
 		return nil, nil
 	}
@@ -141,13 +138,6 @@ func (c *call) offerTo(b *branchLeg) ([]byte, error) {
 		return nil, err
 	}
 	return b.session.Send(body, c.localAddr(b.target.binding.Flow))
-}
-
-func (c *call) hopsLeft() uint32 {
-	if h := c.invite.MaxForwards(); h != nil && h.Val() > 0 {
-		return min(h.Val()-1, 255)
-	}
-	return 69
 }
 
 // onBranch takes a response of a branch's INVITE.
@@ -205,27 +195,13 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 		return nil, err
 	}
 	towardsCallee.Session = b.session.Clone()
-	local := c.invite.Tx.Tag()
-	if len(c.forks) > 0 {
-		local = rand.Text()[:16]
-		c.s.know(c, c.rec.CallID, local)
-	}
-	towardsCaller, err := dialog.Accept(c.invite.Request, local)
+	towardsCaller, err := c.origin.open(c)
 	if err != nil {
 		return nil, err
 	}
-	if body := description(c.invite.Request); len(body) > 0 {
-		if _, err := towardsCaller.Session.Receive(body); err != nil {
-			return nil, err
-		}
-	}
 	t := b.target
 	f := &fork{
-		branch: b, tag: tag,
-		caller: &leg{
-			Side: caller, Dialog: towardsCaller, Flow: c.invite.Flow, Extension: c.rec.From, Display: c.fromName,
-			Site: site.ID(c.rec.FromSite), User: c.decision.Number,
-		},
+		branch: b, tag: tag, caller: towardsCaller,
 		callee: &leg{
 			Side: callee, Dialog: towardsCallee, Flow: b.out.leg.Flow, Extension: t.terminal.Extension,
 			Display: t.terminal.DisplayName, Site: b.site, User: c.rec.From,
@@ -239,24 +215,19 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 // relayProvisional passes a 18x on in the early dialog of its fork.
 func (c *call) relayProvisional(a acRelay) {
 	b, res := c.branches[a.Branch], c.current
-	out := c.s.stack.NewResponse(c.invite, res.StatusCode, res.Reason)
+	var f *fork
 	var body []byte
 	if a.Tag != "" {
-		f, err := c.forkOf(b, res)
-		if err != nil {
+		var err error
+		if f, err = c.forkOf(b, res); err != nil {
 			c.log.Debug("early dialog not usable", slog.Any(observe.Err, err))
 			return
 		}
-		setToTag(out, f.caller.Dialog.ID.LocalTag)
 		body = c.earlyMedia(f, res)
 	}
-	c.decorate(out, b)
-	setBody(out, body)
-	if err := c.invite.Tx.Respond(out); err != nil {
-		c.log.Debug("provisional response not sent", slog.Any(observe.Err, err))
-		return
+	if c.origin.provisional(c, b, f, res, body) {
+		c.signOfLife()
 	}
-	c.signOfLife()
 }
 
 // earlyMedia is the answer that a provisional response carries. One that cannot be used is
@@ -277,7 +248,7 @@ func (c *call) earlyMedia(f *fork, res *sip.Response) []byte {
 
 // decorate adds what our responses to the caller carry about the callee.
 func (c *call) decorate(out *sip.Response, b *branchLeg) {
-	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.invite.Flow, c.decision.Number)})
+	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.decision.Number)})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
 	out.AppendHeader(c.s.assertedIdentity(b.target.terminal.Extension, b.target.terminal.DisplayName))
 }
@@ -293,8 +264,7 @@ func (c *call) signOfLife() {
 // reject gives the caller the final response of a call that was not answered.
 func (c *call) reject(a acReject) {
 	if a.Branch < 0 {
-		r := refusal{code: a.Code}
-		c.s.respond(c.invite, r)
+		c.origin.refuse(c, refusal{code: a.Code})
 		return
 	}
 	b := c.branches[a.Branch]
@@ -303,20 +273,10 @@ func (c *call) reject(a acReject) {
 		if r.code != a.Code {
 			r = refusal{code: a.Code}
 		}
-		c.s.respond(c.invite, r)
+		c.origin.refuse(c, r)
 		return
 	}
-	reason := b.final.Reason
-	if b.final.StatusCode != a.Code {
-		reason = phrase(a.Code)
-	}
-	out := c.s.stack.NewResponse(c.invite, a.Code, reason)
-	copyHeaders(b.final, out, throughResponse)
-	if a.Code < 400 { // a phone's own forwarding; the caller decides (RFC 3261 §8.1.3.4)
-		copyHeaders(b.final, out, []string{"Contact"})
-	}
-	setBody(out, b.final.Body())
-	_ = c.invite.Tx.Respond(out) // cancelled meanwhile: the caller has its 487
+	c.origin.fail(c, a.Code, b.final)
 }
 
 // watchCancel tells the owner when the peer cancels an INVITE.

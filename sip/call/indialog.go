@@ -152,11 +152,9 @@ func outOfOrder(err error) refusal {
 // onUnmatched takes a request with our tag but a peer tag we do not know: the caller may hang
 // up before any phone has sent a tag of its own.
 func (c *call) onUnmatched(req *stack.Request) {
-	early := c.invite != nil && c.m.Phase == phaseRinging && req.Method == sip.BYE &&
-		req.CallID().Value() == c.rec.CallID && paramTag(req.From().Params) == paramTag(c.invite.From().Params) &&
-		req.Flow.Remote.Addr() == c.invite.Flow.Remote.Addr()
+	o, ok := c.origin.(*invited)
 	switch {
-	case early:
+	case ok && c.m.Phase == phaseRinging && o.hangsUp(req):
 		_ = req.Tx.Respond(c.s.stack.NewResponse(req, 200, "OK")) // repeated when lost
 		c.step(evBye{caller})
 	case !req.IsAck():
@@ -166,7 +164,7 @@ func (c *call) onUnmatched(req *stack.Request) {
 
 // onCancelled takes a CANCEL of the call's INVITE or of a re-INVITE.
 func (c *call) onCancelled(req *stack.Request) {
-	if req == c.invite {
+	if o, ok := c.origin.(*invited); ok && o.req == req {
 		c.step(evCallerGone{"cancelled"})
 		return
 	}

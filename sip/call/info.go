@@ -114,7 +114,7 @@ func (c *call) publish() {
 		}
 		info.Path, info.Codec = path.Kind(), path.Codec()
 	} else {
-		info.Legs = append(info.Legs, Leg{Side: caller.String(), Site: site.ID(c.rec.FromSite), Transport: c.invite.Flow.Transport, Address: c.invite.Flow.Remote.String()})
+		info.Legs = append(info.Legs, Leg{Side: caller.String(), Site: site.ID(c.rec.FromSite), Transport: c.origin.flow().Transport, Address: c.origin.flow().Remote.String()})
 	}
 	c.public.Store(&published{info, path})
 	for _, f := range c.s.changed {

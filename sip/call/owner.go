@@ -41,7 +41,7 @@ type call struct {
 
 	m        *machine
 	ex       exchange
-	invite   *stack.Request // nil for a restored call
+	origin   origin // nil for a restored call
 	decision dialplan.Decision
 	targets  []target // whom to ring; consumed when the owner starts
 	late     bool     // the INVITE carried no offer
@@ -190,7 +190,7 @@ func (c *call) refuseRest() {
 
 // begin starts a new call's branches; a restored call only wants its probes.
 func (c *call) begin() {
-	if c.invite == nil {
+	if c.origin == nil {
 		// Its phones may have hung up while we were away, and their BYE got no answer.
 		c.armProbes(c.s.limits.Probe)
 		c.publish()

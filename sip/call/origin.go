@@ -1,0 +1,146 @@
+package call
+
+import (
+	"crypto/rand"
+	"log/slog"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/sip/dialog"
+	"linehall/sip/stack"
+)
+
+// origin is the caller's side of a call until it is answered: whoever wants to reach somebody.
+// That is an INVITE that we received (invited). Its methods are called by the call's owner.
+type origin interface {
+	// begin is called once, before anybody rings.
+	begin(c *call)
+	// flow is where the caller is reached.
+	flow() stack.Flow
+	// offer is the caller's session description; empty when the other side shall make the offer.
+	offer() []byte
+	// impart gives an INVITE of ours what crosses the call from the caller's request.
+	impart(inv *sip.Request)
+	// open is the caller's side of a new fork: a caller that sent an INVITE sees a dialog for
+	// each To-tag of a phone (RFC 3261 §12.1, §13.2.2.4).
+	open(c *call) (*leg, error)
+	// provisional passes a provisional response of a branch on; f is nil without To-tag. It
+	// reports whether the caller has it.
+	provisional(c *call, b *branchLeg, f *fork, res *sip.Response, body []byte) bool
+	// refuse ends a call that nobody answered, in our words; fail in those of the phone's
+	// response, with a code that the caller may see.
+	refuse(c *call, r refusal)
+	fail(c *call, code int, res *sip.Response)
+	// answer gives the caller what the phone answered, whose 2xx is res: body is the answer to
+	// its offer, or an offer. It ends in call.answered, or in an event for the machine.
+	answer(c *call, f *fork, res *sip.Response, body []byte)
+}
+
+// invited is the origin of an ordinary call: an INVITE.
+type invited struct{ req *stack.Request }
+
+func (o *invited) begin(c *call) {
+	c.s.know(c, c.rec.CallID, o.req.Tx.Tag())
+	c.watchCancel(o.req)
+}
+
+func (o *invited) flow() stack.Flow { return o.req.Flow }
+
+func (o *invited) offer() []byte { return description(o.req.Request) }
+
+func (o *invited) impart(inv *sip.Request) {
+	hops := sip.MaxForwardsHeader(69) // RFC 3261 §8.1.1.6: 70, of which one is ours
+	if h := o.req.MaxForwards(); h != nil && h.Val() > 0 {
+		hops = sip.MaxForwardsHeader(min(h.Val()-1, 255))
+	}
+	inv.AppendHeader(&hops)
+	copyHeaders(o.req.Request, inv, throughInvite)
+}
+
+func (o *invited) open(c *call) (*leg, error) {
+	local := o.req.Tx.Tag()
+	if len(c.forks) > 0 {
+		local = rand.Text()[:16]
+		c.s.know(c, c.rec.CallID, local)
+	}
+	d, err := dialog.Accept(o.req.Request, local)
+	if err != nil {
+		return nil, err
+	}
+	if body := o.offer(); len(body) > 0 {
+		if _, err := d.Session.Receive(body); err != nil {
+			return nil, err
+		}
+	}
+	return &leg{
+		Side: caller, Dialog: d, Flow: o.req.Flow, Extension: c.rec.From, Display: c.fromName,
+		Site: site.ID(c.rec.FromSite), User: c.decision.Number,
+	}, nil
+}
+
+func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response, body []byte) bool {
+	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
+	if f != nil {
+		setToTag(out, f.caller.Dialog.ID.LocalTag)
+	}
+	c.decorate(out, b)
+	setBody(out, body)
+	if err := o.req.Tx.Respond(out); err != nil {
+		c.log.Debug("provisional response not sent", slog.Any(observe.Err, err))
+		return false
+	}
+	return true
+}
+
+func (o *invited) refuse(c *call, r refusal) { c.s.respond(o.req, r) }
+
+func (o *invited) fail(c *call, code int, res *sip.Response) {
+	reason := res.Reason
+	if res.StatusCode != code {
+		reason = phrase(code)
+	}
+	out := c.s.stack.NewResponse(o.req, code, reason)
+	copyHeaders(res, out, throughResponse)
+	if code < 400 { // a phone's own forwarding; the caller decides (RFC 3261 §8.1.3.4)
+		copyHeaders(res, out, []string{"Contact"})
+	}
+	setBody(out, res.Body())
+	_ = o.req.Tx.Respond(out) // cancelled meanwhile: the caller has its 487
+}
+
+// answer relays the 2xx. The phone's 2xx is acknowledged at once, unless it carries the offer:
+// then its answer comes in the caller's ACK.
+func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
+	seq := res.CSeq().SeqNo
+	f.caller.agreed(o.offer())
+	c.save()
+	if !c.late {
+		c.sendAck(f.callee, seq, nil)
+	}
+	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
+	setToTag(out, f.caller.Dialog.ID.LocalTag)
+	c.decorate(out, f.branch)
+	setBody(out, body)
+	f.caller.Dialog.Confirmed = true
+	err := c.accept(f.caller, o.req, out, func(ack *sip.Request) { c.firstAck(ack, seq) }, func() {
+		c.step(evHangup{"system", "no ACK"})
+	})
+	if err != nil { // cancelled meanwhile
+		if c.late {
+			c.sendAck(f.callee, seq, c.answerToRefused(res))
+		}
+		c.rec.AnsweredAt = nil
+		c.step(evCallerGone{"cancelled"})
+		return
+	}
+	c.answered(f)
+}
+
+// hangsUp reports whether a BYE comes from a caller who has heard from no phone yet and so
+// knows no dialog but the one with our own tag.
+func (o *invited) hangsUp(req *stack.Request) bool {
+	return req.Method == sip.BYE && req.CallID().Value() == o.req.CallID().Value() &&
+		paramTag(req.From().Params) == paramTag(o.req.From().Params) && req.Flow.Remote.Addr() == o.req.Flow.Remote.Addr()
+}
