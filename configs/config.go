@@ -3,6 +3,7 @@ package configs
 import (
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"linehall/internal/auth"
 	"linehall/internal/observe"
@@ -12,6 +13,7 @@ import (
 	"linehall/provisioning/inventory"
 	"linehall/sfu/room"
 	"linehall/sip/dialplan"
+	"linehall/sip/trunk"
 )
 
 // Config is the whole configuration. Nobody writes to it after Load returned
@@ -22,7 +24,7 @@ type Config struct {
 	Sites         []site.Config    `yaml:"sites"`
 	Terminals     inventory.Config `yaml:"terminals"`
 	Dialplan      dialplan.Config  `yaml:"dialplan"`
-	Trunks        []Trunk          `yaml:"trunks"`
+	Trunks        []trunk.Config   `yaml:"trunks"`
 	Conference    room.Config      `yaml:"conference"`
 	Security      auth.Config      `yaml:"security"`
 	Recording     Recording        `yaml:"recording"`
@@ -63,10 +65,6 @@ type ListenMedia struct {
 	TCP setting.Address `yaml:"tcp"`
 }
 
-// Trunk is a line to another exchange. This version has none: the list must
-// be empty.
-type Trunk struct{}
-
 // Recording has no settings in this version: nothing is recorded.
 type Recording struct{}
 
@@ -102,6 +100,15 @@ func (c Config) SiteList() []site.Site {
 		sites = append(sites, s.Site())
 	}
 	return sites
+}
+
+// Zone is the organisation's time zone.
+func (c Config) Zone() *time.Location {
+	zone, err := time.LoadLocation(c.Appliance.TimeZone)
+	if err != nil { // checked when it was loaded
+		return time.UTC
+	}
+	return zone
 }
 
 // AdvertiseAddr is the address told to peers; the zero Addr leaves the choice

@@ -13,6 +13,8 @@ import (
 	"linehall/internal/setting"
 	"linehall/internal/site"
 	"linehall/sfu/room"
+	"linehall/sip/dialplan"
+	"linehall/sip/trunk"
 )
 
 // elementDefault is what an element of a list, or an optional group, has
@@ -23,6 +25,12 @@ func elementDefault(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(room.DefaultRoom())
 	case reflect.TypeFor[site.LineConfig]():
 		return reflect.ValueOf(site.DefaultLine())
+	case reflect.TypeFor[dialplan.GroupConfig]():
+		return reflect.ValueOf(dialplan.DefaultGroup())
+	case reflect.TypeFor[trunk.Config]():
+		return reflect.ValueOf(trunk.DefaultConfig())
+	case reflect.TypeFor[trunk.GatewayConfig]():
+		return reflect.ValueOf(trunk.DefaultGateway())
 	}
 	return reflect.Zero(t)
 }

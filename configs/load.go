@@ -67,6 +67,9 @@ func load(options Options) (Config, []Problem) {
 	config.path, config.places = options.Path, d.at
 	config.Terminals.File = resolve(options.Path, config.Terminals.File)
 	config.Terminals.Templates = resolve(options.Path, config.Terminals.Templates)
+	for i := range config.Trunks {
+		config.Trunks[i].CAFile = resolve(options.Path, config.Trunks[i].CAFile)
+	}
 
 	c := &checker{config: &config, document: d}
 	c.terminals()
@@ -135,8 +138,13 @@ func (c *checker) domains() {
 	c.merge("conference", config.Conference.Validate())
 	c.merge("security", config.Security.Validate())
 	c.merge("observability", config.Observability.Validate())
-	if len(config.Trunks) > 0 {
-		c.add("trunks", "this version has no trunks; leave the list empty")
+	for i, t := range config.Trunks {
+		c.merge(setting.Index("trunks", i), t.Validate())
+		if t.CAFile != "" {
+			if _, message := readFile(t.CAFile); message != "" {
+				c.add(setting.Index("trunks", i)+".ca_file", "%s: %s", t.CAFile, strings.TrimPrefix(message, "the "))
+			}
+		}
 	}
 }
 

@@ -43,10 +43,16 @@ func (c *checker) numbers() {
 		}
 	}
 	for i, room := range c.config.Conference.Rooms {
-		plan.room(room.Number, setting.Index("conference.rooms", i)+".number")
+		plan.inside("room number", room.Number, setting.Index("conference.rooms", i)+".number")
+	}
+	for i, group := range d.Groups {
+		plan.inside("group number", group.Number, setting.Index("dialplan.groups", i)+".number")
 	}
 	for _, row := range c.config.inventory {
 		plan.extension(row)
+	}
+	for i, short := range d.ShortCodes {
+		plan.short(short, setting.Index("dialplan.short_codes", i))
 	}
 	for i, rule := range d.Rules {
 		plan.rule(rule, setting.Index("dialplan.rules", i))
@@ -54,6 +60,13 @@ func (c *checker) numbers() {
 	for i, member := range d.DutyMembers {
 		plan.member(member, setting.Index("dialplan.duty_members", i))
 	}
+	for i, group := range d.Groups {
+		plan.group(group, setting.Index("dialplan.groups", i))
+	}
+	for i, number := range d.Private {
+		plan.ours(number, setting.Index("dialplan.private", i))
+	}
+	plan.trunks()
 }
 
 func keys(m map[string]string) func(yield func(string) bool) {
@@ -83,15 +96,52 @@ func (p *numberPlan) claim(number, what, path string) {
 	p.owners[number] = what + " at " + p.where(path)
 }
 
-func (p *numberPlan) room(number, path string) {
+// inside claims the number of a room or a group.
+func (p *numberPlan) inside(what, number, path string) {
 	if number == "" {
 		return
 	}
 	if emergency, collides := p.config.Dialplan.EmergencyPrefix(number); collides {
-		p.add(path, "room number %q begins like the emergency number %s: phones dial that at once", number, emergency)
+		p.add(path, "%s %q begins like the emergency number %s: phones dial that at once", what, number, emergency)
 		return
 	}
-	p.claim(number, "room number", path)
+	p.claim(number, what, path)
+}
+
+// short claims a short code, which must be reachable: neither a phone's digit map nor a feature's
+// code may take it first.
+func (p *numberPlan) short(short dialplan.ShortCodeConfig, path string) {
+	if short.Code == "" {
+		return
+	}
+	if feature, code, hidden := p.config.Dialplan.Hides(short.Code); hidden && code != short.Code {
+		p.add(path+".code", "short code %q is never reached: the code %s of %s takes digits behind it", short.Code, code, feature)
+		return
+	}
+	p.inside("short code", short.Code, path+".code")
+}
+
+func (p *numberPlan) group(group dialplan.GroupConfig, path string) {
+	for i, member := range group.Members {
+		p.member(member, setting.Index(path+".members", i))
+	}
+	switch group.Overflow {
+	case "":
+	case group.Number:
+		p.add(path+".overflow", "group %q overflows to itself", group.Number)
+	default:
+		p.ours(group.Overflow, path+".overflow")
+	}
+}
+
+// ours reports a number that is no extension, group, room or duty desk.
+func (p *numberPlan) ours(number, path string) {
+	d := p.config.Dialplan
+	if number == d.Duty || dialplan.IsRoom(number) || slices.Contains(p.extensions, number) ||
+		slices.ContainsFunc(d.Groups, func(g dialplan.GroupConfig) bool { return g.Number == number }) {
+		return
+	}
+	p.add(path, "%q is no extension, group, room or duty number%s", number, setting.Hint(number, p.extensions))
 }
 
 func (p *numberPlan) extension(row inventory.Row) {

@@ -21,6 +21,7 @@ import (
 	"linehall/internal/site"
 	"linehall/provisioning/inventory"
 	"linehall/sip/dialplan"
+	"linehall/sip/trunk"
 )
 
 var update = flag.Bool("update", false, "rewrite generated files")
@@ -60,7 +61,7 @@ func makeSchema(t *testing.T) []byte {
 		Mapper: scalarSchema, AdditionalFields: secretFiles,
 	}
 	for _, folder := range []string{
-		"configs", "internal/site", "internal/observe", "internal/auth", "media/relay", "provisioning/inventory", "sfu/room", "sip/dialplan",
+		"configs", "internal/site", "internal/observe", "internal/auth", "media/relay", "provisioning/inventory", "sfu/room", "sip/dialplan", "sip/trunk",
 	} {
 		// The library joins both to get the import path.
 		if err := r.AddGoComments("linehall/configs", filepath.Join("..", folder)); err != nil {
@@ -76,6 +77,12 @@ func makeSchema(t *testing.T) []byte {
 		"terminals.transport":      inventory.Transports(),
 		"terminals.srtp":           inventory.SRTPModes(),
 		"sites.line.overhead":      site.Overheads(),
+
+		"dialplan.groups.strategy":  dialplan.Strategies(),
+		"dialplan.rules.class":      append([]string{""}, dialplan.RuleTolls()...),
+		"trunks.format":             dialplan.Formats(),
+		"trunks.gateways.transport": append([]string{""}, trunk.Transports()...),
+		"trunks.srtp":               trunk.SRTPModes(),
 	}
 	refine(schema, reflect.ValueOf(Default()), "", describe)
 	features := property(t, schema, "dialplan", "features")
@@ -114,6 +121,12 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text(`^$|:[0-9]+$`)
 	case reflect.TypeFor[time.Duration]():
 		return text(`^([0-9.]+(ms|s|m|h))+$`)
+	case reflect.TypeFor[dialplan.Days]():
+		return text(`^([a-z]{3,9}( ?[-,] ?[a-z]{3,9})*)?$`)
+	case reflect.TypeFor[dialplan.Clock]():
+		return text(`^[0-9]{1,2}:[0-9]{2}$`)
+	case reflect.TypeFor[dialplan.Dates]():
+		return text(`^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?$`)
 	case reflect.TypeFor[netip.Prefix]():
 		return text(`/[0-9]+$`)
 	case secretType:
@@ -166,10 +179,6 @@ func refine(schema *jsonschema.Schema, value reflect.Value, path string, accepte
 	case t.Kind() == reflect.Slice:
 		if value.Len() > 0 {
 			schema.Default = value.Interface()
-		}
-		if t.Elem() == reflect.TypeFor[Trunk]() {
-			schema.MaxItems = new(uint64)
-			return
 		}
 		refine(schema.Items, elementDefault(t.Elem()), path, accepted)
 	}

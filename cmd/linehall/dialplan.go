@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,7 @@ func newDialplan(f *flags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := dialplan.New(config.Dialplan, table, rows)
+			plan, err := dialplan.New(config.Dialplan, table, rows, planOptions(config)...)
 			if err != nil {
 				return err
 			}
@@ -34,7 +35,7 @@ func newDialplan(f *flags) *cobra.Command {
 			if !known {
 				return fmt.Errorf("no extension %s in %s", args[0], config.Terminals.File)
 			}
-			decision := plan.Decide(callerOf(caller), args[1])
+			decision := plan.Decide(callerOf(caller), args[1], time.Now())
 			if f.json {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(decision)
 			}

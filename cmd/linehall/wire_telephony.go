@@ -34,8 +34,8 @@ type telephony struct {
 type currentPlan struct{ now atomic.Pointer[dialplan.Plan] }
 
 // Decide asks the plan of this moment.
-func (p *currentPlan) Decide(from dialplan.Caller, number string) dialplan.Decision {
-	return p.now.Load().Decide(from, number)
+func (p *currentPlan) Decide(from dialplan.Caller, number string, at time.Time) dialplan.Decision {
+	return p.now.Load().Decide(from, number, at)
 }
 
 func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
@@ -113,7 +113,7 @@ func (t *telephony) share(method sip.RequestMethod, other stack.Handler) {
 }
 
 func newPlanOn(config configs.Config, table *site.Table, g *ground) (*dialplan.Plan, error) {
-	return dialplan.New(config.Dialplan, table, g.directory)
+	return dialplan.New(config.Dialplan, table, g.directory, planOptions(config)...)
 }
 
 func stackOptions(config configs.Config, g *ground) stack.Options {

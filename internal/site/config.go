@@ -16,6 +16,9 @@ type Config struct {
 	Prefix   string         `yaml:"prefix"`   // leading digits of its extensions
 	Line     *LineConfig    `yaml:"line"`     // absent at the main site: every line ends there
 	Survivor string         `yaml:"survivor"` // address of a second server in this site, for its phones; "" = none
+	// EmergencyIdentity is the public number shown for emergency calls from
+	// this site, so that help comes to the right place; "" = the trunk's own.
+	EmergencyIdentity string `yaml:"emergency_identity"`
 }
 
 // LineConfig is a leased line, seen from the branch: up is what the branch
@@ -72,6 +75,9 @@ func (c Config) Validate() error {
 			found.Add("survivor", "%q is no IP address", c.Survivor)
 		}
 	}
+	if number := strings.TrimPrefix(c.EmergencyIdentity, "+"); c.EmergencyIdentity != "" && (len(number) < 3 || len(number) > 15 || strings.Trim(number, "0123456789") != "") {
+		found.Add("emergency_identity", "%q is no public number; write it like 04715550000 or +864715550000", c.EmergencyIdentity)
+	}
 	return found.Err()
 }
 
@@ -99,7 +105,7 @@ func (l LineConfig) validate() error {
 
 // Site returns the place that the configuration describes.
 func (c Config) Site() Site {
-	s := Site{ID: c.ID, Name: c.Name, Main: c.Main, Subnets: append([]netip.Prefix(nil), c.Subnets...), Prefix: c.Prefix}
+	s := Site{ID: c.ID, Name: c.Name, Main: c.Main, Subnets: append([]netip.Prefix(nil), c.Subnets...), Prefix: c.Prefix, EmergencyIdentity: c.EmergencyIdentity}
 	if c.Line != nil {
 		s.Line = &Line{
 			Up: int64(c.Line.Up), Down: int64(c.Line.Down),

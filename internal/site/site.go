@@ -66,6 +66,8 @@ type Site struct {
 	Subnets []netip.Prefix
 	Prefix  string // leading digits of its extensions
 	Line    *Line  // nil for headquarters: all lines end there
+	// EmergencyIdentity is the public number shown for emergency calls from here; "" = the trunk's own.
+	EmergencyIdentity string
 }
 
 // OverlapError says that one subnet belongs to two sites.

@@ -75,7 +75,8 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 // route fills in whom to ring, or says why not.
 func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) refusal {
 	dialled := unescape(req.Recipient.User)
-	c.decision = s.o.Plan.Decide(dialplan.Caller{Extension: from.Extension, Class: from.Class}, dialled)
+	caller := dialplan.Caller{Extension: from.Extension, Class: from.Class, Site: s.siteOf(req.Flow, from.Site)}
+	c.decision = s.o.Plan.Decide(caller, dialled, c.rec.StartedAt)
 	c.rec.Dialled, c.rec.To = c.decision.Number, c.decision.Number
 	if c.decision.Kind == dialplan.Emergency {
 		c.class = line.Emergency
@@ -90,7 +91,9 @@ func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) re
 		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
 	}
 	switch c.decision.Kind {
-	case dialplan.Extension, dialplan.Duty, dialplan.Emergency:
+	case dialplan.Extension, dialplan.Duty, dialplan.Emergency, dialplan.Group:
+	case dialplan.Outside:
+		return refusal{code: 503, warn: 399, text: "No trunk takes this call"}
 	case dialplan.Room:
 		// Phones enter rooms through a focus of their own; this version has rooms for browsers.
 		return refusal{code: 480, warn: 399, text: "Meeting rooms are joined from the browser in this version"}

@@ -48,7 +48,7 @@ type Directory interface {
 
 // Plan decides dialled numbers. It is asked per call, so that a reload may swap it.
 type Plan interface {
-	Decide(from dialplan.Caller, number string) dialplan.Decision
+	Decide(from dialplan.Caller, number string, at time.Time) dialplan.Decision
 }
 
 // Records takes the call records (sip/cdr).

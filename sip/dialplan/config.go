@@ -1,117 +1,117 @@
 package dialplan
 
 import (
-	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"linehall/internal/setting"
 )
 
 // Config is the section "dialplan". A dialled number is looked up in this
-// order: emergency numbers, the duty number, feature codes, extensions and
-// rooms, then the rules from first to last. Nothing can stand before an
-// emergency number.
+// order: emergency numbers, the duty number, blocks and the caller's class,
+// feature codes, extensions, groups and rooms, short codes, site prefixes,
+// then the rules from first to last. Nothing can stand before an emergency
+// number.
 type Config struct {
 	// Emergency numbers go to a trunk if there is one, else to the duty desk.
 	// No limit, block or full line can stop them.
 	Emergency []string `yaml:"emergency"`
+	// EmergencyTrunks are the trunks that take emergency calls, in the order
+	// in which they are tried; empty = every trunk.
+	EmergencyTrunks []string `yaml:"emergency_trunks"`
 	// Duty is the number that rings the whole duty desk's group at once.
 	Duty string `yaml:"duty"`
 	// DutyMembers are the extensions of that group.
 	DutyMembers []string `yaml:"duty_members"`
-	// Features maps a feature's name to its code, like pickup: "*8". A code is
+	// Numbering is how the public network writes numbers.
+	Numbering NumberingConfig `yaml:"numbering"`
+	// Features maps a feature's name to its code, like pickup: "**". A code is
 	// reserved in the number plan even where nothing serves it yet.
 	Features map[string]string `yaml:"features"`
 	// Classes are classes of service; the column "class" of terminals.csv
 	// names one.
 	Classes map[string]ClassConfig `yaml:"classes"`
-	// Rules rewrite what is no number of ours; the first that matches decides.
+	// DefaultClass is the class of terminals whose row names none; "" denies
+	// nothing.
+	DefaultClass string `yaml:"default_class"`
+	// Groups are ring and hunt groups.
+	Groups []GroupConfig `yaml:"groups"`
+	// ShortCodes are speed-dial numbers of the whole organisation.
+	ShortCodes []ShortCodeConfig `yaml:"short_codes"`
+	// Private are extensions and groups that only classes with "private" may
+	// call, that nobody outside reaches and whose number is not shown.
+	Private []string `yaml:"private"`
+	// Blocked are patterns of numbers that nobody may dial; emergency numbers
+	// and the duty desk stay free.
+	Blocked []string `yaml:"blocked"`
+	// BlockedCallers are patterns of outside callers that are refused.
+	BlockedCallers []string `yaml:"blocked_callers"`
+	// Rules say what becomes of a number that is none of ours; the first that
+	// matches decides.
 	Rules []RuleConfig `yaml:"rules"`
+	// Calendars say when DIDs ring by day and when by night.
+	Calendars []CalendarConfig `yaml:"calendars"`
 }
 
-// ClassConfig is a class of service.
-type ClassConfig struct {
-	// Deny lists patterns (see Pattern) that terminals of this class may not
-	// dial. Emergency numbers and the duty desk can always be dialled.
-	Deny []string `yaml:"deny"`
-}
-
-// RuleConfig rewrites a dialled number; the result must be one of ours.
+// RuleConfig rewrites a dialled number: for trunks, or to one of ours.
 type RuleConfig struct {
 	Name    string `yaml:"name"`
-	Match   string `yaml:"match"`   // a Pattern
-	Strip   int    `yaml:"strip"`   // leading digits to remove
+	Match   string `yaml:"match"`   // a Pattern; with a + it looks at the E.164 form
+	Strip   int    `yaml:"strip"`   // leading characters to remove
 	Prepend string `yaml:"prepend"` // digits to put in front afterwards
+	// Trunks take the number, in the order in which they are tried; empty =
+	// the result is a number of ours.
+	Trunks []string `yaml:"trunks"`
+	// Class is how far such a call goes: local, long_distance or
+	// international; "" = what the number says. An international number is
+	// never less.
+	Class Toll `yaml:"class"`
 }
 
-// FeatureNames lists the features that can have a code; sip/feature says what each does and
-// what may be dialled behind its code.
-func FeatureNames() []string {
-	return []string{
-		"block_anonymous", "block_anonymous_off", "boss_secretary", "call_back", "call_completion", "call_completion_off",
-		"call_waiting", "do_not_disturb", "do_not_disturb_off", "do_not_disturb_on", "forward_always", "forward_always_off",
-		"forward_busy", "forward_busy_off", "forward_no_answer", "forward_no_answer_off", "forward_off",
-		"forward_unreachable", "forward_unreachable_off", "group_in", "group_out", "group_pickup", "hot_desk_in",
-		"hot_desk_out", "intercom", "park", "pickup", "speed_dial", "speed_dial_store", "voicemail",
-	}
+// GroupConfig is a ring or hunt group.
+type GroupConfig struct {
+	Number   string   `yaml:"number"`
+	Name     string   `yaml:"name"`
+	Strategy Strategy `yaml:"strategy"` // all, linear, longest_idle or memory
+	Members  []string `yaml:"members"`  // extensions
+	// Ring is how long the group rings, or each member of a group that does
+	// not ring at once.
+	Ring time.Duration `yaml:"ring"`
+	// Overflow is the number of ours that rings when nobody answered; "" =
+	// the caller hears the failure.
+	Overflow string `yaml:"overflow"`
+}
+
+// Strategy is in which order a group's members ring.
+type Strategy string
+
+// The strategies.
+const (
+	RingAll     Strategy = "all"          // all together
+	Linear      Strategy = "linear"       // one after the other, from the first
+	LongestIdle Strategy = "longest_idle" // whoever had no call for the longest time first
+	Memory      Strategy = "memory"       // one after the other, from behind the one that had the last call
+)
+
+// Strategies lists the accepted values of "strategy".
+func Strategies() []string { return words([]Strategy{RingAll, Linear, LongestIdle, Memory}) }
+
+// DefaultGroup holds what a group has when its keys are absent.
+func DefaultGroup() GroupConfig { return GroupConfig{Strategy: RingAll, Ring: 20 * time.Second} }
+
+// ShortCodeConfig is a short number of the organisation for a longer one.
+type ShortCodeConfig struct {
+	Code string `yaml:"code"`
+	Name string `yaml:"name"`
+	Dial string `yaml:"dial"` // what is dialled instead, as a terminal would
+	// AnyClass lets every terminal dial it, however far its class reaches.
+	AnyClass bool `yaml:"any_class"`
 }
 
 // DefaultConfig holds what applies when a key is absent.
 func DefaultConfig() Config {
-	return Config{Emergency: []string{"110", "119", "120"}}
-}
-
-// Pattern describes dialled numbers: digits, * and # stand for themselves, X
-// for any digit, Z for 1 to 9, N for 2 to 9, and a dot at the end for one or
-// more further digits.
-type Pattern string
-
-// ParsePattern checks the form of a pattern.
-func ParsePattern(text string) (Pattern, error) {
-	if text == "" || len(text) > 32 {
-		return "", fmt.Errorf("pattern %q must have 1 to 32 characters", text)
-	}
-	for i, c := range text {
-		last := i == len(text)-1
-		switch {
-		case c >= '0' && c <= '9', c == '*', c == '#', c == 'X', c == 'Z', c == 'N':
-		case c == '.' && last && i > 0:
-		default:
-			return "", fmt.Errorf("pattern %q: %q at place %d; use digits, *, #, X, Z, N and a dot at the end", text, string(c), i+1)
-		}
-	}
-	return Pattern(text), nil
-}
-
-// Match reports whether the whole number fits the pattern.
-func (p Pattern) Match(number string) bool {
-	body, open := strings.CutSuffix(string(p), ".")
-	if len(number) < len(body) || (open && len(number) == len(body)) || (!open && len(number) != len(body)) {
-		return false
-	}
-	for i := range len(number) {
-		want := byte('X')
-		if i < len(body) {
-			want = body[i]
-		}
-		if !fits(want, number[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func fits(want, got byte) bool {
-	switch want {
-	case 'X':
-		return got >= '0' && got <= '9'
-	case 'Z':
-		return got >= '1' && got <= '9'
-	case 'N':
-		return got >= '2' && got <= '9'
-	}
-	return want == got
+	return Config{Emergency: []string{"110", "119", "120"}, Numbering: DefaultNumbering()}
 }
 
 // Rewrite returns what the rule makes of number, if it matches.
@@ -122,6 +122,11 @@ func (r RuleConfig) Rewrite(number string) (string, bool) {
 	return r.Prepend + number[r.Strip:], true
 }
 
+const (
+	mostMembers = 64 // of a group: more phones at once help nobody, and each is an INVITE
+	longestRing = 10 * time.Minute
+)
+
 // Validate reports what is wrong within the section; that a number has only
 // one owner is checked by the configs package.
 func (c Config) Validate() error {
@@ -129,16 +134,33 @@ func (c Config) Validate() error {
 	c.validateEmergency(&found)
 	c.validateDuty(&found)
 	c.validateFeatures(&found)
+	found.Merge("numbering", c.Numbering.validate())
 	for _, name := range sortedKeys(c.Classes) {
-		for i, text := range c.Classes[name].Deny {
+		found.Merge("classes."+name, c.Classes[name].validate())
+	}
+	if _, known := c.Classes[c.DefaultClass]; c.DefaultClass != "" && !known {
+		found.Add("default_class", "unknown class %q%s", c.DefaultClass, setting.Hint(c.DefaultClass, sortedKeys(c.Classes)))
+	}
+	for i, group := range c.Groups {
+		found.Merge(setting.Index("groups", i), group.validate())
+	}
+	for i, short := range c.ShortCodes {
+		found.Merge(setting.Index("short_codes", i), short.validate())
+	}
+	for _, list := range []struct {
+		key      string
+		patterns []string
+	}{{"blocked", c.Blocked}, {"blocked_callers", c.BlockedCallers}} {
+		for i, text := range list.patterns {
 			if _, err := ParsePattern(text); err != nil {
-				found.Add(setting.Index("classes."+name+".deny", i), "%s", err)
+				found.Add(setting.Index(list.key, i), "%s", err)
 			}
 		}
 	}
 	for i, rule := range c.Rules {
 		found.Merge(setting.Index("rules", i), c.validateRule(rule))
 	}
+	c.validateCalendars(&found)
 	return found.Err()
 }
 
@@ -173,9 +195,13 @@ func (c Config) validateDuty(found *setting.Complaints) {
 	if len(c.DutyMembers) == 0 {
 		found.Add("duty", "the duty desk %q needs members: set \"duty_members\"", c.Duty)
 	}
-	for i, member := range c.DutyMembers {
-		if slices.Index(c.DutyMembers, member) < i {
-			found.Add(setting.Index("duty_members", i), "extension %q is there twice", member)
+	twice(found, "duty_members", c.DutyMembers)
+}
+
+func twice(found *setting.Complaints, path string, extensions []string) {
+	for i, member := range extensions {
+		if slices.Index(extensions, member) < i {
+			found.Add(setting.Index(path, i), "extension %q is there twice", member)
 		}
 	}
 }
@@ -183,14 +209,26 @@ func (c Config) validateDuty(found *setting.Complaints) {
 func (c Config) validateFeatures(found *setting.Complaints) {
 	for _, name := range sortedKeys(c.Features) {
 		path, code := "features."+name, c.Features[name]
-		if !slices.Contains(FeatureNames(), name) {
+		info, known := featureOf(name)
+		if !known {
 			found.Add(path, "unknown feature %q%s", name, setting.Hint(name, FeatureNames()))
 			continue
 		}
-		if rest, ok := strings.CutPrefix(code, "*"); !ok || !digits(rest) || len(rest) > 4 {
-			found.Add(path, "feature code %q must be a * and 1 to 4 digits", code)
+		if !codeLike(code) {
+			found.Add(path, "feature code %q must be a * and 1 to 4 digits, or **", code)
+			continue
+		}
+		for _, other := range sortedKeys(c.Features) {
+			if behind := c.Features[other]; codeLike(behind) && overlap(info, code, behind) {
+				found.Add(path, "the code %s of %s takes digits behind it and hides %s of %s", code, name, behind, other)
+			}
 		}
 	}
+}
+
+func codeLike(code string) bool {
+	rest, ok := strings.CutPrefix(code, "*")
+	return ok && (rest == "*" || (digits(rest) && len(rest) <= 4))
 }
 
 func (c Config) validateRule(rule RuleConfig) error {
@@ -211,10 +249,72 @@ func (c Config) validateRule(rule RuleConfig) error {
 	if length := len(strings.TrimSuffix(rule.Match, ".")); rule.Strip < 0 || rule.Strip > length {
 		found.Add("strip", "%d digits cannot be stripped from %q", rule.Strip, rule.Match)
 	}
-	if rule.Prepend != "" && strings.Trim(rule.Prepend, "0123456789*#") != "" {
+	if rule.Prepend != "" && strings.Trim(strings.TrimPrefix(rule.Prepend, "+"), "0123456789*#") != "" {
 		found.Add("prepend", "%q must be digits, * or #", rule.Prepend)
 	}
+	if rule.Class != "" {
+		found.OneOf("class", string(rule.Class), RuleTolls())
+		if len(rule.Trunks) == 0 {
+			found.Add("class", "a rule without trunks leads to a number of ours and has no class")
+		}
+	}
+	for i, trunk := range rule.Trunks {
+		if slices.Index(rule.Trunks, trunk) < i {
+			found.Add(setting.Index("trunks", i), "trunk %q is there twice", trunk)
+		}
+	}
 	return found.Err()
+}
+
+func (g GroupConfig) validate() error {
+	var found setting.Complaints
+	if !digits(g.Number) {
+		found.Add("number", "group number %q must be digits", g.Number)
+	}
+	found.OneOf("strategy", string(g.Strategy), Strategies())
+	switch {
+	case len(g.Members) == 0:
+		found.Add("members", "group %q has no members", g.Number)
+	case len(g.Members) > mostMembers:
+		found.Add("members", "group %q has %d members; at most %d", g.Number, len(g.Members), mostMembers)
+	}
+	twice(&found, "members", g.Members)
+	found.Between("ring", g.Ring, time.Second, longestRing)
+	return found.Err()
+}
+
+func (s ShortCodeConfig) validate() error {
+	var found setting.Complaints
+	if !digits(strings.TrimLeft(s.Code, "*#")) || len(s.Code) > 8 {
+		found.Add("code", "short code %q must be at most 8 digits, with * or # in front or not", s.Code)
+	}
+	if number := Normalise(s.Dial); number == "" || strings.Trim(strings.TrimPrefix(number, "+"), "0123456789*#") != "" {
+		found.Add("dial", "%q is no number that could be dialled", s.Dial)
+	} else if number == s.Code {
+		found.Add("dial", "short code %q dials itself", s.Code)
+	}
+	return found.Err()
+}
+
+func (c Config) validateCalendars(found *setting.Complaints) {
+	seen := map[string]bool{}
+	for i, calendar := range c.Calendars {
+		path := setting.Index("calendars", i)
+		found.Merge(path, calendar.validate())
+		if seen[calendar.Name] && calendar.Name != "" {
+			found.Add(path+".name", "calendar %q is there twice", calendar.Name)
+		}
+		seen[calendar.Name] = true
+	}
+}
+
+// CalendarNames lists the calendars.
+func (c Config) CalendarNames() []string {
+	names := make([]string, 0, len(c.Calendars))
+	for _, calendar := range c.Calendars {
+		names = append(names, calendar.Name)
+	}
+	return names
 }
 
 // EmergencyPrefix returns the emergency number that number begins with: phones
@@ -228,7 +328,22 @@ func (c Config) EmergencyPrefix(number string) (string, bool) {
 	return "", false
 }
 
-func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+// Hides returns the feature whose code a longer number begins with, when the
+// code takes digits behind it.
+func (c Config) Hides(number string) (feature, code string, hidden bool) {
+	for _, name := range sortedKeys(c.Features) {
+		info, known := featureOf(name)
+		if known && codeLike(c.Features[name]) && overlap(info, c.Features[name], number) {
+			return name, c.Features[name], true
+		}
+	}
+	return "", "", false
+}
+
+// Reserved reports whether number is an emergency or the duty number.
+func (c Config) Reserved(number string) bool {
+	return slices.Contains(c.Emergency, number) || (c.Duty != "" && number == c.Duty)
+}
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
@@ -237,9 +352,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// Reserved reports whether number is an emergency or the duty number.
-func (c Config) Reserved(number string) bool {
-	return slices.Contains(c.Emergency, number) || (c.Duty != "" && number == c.Duty)
 }

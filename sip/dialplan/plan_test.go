@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -12,6 +13,9 @@ import (
 	"linehall/internal/site"
 	"linehall/sip/dialplan"
 )
+
+// monday is a working day, 10:00 in China.
+var monday = time.Date(2026, time.November, 30, 2, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
 
 type terminals []directory.Terminal
 
@@ -87,7 +91,7 @@ func TestDecide(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := demo(t, nil).Decide(dialplan.Caller{Extension: "8003", Class: tt.class}, tt.dialled)
+			d := demo(t, nil).Decide(dialplan.Caller{Extension: "8003", Class: tt.class}, tt.dialled, monday)
 			if d.Kind != tt.kind || d.Number != tt.number {
 				t.Errorf("got %s %q, want %s %q", d.Kind, d.Number, tt.kind, tt.number)
 			}
@@ -103,7 +107,7 @@ func TestDecide(t *testing.T) {
 
 func TestEmergencyReserve(t *testing.T) {
 	t.Parallel()
-	d := demo(t, nil).Decide(dialplan.Caller{Extension: "2001"}, "110")
+	d := demo(t, nil).Decide(dialplan.Caller{Extension: "2001"}, "110", monday)
 	// The spare phone and the duty desk itself are not in it.
 	if diff := cmp.Diff([]string{"8003"}, d.Reserve); diff != "" {
 		t.Errorf("reserve (-want +got):\n%s", diff)
@@ -130,7 +134,7 @@ func TestEmergencyCannotBeShadowed(t *testing.T) {
 			t.Skip("the configuration refuses it")
 		}
 		number := rapid.SampledFrom(cfg.Emergency).Draw(t, "number")
-		if d := plan.Decide(dialplan.Caller{Extension: "10", Class: "c"}, number); d.Kind != dialplan.Emergency {
+		if d := plan.Decide(dialplan.Caller{Extension: "10", Class: "c"}, number, monday); d.Kind != dialplan.Emergency {
 			t.Fatalf("%s became %s: %v", number, d.Kind, d.Steps)
 		}
 	})
@@ -141,7 +145,7 @@ func FuzzDecide(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, dialled string) {
-		d := demo(t, nil).Decide(dialplan.Caller{Extension: "8001"}, dialled)
+		d := demo(t, nil).Decide(dialplan.Caller{Extension: "8001"}, dialled, monday)
 		if d.Kind == dialplan.Emergency && !slices.Contains([]string{"110", "119", "120"}, strings.TrimSpace(d.Number)) {
 			t.Errorf("%q became the emergency number %q", dialled, d.Number)
 		}

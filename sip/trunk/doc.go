@@ -1,0 +1,2 @@
+// Package trunk knows the ways to other networks.
+package trunk
