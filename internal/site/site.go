@@ -56,6 +56,10 @@ type Line struct {
 	Up, Down      int64 // bit/s on the wire
 	Overhead      Overhead
 	OfficeReserve float64 // share of each direction, 0..1, that is never given to voice or video
+	// ConferenceFloor is the share of each direction that calls leave to the voices of meetings; nil: line.FloorRate.
+	ConferenceFloor *float64
+	CallsMax        int  // calls at the same time; 0: as many as the rate allows
+	OutOfService    bool // takes no new calls
 }
 
 // Site is one place.

@@ -3,7 +3,12 @@
 // Inside one site it is direct: the bodies pass byte for byte and the phones send to each other, so a branch's internal
 // call never touches its line. Between sites it is relayed: all lines meet at headquarters, so the relay there costs no
 // line bandwidth and measures each line. A relayed path reserves the worst codec on offer on the lines of both parties
-// (headquarters has none), trims that to the answer, and gives it back when it is closed; hold keeps it.
+// (headquarters has none), trims that to the answer, and gives it back when it is closed; hold keeps it. A new offer in
+// a call whose line has no room for its worst codec goes on with the codecs that fit, and a picture that does not fit is
+// left out: nobody's call ends for a picture, and no hold fails.
+//
+// What is served from headquarters to a party (Call.Serve), and a path inside one site that is led through headquarters
+// after all (Path.Reroute), is a hairpin: it crosses the site's line up and down, for each party, and is booked so.
 //
 // The package knows offers and answers (RFC 3264), not SIP: the caller brings the bodies in order. In a relayed path the
 // body for the other side differs in the c= lines, the ports of the m= lines, a=rtcp, and the lines of ICE, which are
@@ -13,7 +18,7 @@
 // Concurrency: an Anchor may be used by any goroutine. A Call and its Paths belong to the goroutine that owns the call;
 // Stats, Kind and Codec may be called by others.
 //
-//	call := anchor.Open(callID, line.Voice, caller)
+//	call := anchor.Open(line.Holder{Class: line.Voice, Name: callID, Preempted: hangUp}, caller)
 //	path := call.Branch(target, callee)
 //	offer, err := path.Offer(anchor.Caller, invite.Body()) // *line.Refused: 488; *sdp.ParseError: 400
 //	answer, err := path.Answer(anchor.Callee, ok.Body())

@@ -186,7 +186,7 @@ func must(t *testing.T) func(body []byte, err error) []byte {
 func (o *office) established() (c *anchor.Call, p *anchor.Path, caller, callee *phone, toCaller, toCallee []byte) {
 	o.t.Helper()
 	caller, callee = newPhone(o.t, "127.0.1.1"), newPhone(o.t, "127.0.2.1")
-	c = o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c = o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	o.t.Cleanup(func() { c.Close() })
 	p = c.Branch("callee", callee.party("branch2"))
 	toCallee = must(o.t)(p.Offer(anchor.Caller, caller.body("8 0 18")))
@@ -198,7 +198,7 @@ func TestInsideOneSiteMediaIsDirect(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.1.2")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	p := c.Branch("callee", callee.party("branch1"))
 	if p.Kind() != anchor.Direct {
 		t.Fatalf("path is %s", p.Kind())
@@ -264,7 +264,7 @@ func TestOnlyWhatMustChangeChanges(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	p := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	p := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	t.Cleanup(func() { p.Close() })
 	path := p.Branch("callee", callee.party("branch2"))
 	extra := []string{
@@ -287,7 +287,7 @@ func TestReservationFollowsOfferAndAnswer(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	p := c.Branch("callee", callee.party("branch2"))
 	must(t)(p.Offer(anchor.Caller, caller.body("18 8")))
 	o.wants("offered", both(g711), both(g711))
@@ -307,7 +307,7 @@ func TestPacketTimesMayDiffer(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	t.Cleanup(func() { c.Close() })
 	p := c.Branch("callee", callee.party("branch2"))
 	must(t)(p.Offer(anchor.Caller, caller.body("8", "a=ptime:10")))
@@ -323,7 +323,7 @@ func TestFullLineRefusesTheOffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	t.Cleanup(func() { c.Close() })
 	_, err := c.Branch("callee", callee.party("branch2")).Offer(anchor.Caller, caller.body("8"))
 	var refused *line.Refused
@@ -335,7 +335,7 @@ func TestFullLineRefusesTheOffer(t *testing.T) {
 	}
 	o.wants("refused", line.Rate{}, both(900_000))
 
-	e := o.anchor.Open("emergency", line.Emergency, caller.party("branch1"))
+	e := o.anchor.Open(line.Holder{Class: line.Emergency, Name: "emergency"}, caller.party("branch1"))
 	must(t)(e.Branch("callee", callee.party("branch2")).Offer(anchor.Caller, caller.body("8")))
 	e.Close()
 }
@@ -345,7 +345,7 @@ func TestBranchesShareTheReservation(t *testing.T) {
 	o := newOffice(t)
 	caller := newPhone(t, "127.0.1.1")
 	desk, cordless, far := newPhone(t, "127.0.2.1"), newPhone(t, "127.0.2.2"), newPhone(t, "127.0.0.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	paths := []*anchor.Path{
 		c.Branch("desk", desk.party("branch2")), c.Branch("cordless", cordless.party("branch2")), c.Branch("hq", far.party("hq")),
 	}
@@ -373,7 +373,7 @@ func TestLateOffer(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	t.Cleanup(func() { c.Close() })
 	p := c.Branch("callee", callee.party("branch2"))
 	toCaller := must(t)(p.Offer(anchor.Callee, callee.body("8 0"))) // in the 200
@@ -386,7 +386,7 @@ func TestEarlyMediaBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	caller, callee := newPhone(t, "127.0.1.1"), newPhone(t, "127.0.2.1")
-	c := o.anchor.Open("call", line.Voice, caller.party("branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, caller.party("branch1"))
 	t.Cleanup(func() { c.Close() })
 	p := c.Branch("callee", callee.party("branch2"))
 	toCallee := must(t)(p.Offer(anchor.Caller, caller.body("8")))
@@ -549,7 +549,7 @@ func TestRestore(t *testing.T) {
 	if _, err := o.ledger.Reserve(line.Voice, line.Demand{Site: "branch1", Rate: both(900_000)}); err != nil {
 		t.Fatal(err) // the line is full: the call goes on all the same
 	}
-	back, path, err := o.anchor.Restore("call", line.Voice, state)
+	back, path, err := o.anchor.Restore(line.Holder{Class: line.Voice, Name: "call"}, state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -573,11 +573,11 @@ func TestRestoreRefusesWhatItCannotRead(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	for _, state := range []string{"", "{}", `{"version":1,"kind":"kernel"}`, `{"version":1,"kind":"relay","streams":[{"ports":[0,0]}]}`} {
-		if _, _, err := o.anchor.Restore("x", line.Voice, []byte(state)); err == nil {
+		if _, _, err := o.anchor.Restore(line.Holder{Class: line.Voice, Name: "x"}, []byte(state)); err == nil {
 			t.Errorf("restored %q", state)
 		}
 	}
-	c := o.anchor.Open("call", line.Voice, anchor.Party{Site: "branch1", Local: ours})
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, anchor.Party{Site: "branch1", Local: ours})
 	p := c.Branch("x", anchor.Party{Site: "branch1", Local: ours})
 	if _, err := p.State(); !errors.Is(err, anchor.ErrNotAgreed) {
 		t.Errorf("err = %v", err)
@@ -588,7 +588,7 @@ func TestRestoreRefusesWhatItCannotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, back, err := o.anchor.Restore("call", line.Voice, state)
+	_, back, err := o.anchor.Restore(line.Holder{Class: line.Voice, Name: "call"}, state)
 	if err != nil || back.Kind() != anchor.Direct || back.Codec() != "PCMA" {
 		t.Errorf("a direct call: %v", err)
 	}
@@ -603,7 +603,7 @@ func TestAddressesOfDualStackSocketsAreIPv4(t *testing.T) {
 			Site: id, Remote: netip.AddrFrom16(p.host.As16()), Local: netip.AddrFrom16(ours.As16()),
 		}
 	}
-	c := o.anchor.Open("call", line.Voice, mapped(caller, "branch1"))
+	c := o.anchor.Open(line.Holder{Class: line.Voice, Name: "call"}, mapped(caller, "branch1"))
 	t.Cleanup(func() { c.Close() })
 	p := c.Branch("callee", mapped(callee, "branch2"))
 	toCallee := must(t)(p.Offer(anchor.Caller, caller.body("8")))

@@ -35,31 +35,33 @@ func New(o Options) *Anchor {
 	return a
 }
 
-// Call is the media of one call: a path per branch, and one lease on the lines for all of them together.
+// Call is the media of one call: a path per branch, what is served to its parties, and one lease on the lines for all
+// of them together.
 type Call struct {
 	anchor *Anchor
 	log    *slog.Logger
-	class  line.Class
+	class  line.Class // of the lease
 	caller Party
 	paths  []*Path // that are open
-	kept   *Path   // the one whose stats Close returns
+	served map[string][]line.Demand
+	kept   *Path // the one whose stats Close returns
 	lease  *line.Lease
 	closed bool
 }
 
-// Open begins a call; nothing is reserved before the first offer.
-func (a *Anchor) Open(callID string, class line.Class, caller Party) *Call {
-	return &Call{anchor: a, log: a.o.Log.With(observe.CallID, callID), class: class, caller: caller.normal()}
+// Open begins a call; nothing is reserved before the first offer. The holder's name is the call's id.
+func (a *Anchor) Open(h line.Holder, caller Party) *Call {
+	lease := a.o.Ledger.Open(h)
+	return &Call{
+		anchor: a, log: a.o.Log.With(observe.CallID, h.Name), class: lease.Class(), caller: caller.normal(),
+		served: map[string][]line.Demand{}, lease: lease,
+	}
 }
 
 // Branch opens a path to one target. Its kind is decided here: direct when both parties are at the same known site and
 // speak the same version of IP.
 func (c *Call) Branch(key string, callee Party) *Path {
-	kind := Relayed
-	if c.caller.Site == callee.Site && callee.Site != "" && c.caller.Local.Is4() == callee.normal().Local.Is4() {
-		kind = Direct
-	}
-	p := newPath(c, key, callee, kind)
+	p := newPath(c, key, callee)
 	c.paths = append(c.paths, p)
 	if c.kept == nil {
 		c.kept = p
@@ -94,22 +96,11 @@ func (c *Call) Close() [2]LegStats {
 }
 
 // reserve adjusts the lease to what the paths want now: on each line the most that one branch takes, since only one
-// will be answered.
-func (c *Call) reserve() error {
-	demands := c.demands()
-	if c.lease != nil {
-		return c.lease.Resize(demands...)
-	}
-	if len(demands) == 0 {
-		return nil
-	}
-	lease, err := c.anchor.o.Ledger.Reserve(c.class, demands...)
-	if err != nil {
-		return err
-	}
-	c.lease = lease
-	return nil
-}
+// will be answered. Less important calls may have to give way.
+func (c *Call) reserve() error { return c.lease.Resize(c.demands()...) }
+
+// try is a reserve for which nobody has to give way.
+func (c *Call) try() error { return c.lease.Try(c.demands()...) }
 
 func (c *Call) demands() []line.Demand {
 	most := map[site.ID]line.Rate{}
@@ -126,6 +117,14 @@ func (c *Call) demands() []line.Demand {
 			most[id] = most[id].Max(r)
 		}
 	}
+	for _, served := range c.served {
+		for _, d := range served {
+			if _, known := most[d.Site]; !known {
+				order = append(order, d.Site)
+			}
+			most[d.Site] = most[d.Site].Plus(d.Rate)
+		}
+	}
 	slices.Sort(order) // the refusal names the same line every time
 	out := make([]line.Demand, 0, len(order))
 	for _, id := range order {
@@ -134,9 +133,10 @@ func (c *Call) demands() []line.Demand {
 	return out
 }
 
-// trim adjusts the lease where it should only shrink. That it cannot is nothing to fail an answered call for.
+// trim adjusts the lease where it should only shrink. That it cannot is nothing to fail an answered call for, nor to end
+// somebody else's.
 func (c *Call) trim() {
-	if err := c.reserve(); err != nil && !errors.Is(err, line.ErrReleased) {
+	if err := c.try(); err != nil && !errors.Is(err, line.ErrReleased) && !errors.Is(err, line.ErrPreempted) {
 		c.log.Warn("answered media exceeds what was reserved", observe.Err, err)
 	}
 }

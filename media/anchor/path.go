@@ -25,7 +25,7 @@ type Path struct {
 	call    *Call
 	key     string
 	parties [2]Party
-	kind    Kind
+	next    Kind // of the next offer
 	closed  bool
 
 	offer  *offer     // the last one; nil before the first
@@ -38,6 +38,7 @@ type Path struct {
 // offer is a description that awaits its answer, or got it.
 type offer struct {
 	from     Side
+	kind     Kind
 	doc      *sdp.Document
 	streams  []*stream // by m-line; nil where nothing is relayed
 	answered bool
@@ -46,8 +47,10 @@ type offer struct {
 // agreement is the state that a rolled back offer returns to.
 type agreement struct {
 	offer   *offer // the answered one: a 200 may repeat the answer of the 183; nil after a restart
+	kind    Kind
 	streams []*stream
-	want    traffic
+	traffic traffic // what both sides send
+	want    traffic // what of it comes to us: all, or nothing on a direct path
 	codec   string
 }
 
@@ -61,17 +64,26 @@ type stream struct {
 	base  [2]relay.Stats // counted before a restart
 }
 
-func newPath(c *Call, key string, callee Party, kind Kind) *Path {
-	p := &Path{call: c, key: key, parties: [2]Party{c.caller, callee.normal()}, kind: kind}
-	p.view.Store(&view{})
+func newPath(c *Call, key string, callee Party) *Path {
+	p := &Path{call: c, key: key, parties: [2]Party{c.caller, callee.normal()}, next: Relayed}
+	if p.local() {
+		p.next = Direct
+	}
+	p.publish()
 	return p
 }
 
 // Key returns what Branch was given.
 func (p *Path) Key() string { return p.key }
 
-// Kind says how the media runs.
-func (p *Path) Kind() Kind { return p.kind }
+// Kind says how the media runs, or will run once it is agreed.
+func (p *Path) Kind() Kind { return p.view.Load().kind }
+
+// local reports whether the parties are at the same known site and speak the same version of IP.
+func (p *Path) local() bool {
+	a, b := p.parties[Caller], p.parties[Callee]
+	return a.Site == b.Site && b.Site != "" && a.Local.Is4() == b.Local.Is4()
+}
 
 // Offer takes an offer from either side, the first or a later one, and returns the body for the other side. A relayed
 // path reserves the worst codec on offer and opens the ports that are missing. On an error (*sdp.ParseError,
@@ -84,14 +96,14 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("offer of the %s: %w", from, err)
 	}
-	o := &offer{from: from, doc: doc}
-	if p.kind == Direct {
+	o := &offer{from: from, kind: p.next, doc: doc}
+	if o.kind == Direct {
+		p.abandon()
 		p.offer = o
 		return body, nil
 	}
 	before := p.want
-	p.want = p.agreedWant().worst(offered(doc))
-	if err := p.call.reserve(); err != nil {
+	if err := p.book(doc); err != nil {
 		p.want = before
 		return nil, fmt.Errorf("offer of the %s: %w", from, err)
 	}
@@ -127,14 +139,12 @@ func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
 	}
 	codec := audioCodec(doc)
 	if p.agreed == nil {
-		p.call.anchor.agreed.WithLabelValues(string(p.kind)).Inc()
-	}
-	if p.kind == Direct {
-		p.agreed, o.answered = &agreement{offer: o, codec: codec}, true
-		p.publish()
-		return body, nil
+		p.call.anchor.agreed.WithLabelValues(string(o.kind)).Inc()
 	}
 	p.agree(o, doc, codec)
+	if o.kind == Direct {
+		return body, nil
+	}
 	return p.rewrite(doc, o.from, o.streams), nil
 }
 
@@ -157,7 +167,10 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 			o.streams[i] = nil
 		}
 	}
-	p.agreed = &agreement{offer: o, streams: o.streams, want: answered(o.doc, answer, from, o.streams), codec: codec}
+	p.agreed = &agreement{offer: o, kind: o.kind, streams: o.streams, traffic: answered(o.doc, answer, from), codec: codec}
+	if o.kind == Relayed {
+		p.agreed.want = p.agreed.traffic
+	}
 	o.answered = true
 	for _, s := range unused {
 		if s != nil && !p.isAgreed(s) {

@@ -25,6 +25,7 @@ type savedPath struct {
 	Codec   string         `json:"codec"`
 	Streams []*savedStream `json:"streams"` // by m-line
 	Want    traffic        `json:"want"`
+	Traffic traffic        `json:"traffic,omitempty"`
 }
 
 type savedParty struct {
@@ -58,7 +59,7 @@ func (p *Path) State() ([]byte, error) {
 		return nil, ErrNotAgreed
 	}
 	saved := savedPath{
-		Version: stateVersion, Key: p.key, Kind: p.kind, Codec: p.agreed.codec, Want: p.agreed.want,
+		Version: stateVersion, Key: p.key, Kind: p.agreed.kind, Codec: p.agreed.codec, Want: p.agreed.want, Traffic: p.agreed.traffic,
 		Streams: make([]*savedStream, len(p.agreed.streams)),
 	}
 	for side, party := range p.parties {
@@ -92,7 +93,7 @@ func (s *stream) saved() *savedStream {
 
 // Restore rebuilds an established call from a saved state: the same ports, the same peers, and the reservation, which
 // is never refused here, because the call is on the line already.
-func (a *Anchor) Restore(callID string, class line.Class, state []byte) (*Call, *Path, error) {
+func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 	var saved savedPath
 	if err := json.Unmarshal(state, &saved); err != nil {
 		return nil, nil, fmt.Errorf("state of a path: %w", err)
@@ -100,25 +101,24 @@ func (a *Anchor) Restore(callID string, class line.Class, state []byte) (*Call, 
 	if saved.Version != stateVersion || saved.Kind != Direct && saved.Kind != Relayed {
 		return nil, nil, fmt.Errorf("state of a path: version %d, kind %q", saved.Version, saved.Kind)
 	}
-	c := a.Open(callID, class, Party(saved.Parties[Caller]))
-	p := newPath(c, saved.Key, Party(saved.Parties[Callee]), saved.Kind)
+	c := a.Open(h, Party(saved.Parties[Caller]))
+	p := newPath(c, saved.Key, Party(saved.Parties[Callee]))
+	p.next = saved.Kind
 	c.paths, c.kept = []*Path{p}, p
-	p.agreed = &agreement{codec: saved.Codec, want: saved.Want, streams: make([]*stream, len(saved.Streams))}
+	p.agreed = &agreement{kind: saved.Kind, codec: saved.Codec, want: saved.Want, traffic: saved.Traffic, streams: make([]*stream, len(saved.Streams))}
 	for i, s := range saved.Streams {
 		if s == nil {
 			continue
 		}
 		restored, err := p.restore(s)
 		if err != nil {
-			p.Close()
+			c.Close()
 			return nil, nil, err
 		}
 		p.agreed.streams[i] = restored
 	}
 	p.want = p.agreed.want
-	if p.kind == Relayed {
-		c.lease = a.o.Ledger.Reclaim(class, c.demands()...)
-	}
+	c.lease.Reclaim(c.demands()...)
 	p.publish()
 	return c, p, nil
 }

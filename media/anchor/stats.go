@@ -9,20 +9,23 @@ import (
 
 // view is what other goroutines may see of a path. It is immutable; the streams in it keep counting.
 type view struct {
+	kind    Kind
 	codec   string
 	streams []*stream
 }
 
 // publish makes the present state visible to Stats and Codec.
 func (p *Path) publish() {
-	v := &view{}
+	v := &view{kind: p.next}
 	switch {
 	case p.agreed != nil:
+		v.kind = p.agreed.kind
 		v.codec, v.streams = p.agreed.codec, p.agreed.streams
 	case p.offer != nil:
 		v.streams = p.offer.streams
 	}
-	p.view.Store(&view{codec: v.codec, streams: append([]*stream(nil), v.streams...)})
+	v.streams = append([]*stream(nil), v.streams...)
+	p.view.Store(v)
 }
 
 // Codec returns the agreed audio codec, "" before the answer.

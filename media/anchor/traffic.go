@@ -22,14 +22,14 @@ func offered(doc *sdp.Document) traffic {
 }
 
 // answered returns what an agreement can take: any codec of the answer, with the packet time that each side asked for.
-func answered(offer, answer *sdp.Document, from Side, streams []*stream) traffic {
-	t := make(traffic, len(streams))
+func answered(offer, answer *sdp.Document, from Side) traffic {
 	media, offers := answer.Media(), offer.Media()
-	for i, s := range streams {
-		if s == nil {
+	t := make(traffic, len(offers))
+	for i, o := range offers {
+		if i >= len(media) || !usable(o) || !usable(media[i]) {
 			continue
 		}
-		t[i][from] = media[i].Worst(packetTime(offers[i]))
+		t[i][from] = media[i].Worst(packetTime(o))
 		t[i][from.Other()] = media[i].Worst(packetTime(media[i]))
 	}
 	return t
@@ -56,21 +56,20 @@ func (t traffic) worst(o traffic) traffic {
 	return out
 }
 
-// demands returns what the path takes of both parties' lines: what one side sends goes up its line and down the other
-// one's.
-func (p *Path) demands() []line.Demand {
-	if p.kind == Direct {
+// demands returns what the path takes of both parties' lines.
+func (p *Path) demands() []line.Demand { return p.demandsOf(p.want) }
+
+// demandsOf: what one side sends goes up its line and down the other one's.
+func (p *Path) demandsOf(t traffic) []line.Demand {
+	if len(t) == 0 {
 		return nil
 	}
 	var out [2]line.Demand
-	ledger := p.call.anchor.o.Ledger
 	for side, party := range p.parties {
-		d := &out[side]
-		d.Site = party.Site
-		for _, sent := range p.want {
-			up, down := sent[side], sent[1-side]
-			d.Rate.Up += ledger.WireRate(party.Site, up.PacketsPerSecond, up.BytesPerPacket)
-			d.Rate.Down += ledger.WireRate(party.Site, down.PacketsPerSecond, down.BytesPerPacket)
+		out[side].Site = party.Site
+		for _, sent := range t {
+			d := p.call.anchor.demand(party, sent[side], sent[1-side])
+			out[side].Rate = out[side].Rate.Plus(d.Rate)
 		}
 	}
 	return out[:]

@@ -7,7 +7,7 @@ type Class uint8
 // The classes, in the order in which they give way (the last one first).
 const (
 	Emergency       Class = iota + 1 // never refused
-	Priority                         // RFC 4412 or a terminal's class; admitted like Voice
+	Priority                         // calls with a Precedence: RFC 4412 or a terminal's class; they may end lower ones
 	Voice                            // calls between two phones
 	ConferenceAudio                  // the voices of a meeting; has a floor that calls cannot eat
 	Content                          // shared screens

@@ -15,15 +15,16 @@
 //	                   its floor kept free of calls
 //
 // Reserve looks at reservations only, never at what video uses: a call may take what video holds, and the elastic
-// budgets shrink by callback before Reserve returns. Emergency is never refused; it may push a line beyond its usable
-// rate, into the office reserve. Calls cannot eat the conference audio floor, see FloorRate.
+// budgets shrink by callback before Reserve returns. Calls cannot eat the conference audio floor, see FloorRate. A call
+// with a Precedence takes the place of lower calls when there is no room otherwise (preempt.go). Emergency is never
+// refused: it may use the office reserve, ends calls when the line has not even that, and is admitted in any case.
 //
 // Concurrency: every method may be called by any goroutine. The ledger owns no goroutine; callbacks run in the goroutine
-// whose call changed the budget, without a lock held and one at a time per Elastic. Meters are atomics.
+// whose call changed the budget or took the place, without a lock held and one at a time per Elastic. Meters are atomics.
 //
 //	ledger := line.NewLedger(table, log, registry)
-//	lease, err := ledger.Reserve(line.Voice, line.Demand{Site: "branch1", Rate: line.Rate{Up: 87200, Down: 87200}})
-//	if err != nil { ... } // *line.Refused
+//	lease := ledger.Open(line.Holder{Class: line.Voice, Name: callID, Preempted: hangUp})
 //	defer lease.Release()
+//	err := lease.Resize(line.Demand{Site: "branch1", Rate: line.Rate{Up: 87200, Down: 87200}}) // *line.Refused
 //	video := ledger.Elastic(line.Video, "branch1", func(left line.Rate) { room.Post(budget(left)) })
 package line

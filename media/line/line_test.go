@@ -194,7 +194,8 @@ func TestShrinkingIsNeverRefused(t *testing.T) {
 func TestReclaimIsNeverRefused(t *testing.T) {
 	t.Parallel()
 	l := ledger(t)
-	lease := l.Reclaim(line.Voice, on("branch1", 5_000_000))
+	lease := l.Open(line.Holder{Class: line.Voice})
+	lease.Reclaim(on("branch1", 5_000_000))
 	if got := reserved(l, "branch1"); got != 5_000_000 {
 		t.Errorf("%d bit/s reserved", got)
 	}

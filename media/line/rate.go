@@ -33,15 +33,33 @@ type Demand struct {
 	Rate Rate
 }
 
+// Cause says why a line takes nothing more.
+type Cause string
+
+// The causes.
+const (
+	NoRoom       Cause = ""               // its rate is given away
+	TooManyCalls Cause = "too_many_calls" // it has as many calls as it may have
+	LineDown     Cause = "down"           // nothing comes over it
+)
+
 // Refused says which line had no room. It is the error of Reserve and Resize.
 type Refused struct {
 	Site      site.ID
-	Direction Direction
+	Direction Direction // with NoRoom
 	Class     Class
-	Wanted    int64 // bit/s that were asked for in addition
+	Cause     Cause
+	Wanted    int64 // bit/s that were asked for in addition; with NoRoom
 	Free      int64 // bit/s that were left for this class
 }
 
 func (e *Refused) Error() string {
+	switch e.Cause {
+	case TooManyCalls:
+		return fmt.Sprintf("line of %s has as many calls as it may have", e.Site)
+	case LineDown:
+		return fmt.Sprintf("line of %s is down", e.Site)
+	case NoRoom:
+	}
 	return fmt.Sprintf("line of %s %s: %s wants %d bit/s, %d are free", e.Site, e.Direction, e.Class, e.Wanted, e.Free)
 }

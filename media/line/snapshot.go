@@ -47,8 +47,8 @@ func (l *Ledger) Snapshot() []State {
 func (a *account) state(d Direction) State {
 	capacity := a.capacity(d)
 	s := State{
-		Site: a.id, Direction: d, Capacity: capacity, OfficeReserve: capacity - a.usable(d), Floor: FloorRate(capacity),
-		Free: max(0, a.free(Voice, d)), Classes: make([]ClassState, 0, classes-1),
+		Site: a.id, Direction: d, Capacity: capacity, OfficeReserve: capacity - a.usable(d), Floor: a.floor(d),
+		Free: max(0, a.free(Voice, int(d))), Classes: make([]ClassState, 0, classes-1),
 	}
 	for _, c := range Classes() {
 		cs := ClassState{Class: c, Reserved: a.firm[d][c], Measured: a.meters[d][c].Rate(), Refused: a.refused[c]}
@@ -68,8 +68,8 @@ func (a *account) state(d Direction) State {
 
 // collector computes the metrics at each scrape, so that nothing has to be kept in step.
 type collector struct {
-	ledger                                *Ledger
-	capacity, reserved, measured, refused *prometheus.Desc
+	ledger                                                           *Ledger
+	capacity, reserved, measured, up, refused, preempted, overflowed *prometheus.Desc
 }
 
 func newCollector(l *Ledger) *collector {
@@ -77,20 +77,22 @@ func newCollector(l *Ledger) *collector {
 		return prometheus.NewDesc("linehall_line_"+name, help, labels, nil)
 	}
 	return &collector{
-		ledger:   l,
-		capacity: desc("capacity_bps", "Contracted rate of the line.", "site", "direction"),
-		reserved: desc("reserved_bps", "Rate on the wire that is reserved, or used by elastic leases.", "site", "direction", "class"),
-		measured: desc("measured_bps", "Rate on the wire in the last whole second.", "site", "direction", "class"),
-		refused:  desc("refused_total", "Reservations for which a line had no room.", "class"),
+		ledger:     l,
+		capacity:   desc("capacity_bps", "Contracted rate of the line.", "site", "direction"),
+		reserved:   desc("reserved_bps", "Rate on the wire that is reserved, or used by elastic leases.", "site", "direction", "class"),
+		measured:   desc("measured_bps", "Rate on the wire in the last whole second.", "site", "direction", "class"),
+		up:         desc("up", "1 when the line takes calls, 0 when nothing is heard over it or it is out of service.", "site"),
+		refused:    desc("refused_total", "Reservations for which a line had no room.", "class"),
+		preempted:  desc("preempted_total", "Calls that lost their place on a line to a more important one.", "class"),
+		overflowed: desc("overflowed_total", "Calls that went over a trunk because a line could not take them.", "site"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.capacity
-	ch <- c.reserved
-	ch <- c.measured
-	ch <- c.refused
+	for _, d := range []*prometheus.Desc{c.capacity, c.reserved, c.measured, c.up, c.refused, c.preempted, c.overflowed} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -104,22 +106,30 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(c.measured, prometheus.GaugeValue, float64(k.Measured), labels...)
 		}
 	}
-	for class, n := range c.ledger.refusals() {
-		if Class(class) >= Emergency {
-			ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), Class(class).String())
+	for _, s := range c.ledger.Statuses() {
+		up := 1.0
+		if s.Down {
+			up = 0
 		}
+		ch <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up, string(s.Site))
+		ch <- prometheus.MustNewConstMetric(c.overflowed, prometheus.CounterValue, float64(s.Overflowed), string(s.Site))
+	}
+	refused, preempted := c.ledger.totals()
+	for _, class := range Classes() {
+		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(refused[class]), class.String())
+		ch <- prometheus.MustNewConstMetric(c.preempted, prometheus.CounterValue, float64(preempted[class]), class.String())
 	}
 }
 
-// refusals counts over all lines, also those that a reload removed: a counter never falls.
-func (l *Ledger) refusals() [classes]uint64 {
+// totals counts over all lines, also those that a reload removed: a counter never falls. A lease that gave way on two
+// lines counts once.
+func (l *Ledger) totals() (refused, preempted [classes]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var sum [classes]uint64
 	for _, a := range l.lines {
 		for c, n := range a.refused {
-			sum[c] += n
+			refused[c] += n
 		}
 	}
-	return sum
+	return refused, l.preempted
 }

@@ -57,7 +57,7 @@ func (c *call) start() {
 	c.s.o.Records.Begin(c.rec)
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
 	flow := c.origin.flow()
-	c.media = c.s.o.Anchor.Open(c.id, c.class, anchor.Party{
+	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
 		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(),
 	})
 	c.origin.begin(c)

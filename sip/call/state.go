@@ -124,12 +124,12 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	b := &branchLeg{site: st.Callee.Site}
 	var err error
 	if len(st.Media) > 0 {
-		c.media, b.path, err = s.o.Anchor.Restore(st.ID, st.Class, st.Media)
+		c.media, b.path, err = s.o.Anchor.Restore(c.holder(), st.Media)
 	}
 	if err != nil || len(st.Media) == 0 {
 		// The conversation's media is lost, its dialogs are not: a re-INVITE brings it back.
 		c.log.Error("media of a call not recovered", slog.Any(observe.Err, err))
-		c.media = s.o.Anchor.Open(st.ID, st.Class, st.Caller.party())
+		c.media = s.o.Anchor.Open(c.holder(), st.Caller.party())
 		b.path = c.media.Branch("recovered", st.Callee.party())
 	}
 	c.pair = &fork{branch: b, tag: st.Callee.Dialog.ID.RemoteTag, caller: st.Caller, callee: st.Callee}
