@@ -61,6 +61,7 @@ func (c *call) takeAnswer(a acAnswer) {
 	}
 	c.media.Keep(b.path)
 	f.callee.agreed(description(res))
+	c.takeTimer(f.callee, res)
 	c.origin.answer(c, f, res, body)
 }
 

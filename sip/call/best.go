@@ -50,6 +50,8 @@ func relayedCode(code int) int {
 	switch code {
 	case 408, 430: // the phone is registered but silent, or its connection is gone
 		return 480
+	case 422: // a phone that wants longer session intervals than anybody needs
+		return 480
 	case 401, 407: // a phone that challenges its own exchange cannot be called
 		return 480
 	case 503: // RFC 3261 §16.7 step 6

@@ -4,8 +4,9 @@
 //
 // Bodies pass through the media plane (media/anchor) and otherwise verbatim; identity is ours:
 // what a phone claims about itself is replaced by what the directory knows. Features
-// (transfer, pickup, session timers, reliable provisional responses) are not here yet: an
-// INVITE that requires one is refused by the stack with 420, and the tags are not passed on.
+// (transfer, pickup, reliable provisional responses) are not here yet: an INVITE that requires
+// one is refused by the stack with 420. What we know ourselves (session timers, RFC 4028) is
+// agreed with each phone by itself; option tags are not passed on.
 //
 // A call is split by concern:
 //
@@ -20,6 +21,8 @@
 //	leg.go        one side: dialog, flow, identity, sending requests, dialling a phone that listens
 //	indialog.go   requests inside the dialogs: BYE, INFO, OPTIONS, ...
 //	reoffer.go    re-INVITE and UPDATE
+//	timer.go      session timers, per leg: pure; session_timer.go refreshes
+//	glare.go      how long to wait after a 491
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them
 //	probe.go      does the phone still exist

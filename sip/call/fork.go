@@ -29,6 +29,8 @@ type branchLeg struct {
 	session dialog.Session
 	final   *sip.Response // its failure, if it was the phone's
 	refuse  refusal       // its failure, if it was ours
+	timer   sessionTimer  // as asked for
+	raises  int           // 422s so far
 }
 
 // fork is one early dialog of a branch, joined to one early dialog towards the caller: the
@@ -109,6 +111,9 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	inv.AppendHeader(&id)
 	inv.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.INVITE})
 	inv.AppendHeader(sip.NewHeader("Allow", allowValue))
+	inv.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	b.timer = sessionTimer{Interval: c.s.limits.SessionExpires, Ours: true}
+	b.timer.request(inv)
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
 	c.origin.impart(inv)
 	if inv.GetHeader("User-Agent") == nil {
@@ -122,9 +127,33 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 		return mediaRefusal(err)
 	}
 	setBody(inv, body)
+	c.sendBranch(b, l, inv)
+	return refusal{}
+}
+
+func (c *call) sendBranch(b *branchLeg, l *leg, inv *sip.Request) {
 	b.invite = inv
 	b.out = c.sendNow(l, inv, func(res *sip.Response) { c.onBranch(b, res) }, func(err error) { c.onBranchEnd(b, err) })
-	return refusal{}
+}
+
+// raiseBranch repeats an INVITE that got 422 with the session interval that the phone wants
+// (RFC 4028 §7.3): a new transaction in the same call.
+func (c *call) raiseBranch(b *branchLeg, res *sip.Response) bool {
+	terms, err := readTimer(res)
+	timer, ok := b.timer.raised(terms)
+	if err != nil || !ok || b.raises >= mostRaises || c.m.Branches[b.index].Progress != branchCalling {
+		return false
+	}
+	b.timer, b.raises = timer, b.raises+1
+	inv := b.invite.Clone()
+	inv.CSeq().SeqNo++
+	for _, name := range []string{"Session-Expires", "Min-SE"} {
+		for inv.RemoveHeader(name) {
+		}
+	}
+	timer.request(inv)
+	c.sendBranch(b, b.out.leg, inv)
+	return true
 }
 
 // offerTo is the caller's offer as this branch gets it; nil for an INVITE without one.
@@ -154,6 +183,7 @@ func (c *call) onBranch(b *branchLeg, res *sip.Response) {
 	case res.StatusCode < 300:
 		c.rec.Legs[b.index].Code = res.StatusCode
 		c.step(evAnswer{b.index, tag})
+	case res.StatusCode == 422 && c.raiseBranch(b, res):
 	default:
 		b.final = res.Clone()
 		c.branchFailed(b, res.StatusCode)
@@ -188,6 +218,7 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 	tag := paramTag(res.To().Params)
 	if f := b.forks[tag]; f != nil {
 		f.callee.Dialog.Confirm(res)
+		f.callee.learn(res)
 		return f, nil
 	}
 	towardsCallee, err := dialog.Fork(b.invite, res)
@@ -204,9 +235,10 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 		branch: b, tag: tag, caller: towardsCaller,
 		callee: &leg{
 			Side: callee, Dialog: towardsCallee, Flow: b.out.leg.Flow, Extension: t.terminal.Extension,
-			Display: t.terminal.DisplayName, Site: b.site, User: c.rec.From,
+			Display: t.terminal.DisplayName, Site: b.site, User: c.rec.From, Timer: sessionTimer{MinSE: b.timer.MinSE},
 		},
 	}
+	f.callee.learn(res)
 	b.forks[tag] = f
 	c.forks = append(c.forks, f)
 	return f, nil
@@ -250,6 +282,7 @@ func (c *call) earlyMedia(f *fork, res *sip.Response) []byte {
 func (c *call) decorate(out *sip.Response, b *branchLeg) {
 	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.decision.Number)})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
 	out.AppendHeader(c.s.assertedIdentity(b.target.terminal.Extension, b.target.terminal.DisplayName))
 }
 

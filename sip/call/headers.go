@@ -33,6 +33,9 @@ var throughResponse = []string{ //nolint:gochecknoglobals // a constant list
 // allowValue is our Allow inside calls: REFER, PRACK and SUBSCRIBE are not served there.
 const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, MESSAGE, NOTIFY"
 
+// supportedValue are the extensions that we know inside calls.
+const supportedValue = timerTag
+
 // agent is our User-Agent where none of a phone's crosses.
 const agent = "Linehall"
 

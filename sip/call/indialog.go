@@ -68,7 +68,7 @@ func (c *call) onStray(res *sip.Response) {
 		}
 	}
 	for _, b := range c.branches { // another phone behind the same contact
-		if b.invite != nil && c.m.Winner == b.index && c.pair != nil && c.pair.tag != tag && seq == 1 {
+		if b.invite != nil && c.m.Winner == b.index && c.pair != nil && c.pair.tag != tag && seq == b.invite.CSeq().SeqNo {
 			c.current = res
 			c.step(evAnswer{b.index, tag})
 			c.current = nil
@@ -113,6 +113,7 @@ func (c *call) onRequest(req *stack.Request) {
 		c.s.respond(req, outOfOrder(err))
 		return
 	}
+	l.learn(req.Request)
 	switch {
 	case req.Method == sip.BYE:
 		c.onBye(f, l, req)
@@ -120,6 +121,7 @@ func (c *call) onRequest(req *stack.Request) {
 		c.s.respond(req, refusal{code: 481})
 	case c.pair != nil && f != c.pair:
 		c.s.respond(req, refusal{code: 481}) // an early dialog that lost
+	case (req.Method == sip.INVITE || req.Method == sip.UPDATE) && c.s.badTimer(req):
 	case req.Method == sip.INVITE, req.Method == sip.UPDATE && len(req.Body()) > 0:
 		c.onReoffer(f, l, req)
 	case req.Method == sip.PRACK: // we never sent a reliable provisional response (RFC 3262 §3)
@@ -139,6 +141,8 @@ func (c *call) refresh(l *leg, req *stack.Request) {
 	res := c.s.stack.NewResponse(req, 200, "OK")
 	res.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(req.Flow, l.User)})
 	res.AppendHeader(sip.NewHeader("Allow", allowValue))
+	res.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	c.grantTimer(l, req.Request, res)
 	_ = req.Tx.Respond(res) // the peer repeats an UPDATE whose response is lost
 }
 

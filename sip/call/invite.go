@@ -38,6 +38,9 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		_ = req.Tx.Respond(challenge) // the phone repeats its INVITE when this is lost
 		return
 	}
+	if s.badTimer(req) {
+		return
+	}
 	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
 	c := s.newCall(req, from)
 	if r := s.route(c, req, from); r.code != 0 {

@@ -25,17 +25,40 @@ type leg struct {
 	Site      site.ID        `json:"site"`
 	User      string         `json:"user"`             // user part of our Contact towards this leg
 	Agreed    []byte         `json:"agreed,omitempty"` // its session description, as of the last agreed exchange
+	Allow     string         `json:"allow,omitempty"`  // the methods it allows, as it said last
+	Timer     sessionTimer   `json:"timer,omitzero"`
 
 	accept *acceptance             // our 2xx that waits for this leg's ACK
 	acks   map[uint32]*sip.Request // our ACKs to this leg's 2xx, by CSeq, for their repetition
 	ended  bool                    // its BYE was sent or received
 	asked  bool                    // BYE is wanted as soon as the ACK is there
 	reason string
+	raises int // 422s to the present request
 }
 
 // keepAcks bounds leg.acks: a 2xx is repeated for 64*T1 after its INVITE, and a leg has one
 // INVITE at a time.
 const keepAcks = 4
+
+// learn keeps what a message of the phone says that it can do.
+func (l *leg) learn(msg sip.Message) {
+	if allow := strings.Join(stack.Tokens(msg, "Allow"), ","); allow != "" && len(allow) < longestAllow {
+		l.Allow = strings.ToUpper(allow)
+	}
+}
+
+// longestAllow bounds what is kept of an Allow header; all methods there are take a third.
+const longestAllow = 300
+
+// allows reports whether the phone has said that it takes a method.
+func (l *leg) allows(m sip.RequestMethod) bool {
+	for a := range strings.SplitSeq(l.Allow, ",") {
+		if a == string(m) {
+			return true
+		}
+	}
+	return false
+}
 
 // outgoing is a request of ours that waits for its final response.
 type outgoing struct {

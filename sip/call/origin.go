@@ -74,10 +74,12 @@ func (o *invited) open(c *call) (*leg, error) {
 			return nil, err
 		}
 	}
-	return &leg{
+	l := &leg{
 		Side: caller, Dialog: d, Flow: o.req.Flow, Extension: c.rec.From, Display: c.fromName,
 		Site: site.ID(c.rec.FromSite), User: c.decision.Number,
-	}, nil
+	}
+	l.learn(o.req.Request)
+	return l, nil
 }
 
 func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response, body []byte) bool {
@@ -115,15 +117,16 @@ func (o *invited) fail(c *call, code int, res *sip.Response) {
 func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
 	seq := res.CSeq().SeqNo
 	f.caller.agreed(o.offer())
+	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
+	setToTag(out, f.caller.Dialog.ID.LocalTag)
+	c.decorate(out, f.branch)
+	c.grantTimer(f.caller, o.req.Request, out)
+	setBody(out, body)
+	f.caller.Dialog.Confirmed = true
 	c.save()
 	if !c.late {
 		c.sendAck(f.callee, seq, nil)
 	}
-	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
-	setToTag(out, f.caller.Dialog.ID.LocalTag)
-	c.decorate(out, f.branch)
-	setBody(out, body)
-	f.caller.Dialog.Confirmed = true
 	err := c.accept(f.caller, o.req, out, func(ack *sip.Request) { c.firstAck(ack, seq) }, func() {
 		c.step(evHangup{"system", "no ACK"})
 	})

@@ -52,7 +52,8 @@ type call struct {
 	pair     *fork          // the fork that answered
 	current  *sip.Response  // the response that the machine is being asked about
 	re       *reoffer       // under way
-	deferred *stack.Request // an offer that waits for the other side's ACK
+	deferred *stack.Request // an offer that waits for the other side's ACK, or for an exchange of our own
+	own      *leg           // whom an exchange of our own makes an offer to
 
 	rec         cdr.Record
 	fromName    string
@@ -193,6 +194,7 @@ func (c *call) begin() {
 	if c.origin == nil {
 		// Its phones may have hung up while we were away, and their BYE got no answer.
 		c.armProbes(c.s.limits.Probe)
+		c.armSessions()
 		c.publish()
 		return
 	}

@@ -33,6 +33,8 @@ func phrase(code int) string {
 		return "Not Found"
 	case 408:
 		return "Request Timeout"
+	case 422:
+		return "Session Interval Too Small"
 	case 480:
 		return "Temporarily Unavailable"
 	case 481:

@@ -19,6 +19,7 @@ type reoffer struct {
 	from, to  *leg
 	req       *stack.Request
 	offer     []byte // as from sent it; empty when the other side shall make it
+	body      []byte // as to gets it
 	out       *outgoing
 	cancelled bool
 }
@@ -37,10 +38,10 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 		c.s.respond(req, refusal{code: 415, reason: "Unsupported Media Type"})
 		return
 	}
-	if to.accept != nil && c.deferred == nil && c.ex.Busy && c.ex.From == to.Side {
+	if c.deferred == nil && c.ex.Busy && (to.accept != nil && c.ex.From == to.Side || c.own == to) {
 		// The exchange is over but for the other side's ACK, which may be a moment behind this
-		// offer. We must not pass it on before (RFC 3261 §14.1); refusing it would cost the phone
-		// seconds.
+		// offer, or it is one of our own with the other phone alone. We must not pass this one on
+		// before (RFC 3261 §14.1); refusing it would cost the phone seconds.
 		c.deferred = req
 		return
 	}
@@ -62,12 +63,18 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 		c.watchCancel(req)
 	}
 	c.re = r
-	r.out = c.send(to, c.offerRequest(r, body), func(res *sip.Response) { c.onReanswer(r, res) }, func(err error) { c.reofferFailed(r, nil, err) })
+	r.body, to.raises = body, 0
+	c.sendReoffer(r)
+}
+
+func (c *call) sendReoffer(r *reoffer) {
+	r.out = c.send(r.to, c.offerRequest(r, r.body), func(res *sip.Response) { c.onReanswer(r, res) }, func(err error) { c.reofferFailed(r, nil, err) })
 }
 
 // exchangeDone gives the turn to an offer that has waited for an ACK.
 func (c *call) exchangeDone() {
 	c.ex.done()
+	c.own = nil
 	req := c.deferred
 	c.deferred = nil
 	if req == nil {
@@ -81,19 +88,38 @@ func (c *call) exchangeDone() {
 }
 
 func (c *call) offerRequest(r *reoffer, body []byte) *sip.Request {
-	out := r.to.Dialog.Request(r.req.Method)
+	out := r.to.Dialog.Request(r.method())
 	copyHeaders(r.req.Request, out, throughInvite)
-	out.AppendHeader(sip.NewHeader("Allow", allowValue))
-	out.AppendHeader(c.s.assertedIdentity(r.from.Extension, r.from.Display))
+	c.decorateRequest(r.to, r.from, out)
 	setBody(out, body)
 	c.dirty()
 	return out
 }
 
+// method is how the offer goes on: an UPDATE becomes a re-INVITE towards a phone that does not
+// know it.
+func (r *reoffer) method() sip.RequestMethod {
+	if r.req.Method == sip.UPDATE && !r.to.allows(sip.UPDATE) {
+		return sip.INVITE
+	}
+	return r.req.Method
+}
+
+// decorateRequest adds what our INVITE or UPDATE in a dialog carries besides its body.
+func (c *call) decorateRequest(l, other *leg, req *sip.Request) {
+	req.AppendHeader(sip.NewHeader("Allow", allowValue))
+	req.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	l.Timer.request(req)
+	req.AppendHeader(c.s.assertedIdentity(other.Extension, other.Display))
+}
+
 // onReanswer takes a response to the forwarded offer.
 func (c *call) onReanswer(r *reoffer, res *sip.Response) {
+	r.to.learn(res)
 	switch {
 	case res.IsProvisional():
+	case res.StatusCode == 422 && !r.cancelled && r.to.raiseTimer(res):
+		c.sendReoffer(r)
 	case !res.IsSuccess():
 		c.reofferFailed(r, res, nil)
 	case r.cancelled || c.m.Phase == phaseEnded:
@@ -122,15 +148,18 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 	out := c.s.stack.NewResponse(r.req, res.StatusCode, res.Reason)
 	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(r.from.Flow, r.from.User)})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
 	out.AppendHeader(c.s.assertedIdentity(r.to.Extension, r.to.Display))
+	c.takeTimer(r.to, res)
+	c.grantTimer(r.from, r.req.Request, out)
 	setBody(out, body)
+	if !late && r.out.req.IsInvite() {
+		c.sendAck(r.to, seq, nil)
+	}
 	if r.req.Method == sip.UPDATE {
 		_ = r.req.Tx.Respond(out) // the peer repeats an UPDATE whose response is lost
 		c.agree(r, r.offer, answer)
 		return
-	}
-	if !late {
-		c.sendAck(r.to, seq, nil)
 	}
 	err = c.accept(r.from, r.req, out, func(ack *sip.Request) {
 		if !late {
@@ -189,7 +218,7 @@ func (c *call) cancelReoffer(req *stack.Request) {
 // phone last agreed to.
 func (c *call) undo(r *reoffer, res *sip.Response) {
 	c.re = nil
-	if r.req.Method == sip.INVITE {
+	if r.out.req.IsInvite() {
 		var body []byte
 		if len(r.offer) == 0 {
 			body = rejectAll(description(res))
@@ -201,37 +230,24 @@ func (c *call) undo(r *reoffer, res *sip.Response) {
 		c.exchangeDone()
 		return
 	}
-	body, err := c.passOffer(r.fork, r.from.Side, r.from.Agreed)
-	if err != nil || len(body) == 0 {
-		c.exchangeDone()
-		c.step(evHangup{"system", "the session could not be restored"})
-		return
-	}
-	out := r.to.Dialog.Request(sip.INVITE)
-	out.AppendHeader(sip.NewHeader("Allow", allowValue))
-	out.AppendHeader(c.s.assertedIdentity(r.from.Extension, r.from.Display))
-	setBody(out, body)
-	c.dirty()
-	failed := func() {
-		r.fork.branch.path.Rollback()
-		c.exchangeDone()
-		c.step(evHangup{"system", "the session could not be restored"})
-	}
-	c.send(r.to, out, func(res *sip.Response) {
+	c.restoreSession(r.to)
+}
+
+// restoreSession gives a phone its old session back; the turn has been taken.
+func (c *call) restoreSession(l *leg) {
+	c.offerAgain(l, false, func(res *sip.Response, err error) {
 		switch {
-		case res.IsProvisional():
-		case !res.IsSuccess():
-			failed()
+		case err == nil && res.IsSuccess():
+		case err == nil && res.StatusCode == 491:
+			c.arm(timerName{"restore", int(l.Side)}, glareDelay(l), func() {
+				if c.ex.admit(l.Side.Other()) == 0 { // else a party's own offer brings both up to date
+					c.restoreSession(l)
+				}
+			})
 		default:
-			c.sendAck(r.to, res.CSeq().SeqNo, nil)
-			if _, err := c.passAnswer(r.fork, r.to.Side, description(res)); err != nil {
-				failed()
-				return
-			}
-			c.exchangeDone()
-			c.dirty()
+			c.step(evHangup{"system", "the session could not be restored"})
 		}
-	}, func(error) { failed() })
+	})
 }
 
 // agreed remembers what a leg last agreed to.

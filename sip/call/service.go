@@ -77,6 +77,9 @@ type Limits struct {
 	Probe       time.Duration // between two OPTIONS to a phone in a call; 3 min
 	Linger      time.Duration // how long a request waits for a phone whose connection is gone; 32 s
 	T1          time.Duration // of the 2xx that wait for their ACK (RFC 3261 §17.1.1.1); 500 ms
+	// SessionExpires is the session interval where the peer leaves it to us (RFC 4028 §5); 1800 s, its recommendation.
+	// MinSE is the shortest that we accept; 90 s, the least that it allows.
+	SessionExpires, MinSE time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -97,6 +100,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.T1 == 0 {
 		l.T1 = 500 * time.Millisecond
+	}
+	if l.SessionExpires == 0 {
+		l.SessionExpires = 1800 * time.Second
+	}
+	if l.MinSE == 0 {
+		l.MinSE = defaultMinSE
 	}
 	return l
 }
@@ -165,6 +174,7 @@ func New(o Options) (*Service, error) {
 	o.Stack.Handle(sip.NOTIFY, s.Within(o.Stack.ServeNotify))
 	o.Stack.Handle(sip.MESSAGE, s.Within(s.notServed))
 	o.Stack.OnStrayResponse(s.stray)
+	o.Stack.Support(timerTag)
 	return s, nil
 }
 
