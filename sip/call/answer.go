@@ -47,6 +47,15 @@ func (c *call) takeAnswer(a acAnswer) {
 	}
 	c.pair = f
 	c.disarm(timerName{kind: "ring"})
+	if f.callee.ended { // its BYE was faster than its 2xx
+		c.sendAck(f.callee, res.CSeq().SeqNo, c.answerToRefused(res))
+		c.step(evBye{callee})
+		return
+	}
+	if c.mustHold(f) {
+		c.waits = &heldAnswer{a, res.Clone()}
+		return
+	}
 	c.noteAnswer(f)
 	seq := res.CSeq().SeqNo
 	body, err := c.answerBody(f, res)
@@ -60,7 +69,9 @@ func (c *call) takeAnswer(a acAnswer) {
 		return
 	}
 	c.media.Keep(b.path)
-	f.callee.agreed(description(res))
+	if !f.calleeDone {
+		f.callee.agreed(description(res))
+	}
 	c.takeTimer(f.callee, res)
 	c.origin.answer(c, f, res, body)
 }
@@ -82,28 +93,41 @@ func (c *call) noteAnswer(f *fork) {
 	c.toName = f.callee.Display
 }
 
-// answerBody is what the caller gets: the answer to its offer, or the phone's offer.
+// answerBody is what the caller gets: the answer to its offer, or the phone's offer. A caller
+// that has its answer for good gets none; one that had it in an unreliable response gets it
+// again, also when the phone does not repeat it (RFC 3261 §13.2.1).
 func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
 	body := description(res)
-	switch {
-	case len(body) == 0:
-		return nil, nil // the answer came in a provisional response, or there is no media
-	case c.late:
-		return c.passOffer(f, callee, body)
-	default:
-		return c.passAnswer(f, callee, body)
+	if len(body) == 0 || f.calleeDone {
+		if f.callerDone {
+			return nil, nil
+		}
+		return f.given, nil
 	}
+	if c.late {
+		return c.passOffer(f, callee, body)
+	}
+	f.changed = f.callerDone && !sameSession(body, f.callee.Agreed)
+	out, err := c.passAnswer(f, callee, body)
+	if f.callerDone {
+		return nil, err
+	}
+	return out, err
 }
 
 // firstAck ends the set-up: the caller has our 2xx.
 func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	c.exchangeDone()
-	if c.late && !c.answerInAck(c.pair.callee, c.pair.caller, ack, seq) {
+	if c.late && !c.pair.settled() && !c.answerInAck(c.pair.callee, c.pair.caller, ack, seq) {
 		return
 	}
 	c.step(evAck{})
 	c.save()
 	c.publish()
+	if c.pair.changed { // the caller could only be told after its ACK
+		c.pair.changed = false
+		c.tellOther(c.pair.callee)
+	}
 }
 
 // answerInAck forwards the answer to a late offer. Without a usable one there is no session:

@@ -4,9 +4,9 @@
 //
 // Bodies pass through the media plane (media/anchor) and otherwise verbatim; identity is ours:
 // what a phone claims about itself is replaced by what the directory knows. Features
-// (transfer, pickup, reliable provisional responses) are not here yet: an INVITE that requires
-// one is refused by the stack with 420. What we know ourselves (session timers, RFC 4028) is
-// agreed with each phone by itself; option tags are not passed on.
+// (transfer, pickup) are not here yet: an INVITE that requires one is refused by the stack with
+// 420. What we know ourselves (session timers of RFC 4028, reliable provisional responses of RFC
+// 3262) is agreed with each phone by itself; option tags are not passed on.
 //
 // A call is split by concern:
 //
@@ -22,6 +22,7 @@
 //	indialog.go   requests inside the dialogs: BYE, INFO, OPTIONS, ...
 //	reoffer.go    re-INVITE and UPDATE
 //	timer.go      session timers, per leg: pure; session_timer.go refreshes
+//	reliable.go   provisional responses with PRACK; early.go: new offers before the 2xx
 //	glare.go      how long to wait after a 491
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them

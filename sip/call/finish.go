@@ -21,6 +21,9 @@ func (c *call) byeLeg(s side, reason string) {
 	if c.pair == nil {
 		return
 	}
+	if s == callee {
+		c.dropHeld()
+	}
 	l := c.pair.leg(s)
 	if l.accept != nil {
 		l.asked, l.reason = true, reason

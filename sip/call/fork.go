@@ -40,6 +40,14 @@ type fork struct {
 	tag    string // the phone's
 	caller *leg
 	callee *leg
+
+	rseq    uint32 // of the phone's last reliable response; 0: none
+	unacked bool   // it waits for our PRACK
+	given   []byte // the answer that the caller got in a provisional response
+	// Offer and answer are complete with the phone, and with the caller, before the 2xx: they were
+	// in a reliable response, or in its PRACK.
+	calleeDone, callerDone bool
+	changed                bool // the phone's 2xx differs from what the caller was told for good
 }
 
 func (f *fork) leg(s side) *leg {
@@ -111,7 +119,11 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	inv.AppendHeader(&id)
 	inv.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.INVITE})
 	inv.AppendHeader(sip.NewHeader("Allow", allowValue))
-	inv.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	if c.offersReliably() {
+		inv.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	} else {
+		inv.AppendHeader(sip.NewHeader("Supported", supportedInside))
+	}
 	b.timer = sessionTimer{Interval: c.s.limits.SessionExpires, Ours: true}
 	b.timer.request(inv)
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
@@ -179,7 +191,10 @@ func (c *call) onBranch(b *branchLeg, res *sip.Response) {
 	}
 	switch {
 	case res.StatusCode < 200:
-		c.step(evProvisional{b.index, tag, res.StatusCode})
+		if c.takeReliable(b, res) {
+			c.step(evProvisional{b.index, tag, res.StatusCode})
+			c.ackReliable(b, res)
+		}
 	case res.StatusCode < 300:
 		c.rec.Legs[b.index].Code = res.StatusCode
 		c.step(evAnswer{b.index, tag})
@@ -263,19 +278,31 @@ func (c *call) relayProvisional(a acRelay) {
 }
 
 // earlyMedia is the answer that a provisional response carries. One that cannot be used is
-// left out: the phone rings on, and the 2xx decides. Without an offer of the caller's there
-// can be no answer, and an offer in a provisional response needs 100rel (RFC 3262 §5).
+// left out: the phone rings on, and the 2xx decides. Without an offer of the caller's it is an
+// offer, which needs 100rel on both legs (RFC 3262 §5). What comes after offer and answer are
+// complete tells nothing new (RFC 3261 §13.2.1).
 func (c *call) earlyMedia(f *fork, res *sip.Response) []byte {
 	body := description(res)
-	if len(body) == 0 || c.late {
+	if len(body) == 0 || f.calleeDone || c.late && !f.unacked {
 		return nil
 	}
-	answer, err := c.passAnswer(f, callee, body)
+	pass := c.passAnswer
+	if c.late {
+		pass = c.passOffer
+	}
+	out, err := pass(f, callee, body)
 	if err != nil {
 		c.log.Info("early media not usable", slog.Any(observe.Err, err))
 		return nil
 	}
-	return answer
+	f.callee.agreed(body)
+	if !c.late {
+		f.given = out
+	}
+	if f.callerDone { // it has an answer for good; of an unreliable one's change it hears in a re-INVITE
+		return nil
+	}
+	return out
 }
 
 // decorate adds what our responses to the caller carry about the callee.

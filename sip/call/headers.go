@@ -30,11 +30,15 @@ var throughResponse = []string{ //nolint:gochecknoglobals // a constant list
 	"Event", "Unsupported", "Recv-Info",
 }
 
-// allowValue is our Allow inside calls: REFER, PRACK and SUBSCRIBE are not served there.
-const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, MESSAGE, NOTIFY"
+// allowValue is our Allow inside calls: REFER and SUBSCRIBE are not served there.
+const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, NOTIFY"
 
 // supportedValue are the extensions that we know inside calls.
-const supportedValue = timerTag
+const supportedValue = reliableTag + ", " + timerTag
+
+// supportedInside is the same where no reliable provisional response is wanted: in a dialog,
+// and in the INVITE of a call whose offer it would bring (RFC 3262 §5).
+const supportedInside = timerTag
 
 // agent is our User-Agent where none of a phone's crosses.
 const agent = "Linehall"

@@ -121,11 +121,11 @@ func (c *call) onRequest(req *stack.Request) {
 		c.s.respond(req, refusal{code: 481})
 	case c.pair != nil && f != c.pair:
 		c.s.respond(req, refusal{code: 481}) // an early dialog that lost
+	case req.Method == sip.PRACK:
+		c.onPrack(f, l, req)
 	case (req.Method == sip.INVITE || req.Method == sip.UPDATE) && c.s.badTimer(req):
 	case req.Method == sip.INVITE, req.Method == sip.UPDATE && len(req.Body()) > 0:
 		c.onReoffer(f, l, req)
-	case req.Method == sip.PRACK: // we never sent a reliable provisional response (RFC 3262 §3)
-		c.s.respond(req, refusal{code: 481})
 	case req.Method == sip.UPDATE:
 		c.refresh(l, req)
 	default:

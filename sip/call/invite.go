@@ -63,7 +63,7 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 	now := time.Now()
 	id := newID(now)
 	c := &call{
-		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: &invited{req},
+		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: &invited{req: req},
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}),
 		timers: map[timerName]*timer{}, fromName: from.DisplayName,
 		late: len(description(req)) == 0,

@@ -65,6 +65,10 @@ type (
 	evAck           struct{}                    // the caller acknowledged the 2xx
 	evBye           struct{ From side }         // BYE from a party
 	evHangup        struct{ By, Reason string } // by an operator or by ourselves
+	evGiveUp        struct {                    // the set-up cannot go on; Code is what the caller gets
+		Code   int
+		Reason string
+	}
 )
 
 func (evProvisional) isEvent()   {}
@@ -77,6 +81,7 @@ func (evRingTimeout) isEvent()   {}
 func (evAck) isEvent()           {}
 func (evBye) isEvent()           {}
 func (evHangup) isEvent()        {}
+func (evGiveUp) isEvent()        {}
 
 // action is what the shell does for the machine.
 type action interface{ isAction() }
@@ -173,6 +178,8 @@ func (m *machine) step(ev event) []action {
 		return m.bye(ev)
 	case evHangup:
 		return m.hangup(ev)
+	case evGiveUp:
+		return m.giveUp(ev)
 	}
 	return nil
 }
@@ -266,6 +273,10 @@ func (m *machine) bye(ev evBye) []action {
 		if ev.From == caller {
 			return m.callerGone(evCallerGone{"bye"})
 		}
+		if m.Phase == phaseAnswering { // its 2xx waits for the caller's PRACK
+			m.Phase = phaseEnded
+			return []action{acReject{480, -1}, acEnd{cause{480, "callee", "hung up before the answer could go on"}}}
+		}
 		return nil
 	case phaseAccepted, phaseUp:
 		m.Phase = phaseEnded
@@ -292,6 +303,20 @@ func (m *machine) hangup(ev evHangup) []action {
 	case phaseEnded:
 	}
 	return nil
+}
+
+func (m *machine) giveUp(ev evGiveUp) []action {
+	var actions []action
+	switch m.Phase {
+	case phaseRinging:
+		actions = m.cancelAll()
+	case phaseAnswering:
+		actions = []action{acBye{callee, ev.Reason}}
+	case phaseAccepted, phaseUp, phaseEnded: // the caller has its final response
+		return nil
+	}
+	m.Phase = phaseEnded
+	return append(actions, acReject{ev.Code, -1}, acEnd{cause{ev.Code, "system", ev.Reason}})
 }
 
 // cancelAll cancels every branch that may still ring.

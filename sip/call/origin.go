@@ -39,7 +39,10 @@ type origin interface {
 }
 
 // invited is the origin of an ordinary call: an INVITE.
-type invited struct{ req *stack.Request }
+type invited struct {
+	req *stack.Request
+	rel map[string]*reliable // provisional responses that need a PRACK, by our tag
+}
 
 func (o *invited) begin(c *call) {
 	c.s.know(c, c.rec.CallID, o.req.Tx.Tag())
@@ -79,6 +82,7 @@ func (o *invited) open(c *call) (*leg, error) {
 		Site: site.ID(c.rec.FromSite), User: c.decision.Number,
 	}
 	l.learn(o.req.Request)
+	l.agreed(o.offer())
 	return l, nil
 }
 
@@ -89,6 +93,9 @@ func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response,
 	}
 	c.decorate(out, b)
 	setBody(out, body)
+	if o.reliably() {
+		return o.respondReliably(c, out)
+	}
 	if err := o.req.Tx.Respond(out); err != nil {
 		c.log.Debug("provisional response not sent", slog.Any(observe.Err, err))
 		return false
@@ -116,7 +123,6 @@ func (o *invited) fail(c *call, code int, res *sip.Response) {
 // then its answer comes in the caller's ACK.
 func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
 	seq := res.CSeq().SeqNo
-	f.caller.agreed(o.offer())
 	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
 	setToTag(out, f.caller.Dialog.ID.LocalTag)
 	c.decorate(out, f.branch)
@@ -124,14 +130,14 @@ func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
 	setBody(out, body)
 	f.caller.Dialog.Confirmed = true
 	c.save()
-	if !c.late {
+	if !c.late || f.settled() {
 		c.sendAck(f.callee, seq, nil)
 	}
 	err := c.accept(f.caller, o.req, out, func(ack *sip.Request) { c.firstAck(ack, seq) }, func() {
 		c.step(evHangup{"system", "no ACK"})
 	})
 	if err != nil { // cancelled meanwhile
-		if c.late {
+		if c.late && !f.settled() {
 			c.sendAck(f.callee, seq, c.answerToRefused(res))
 		}
 		c.rec.AnsweredAt = nil

@@ -50,6 +50,7 @@ type call struct {
 	branches []*branchLeg
 	forks    []*fork
 	pair     *fork          // the fork that answered
+	waits    *heldAnswer    // the 2xx of the pair, until an early exchange is over
 	current  *sip.Response  // the response that the machine is being asked about
 	re       *reoffer       // under way
 	deferred *stack.Request // an offer that waits for the other side's ACK, or for an exchange of our own

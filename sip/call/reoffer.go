@@ -22,14 +22,15 @@ type reoffer struct {
 	body      []byte // as to gets it
 	out       *outgoing
 	cancelled bool
+	early     bool // in an early dialog, beside the exchange of the INVITE
 }
 
 // onReoffer takes a new offer, or a request for one.
 func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 	to := f.leg(from.Side.Other())
 	switch {
-	case c.pair == nil || f != c.pair: // no offer before the first answer is complete (RFC 3311 §5.1)
-		c.s.respond(req, refusal{code: 491})
+	case c.pair == nil || c.m.Phase < phaseAccepted:
+		c.onEarlyOffer(f, from, req)
 		return
 	case to.ended:
 		c.s.respond(req, refusal{code: 481})
@@ -99,7 +100,10 @@ func (c *call) offerRequest(r *reoffer, body []byte) *sip.Request {
 // method is how the offer goes on: an UPDATE becomes a re-INVITE towards a phone that does not
 // know it.
 func (r *reoffer) method() sip.RequestMethod {
-	if r.req.Method == sip.UPDATE && !r.to.allows(sip.UPDATE) {
+	switch {
+	case r.early:
+		return sip.UPDATE
+	case r.req.Method == sip.UPDATE && !r.to.allows(sip.UPDATE):
 		return sip.INVITE
 	}
 	return r.req.Method
@@ -108,7 +112,7 @@ func (r *reoffer) method() sip.RequestMethod {
 // decorateRequest adds what our INVITE or UPDATE in a dialog carries besides its body.
 func (c *call) decorateRequest(l, other *leg, req *sip.Request) {
 	req.AppendHeader(sip.NewHeader("Allow", allowValue))
-	req.AppendHeader(sip.NewHeader("Supported", supportedValue))
+	req.AppendHeader(sip.NewHeader("Supported", supportedInside))
 	l.Timer.request(req)
 	req.AppendHeader(c.s.assertedIdentity(other.Extension, other.Display))
 }
@@ -118,6 +122,9 @@ func (c *call) onReanswer(r *reoffer, res *sip.Response) {
 	r.to.learn(res)
 	switch {
 	case res.IsProvisional():
+	case r.early && (c.pair != nil && c.pair != r.fork || c.m.Phase == phaseEnded):
+		c.reofferDone(r)
+		c.s.respond(r.req, refusal{code: 481}) // another phone has answered
 	case res.StatusCode == 422 && !r.cancelled && r.to.raiseTimer(res):
 		c.sendReoffer(r)
 	case !res.IsSuccess():
@@ -146,18 +153,20 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 	r.from.Dialog.Refresh(r.req.Contact())
 	r.to.Dialog.Refresh(res.Contact())
 	out := c.s.stack.NewResponse(r.req, res.StatusCode, res.Reason)
-	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(r.from.Flow, r.from.User)})
-	out.AppendHeader(sip.NewHeader("Allow", allowValue))
-	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
-	out.AppendHeader(c.s.assertedIdentity(r.to.Extension, r.to.Display))
 	c.takeTimer(r.to, res)
-	c.grantTimer(r.from, r.req.Request, out)
+	if r.req.Method != sip.PRACK {
+		out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(r.from.Flow, r.from.User)})
+		out.AppendHeader(sip.NewHeader("Allow", allowValue))
+		out.AppendHeader(sip.NewHeader("Supported", supportedInside))
+		out.AppendHeader(c.s.assertedIdentity(r.to.Extension, r.to.Display))
+		c.grantTimer(r.from, r.req.Request, out)
+	}
 	setBody(out, body)
 	if !late && r.out.req.IsInvite() {
 		c.sendAck(r.to, seq, nil)
 	}
-	if r.req.Method == sip.UPDATE {
-		_ = r.req.Tx.Respond(out) // the peer repeats an UPDATE whose response is lost
+	if !r.req.IsInvite() {
+		_ = r.req.Tx.Respond(out) // the peer repeats a request whose response is lost
 		c.agree(r, r.offer, answer)
 		return
 	}
@@ -177,10 +186,9 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 
 // agree ends an exchange that worked.
 func (c *call) agree(r *reoffer, from, to []byte) {
-	c.exchangeDone()
-	c.re = nil
 	r.from.agreed(from)
 	r.to.agreed(to)
+	c.reofferDone(r)
 	c.dirty()
 	c.publish()
 }
@@ -188,8 +196,7 @@ func (c *call) agree(r *reoffer, from, to []byte) {
 // reofferFailed keeps the old session (RFC 3261 §14.1) and tells who asked.
 func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
 	r.fork.branch.path.Rollback()
-	c.exchangeDone()
-	c.re = nil
+	defer c.reofferDone(r)
 	c.dirty()
 	if res == nil {
 		c.log.Info("new offer got no answer", slog.Any(observe.Err, err))
@@ -198,6 +205,9 @@ func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
 		return
 	}
 	code := relayedCode(res.StatusCode)
+	if code == 481 && r.req.Method == sip.PRACK {
+		code = 488 // it did match; its offer failed
+	}
 	out := c.s.stack.NewResponse(r.req, code, res.Reason)
 	copyHeaders(res, out, throughResponse)
 	setBody(out, res.Body())
@@ -218,6 +228,10 @@ func (c *call) cancelReoffer(req *stack.Request) {
 // phone last agreed to.
 func (c *call) undo(r *reoffer, res *sip.Response) {
 	c.re = nil
+	if r.early {
+		c.step(evGiveUp{488, "the session could not be restored"})
+		return
+	}
 	if r.out.req.IsInvite() {
 		var body []byte
 		if len(r.offer) == 0 {

@@ -93,13 +93,13 @@ func TestNoCallWithoutAuthentication(t *testing.T) {
 	}
 }
 
-func TestRequire100rel(t *testing.T) {
+func TestRequireUnknown(t *testing.T) {
 	_, a, _ := phones(t, labOptions{})
 	a.call = token()
-	m := a.inviteMessage("8002", sdpFrom(a.local), [2]string{"Require", "100rel"})
+	m := a.inviteMessage("8002", sdpFrom(a.local), [2]string{"Require", "100rel, precondition"})
 	a.send(m)
 	res := a.final("INVITE")
-	if res.code() != 420 || res.header("Unsupported") != "100rel" {
+	if res.code() != 420 || res.header("Unsupported") != "precondition" {
 		t.Errorf("%s, Unsupported: %q", res.first, res.header("Unsupported"))
 	}
 }
