@@ -128,6 +128,7 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	b.timer.request(inv)
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
 	c.origin.impart(inv)
+	c.impartPriority(inv)
 	if inv.GetHeader("User-Agent") == nil {
 		inv.AppendHeader(sip.NewHeader("User-Agent", agent))
 	}
@@ -324,7 +325,7 @@ func (c *call) signOfLife() {
 // reject gives the caller the final response of a call that was not answered.
 func (c *call) reject(a acReject) {
 	if a.Branch < 0 {
-		c.origin.refuse(c, refusal{code: a.Code})
+		c.origin.refuse(c, c.ownRefusal(a.Code))
 		return
 	}
 	b := c.branches[a.Branch]

@@ -40,6 +40,7 @@ type Info struct {
 	ID          string // ULID
 	State       State
 	Class       line.Class
+	Precedence  line.Precedence
 	StartedAt   time.Time
 	AnsweredAt  time.Time // zero before the answer
 	From, To    Party
@@ -91,7 +92,7 @@ func (i *Info) measure(stats [2]anchor.LegStats) {
 // publish shows the call's present state.
 func (c *call) publish() {
 	info := Info{
-		ID: c.id, Class: c.class, StartedAt: c.rec.StartedAt, Dialled: c.rec.Dialled,
+		ID: c.id, Class: c.class, Precedence: c.precedence, StartedAt: c.rec.StartedAt, Dialled: c.rec.Dialled,
 		From:  Party{c.rec.From, c.fromName, site.ID(c.rec.FromSite)},
 		To:    Party{c.rec.To, c.toName, site.ID(c.rec.ToSite)},
 		State: StateRinging, Recoverable: c.recoverable,

@@ -93,6 +93,9 @@ func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) re
 	case len(req.Body()) > 0 && !isSDP(req.Request):
 		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
 	}
+	if r := c.prioritise(req.Request); r.code != 0 {
+		return r
+	}
 	switch c.decision.Kind {
 	case dialplan.Extension, dialplan.Duty, dialplan.Emergency, dialplan.Group:
 	case dialplan.Outside:

@@ -94,7 +94,10 @@ func terminals() []directory.Terminal {
 		{Extension: "8002", DisplayName: "Wang", Site: "hq"},
 		{Extension: "8003", DisplayName: "Zhao", Site: "hq"},
 		{Extension: "8009", DisplayName: "Desk", Site: "hq"},
+		{Extension: "8011", DisplayName: "Officer", Site: "hq", Class: "officer"},
+		{Extension: "8012", DisplayName: "Chief", Site: "hq", Class: "chief"},
 		{Extension: "2001", DisplayName: "Lin", Site: "branch1"},
+		{Extension: "2002", DisplayName: "He", Site: "branch1"},
 		{Extension: "8666", DisplayName: "Off", Site: "hq", State: directory.Disabled},
 	}
 }
@@ -137,6 +140,7 @@ func (x *exchange) start(o labOptions) {
 	}
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
 		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8"},
+		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
 	}, table, x.people))
 	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))

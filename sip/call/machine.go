@@ -69,6 +69,7 @@ type (
 		Code   int
 		Reason string
 	}
+	evPreempted struct{ Reason string } // another call took its place
 )
 
 func (evProvisional) isEvent()   {}
@@ -82,6 +83,7 @@ func (evAck) isEvent()           {}
 func (evBye) isEvent()           {}
 func (evHangup) isEvent()        {}
 func (evGiveUp) isEvent()        {}
+func (evPreempted) isEvent()     {}
 
 // action is what the shell does for the machine.
 type action interface{ isAction() }
@@ -177,9 +179,11 @@ func (m *machine) step(ev event) []action {
 	case evBye:
 		return m.bye(ev)
 	case evHangup:
-		return m.hangup(ev)
+		return m.hangup(480, ev)
 	case evGiveUp:
 		return m.giveUp(ev)
+	case evPreempted: // a caller that still waits hears what it would have heard on a full line
+		return m.hangup(488, evHangup{"system", ev.Reason})
 	}
 	return nil
 }
@@ -286,16 +290,17 @@ func (m *machine) bye(ev evBye) []action {
 	return nil
 }
 
-func (m *machine) hangup(ev evHangup) []action {
-	end := acEnd{cause{480, ev.By, ev.Reason}}
+// hangup ends the call by our own decision; code is for a caller who has no answer yet.
+func (m *machine) hangup(code int, ev evHangup) []action {
+	end := acEnd{cause{code, ev.By, ev.Reason}}
 	switch m.Phase {
 	case phaseRinging:
 		m.Phase = phaseEnded
-		actions := append(m.cancelAll(), acReject{480, -1})
+		actions := append(m.cancelAll(), acReject{code, -1})
 		return append(actions, end)
 	case phaseAnswering:
 		m.Phase = phaseEnded
-		return []action{acBye{callee, ev.Reason}, acReject{480, -1}, end}
+		return []action{acBye{callee, ev.Reason}, acReject{code, -1}, end}
 	case phaseAccepted, phaseUp:
 		m.Phase = phaseEnded
 		end.Cause.Code = 200

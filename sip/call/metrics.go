@@ -18,6 +18,7 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	unrecoverable prometheus.Counter
 	dead          prometheus.Counter
+	preempted     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
@@ -43,6 +44,9 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 			Name: "linehall_calls_dead_total", Help: "Calls ended because a phone had vanished.",
 		}),
 	}
+	m.preempted = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "linehall_calls_preempted_total", Help: "Calls ended because a more important one took their place.",
+	})
 	for _, result := range []string{cdr.Answered, cdr.NoAnswer, cdr.Busy, cdr.Cancelled, cdr.Refused, cdr.Failed} {
 		m.total.WithLabelValues(result)
 	}
@@ -50,7 +54,7 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 		m.refused.WithLabelValues(codeLabel(code))
 	}
 	if reg != nil {
-		reg.MustRegister(m.setup, m.mos, m.total, m.refused, m.unrecoverable, m.dead, &activeCollector{s})
+		reg.MustRegister(m.setup, m.mos, m.total, m.refused, m.unrecoverable, m.dead, m.preempted, &activeCollector{s})
 	}
 	return m
 }

@@ -29,11 +29,12 @@ const (
 
 // call is one call. Everything without a comment belongs to the owner goroutine.
 type call struct {
-	s     *Service
-	id    string // constant
-	log   *slog.Logger
-	class line.Class // constant
-	ctx   context.Context
+	s          *Service
+	id         string // constant
+	log        *slog.Logger
+	class      line.Class      // constant
+	precedence line.Precedence // constant
+	ctx        context.Context
 
 	mailbox chan message
 	done    chan struct{} // closed when the owner has ended
@@ -59,11 +60,13 @@ type call struct {
 	rec         cdr.Record
 	fromName    string
 	toName      string
-	recoverable bool // the last save worked
-	stored      bool // the store may hold us
-	unsaved     bool // something changed since the last save
-	left        bool // the process ends, the call goes on
-	rang        bool // the caller has heard something (call set-up time)
+	recoverable bool     // the last save worked
+	stored      bool     // the store may hold us
+	unsaved     bool     // something changed since the last save
+	left        bool     // the process ends, the call goes on
+	priorities  []string // Resource-Priority towards the callee
+	preempted   string   // the Reason header of a call that gave way
+	rang        bool     // the caller has heard something (call set-up time)
 
 	timers  map[timerName]*timer
 	pending int // outgoing transactions without a final response
@@ -82,7 +85,8 @@ type (
 	msgCancelled struct{ req *stack.Request } // the stack has answered CANCEL and 487
 	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
 	msgHangup    struct{ by, reason string }
-	msgDialled   struct { // a phone was dialled, or not
+	msgPreempted struct{ by, reason string } // by is another call, reason a Reason header
+	msgDialled   struct {                    // a phone was dialled, or not
 		leg  *leg
 		flow stack.Flow
 		err  error
@@ -99,6 +103,7 @@ func (msgRequest) isMessage()   {}
 func (msgCancelled) isMessage() {}
 func (msgStray) isMessage()     {}
 func (msgHangup) isMessage()    {}
+func (msgPreempted) isMessage() {}
 func (msgDialled) isMessage()   {}
 func (msgResponse) isMessage()  {}
 
@@ -219,6 +224,8 @@ func (c *call) handle(m message) {
 		c.onCancelled(m.req)
 	case msgStray:
 		c.onStray(m.res)
+	case msgPreempted:
+		c.onPreempted(m)
 	case msgHangup:
 		c.step(evHangup{m.by, m.reason})
 	}

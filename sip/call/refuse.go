@@ -7,6 +7,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/media/sdp"
 	"linehall/sip/stack"
@@ -20,8 +21,10 @@ const retryAfterSeconds = 5
 type refusal struct {
 	code   int
 	reason string
-	warn   int    // RFC 3261 §20.43 warn-code; 0: none
-	text   string // for the Warning and the call's record
+	warn   int     // RFC 3261 §20.43 warn-code; 0: none
+	text   string  // for the Warning and the call's record
+	cause  string  // a Reason header (RFC 3326)
+	site   site.ID // whose line is full, for the Warning
 }
 
 // phrase returns the reason phrase for a code that we send on somebody's behalf.
@@ -68,8 +71,17 @@ func (s *Service) respond(req *stack.Request, r refusal) {
 	}
 	res := s.stack.NewResponse(req, r.code, r.reason)
 	if r.warn != 0 {
+		if place, known := s.o.Sites.Site(r.site); known {
+			r.text += ": " + place.Name
+		}
 		agent := s.stack.ContactURI(req.Flow, "")
 		res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("%d %s %q", r.warn, agent.HostPort(), r.text)))
+	}
+	if r.cause != "" {
+		res.AppendHeader(sip.NewHeader("Reason", r.cause))
+	}
+	if r.code == 417 { // RFC 4412 §4.6.2
+		res.AppendHeader(sip.NewHeader("Accept-Resource-Priority", acceptedPriorities()))
 	}
 	if r.code == 503 || r.code == 500 {
 		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(retryAfterSeconds)))
@@ -83,6 +95,8 @@ func mediaRefusal(err error) refusal {
 	var bad *sdp.ParseError
 	switch {
 	case errors.As(err, &full):
+		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth", site: full.Site}
+	case errors.Is(err, line.ErrPreempted):
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
 	case errors.As(err, &bad):
 		return refusal{code: 400, reason: "Bad Session Description", warn: 399, text: bad.Error()}

@@ -16,15 +16,16 @@ import (
 // saved is an established call as the store keeps it: everything that the next process needs
 // to go on with it. Version rises when an older one cannot be read any more.
 type saved struct {
-	Version  int        `json:"version"`
-	ID       string     `json:"id"`
-	Class    line.Class `json:"class"`
-	Record   cdr.Record `json:"record"`
-	FromName string     `json:"from_name"`
-	ToName   string     `json:"to_name"`
-	Caller   *leg       `json:"caller"`
-	Callee   *leg       `json:"callee"`
-	Media    []byte     `json:"media,omitempty"` // the media plane's own; empty before the first answer
+	Version    int             `json:"version"`
+	ID         string          `json:"id"`
+	Class      line.Class      `json:"class"`
+	Precedence line.Precedence `json:"precedence,omitempty"`
+	Record     cdr.Record      `json:"record"`
+	FromName   string          `json:"from_name"`
+	ToName     string          `json:"to_name"`
+	Caller     *leg            `json:"caller"`
+	Callee     *leg            `json:"callee"`
+	Media      []byte          `json:"media,omitempty"` // the media plane's own; empty before the first answer
 }
 
 const savedVersion = 1
@@ -66,7 +67,7 @@ func (c *call) commit() error {
 		return fmt.Errorf("media: %w", err)
 	}
 	raw, err := json.Marshal(saved{
-		Version: savedVersion, ID: c.id, Class: c.class, Record: c.rec, FromName: c.fromName, ToName: c.toName,
+		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media,
 	})
 	if err != nil {
@@ -117,7 +118,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 		return fmt.Errorf("state of version %d cannot be read", st.Version)
 	}
 	c := &call{
-		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, rec: st.Record, m: restored(),
+		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, precedence: st.Precedence, rec: st.Record, m: restored(),
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
 		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx,
 	}

@@ -26,6 +26,8 @@ type Record struct {
 	ToSite      string     `json:"to_site"`
 	Dialled     string     `json:"dialled"`
 	Class       string     `json:"class"`
+	Precedence  string     `json:"precedence,omitempty"`   // routine to flash_override; "" for an emergency
+	PreemptedBy string     `json:"preempted_by,omitempty"` // id of the call that took its place
 	Result      string     `json:"result"`
 	Code        int        `json:"code"` // SIP status the caller got
 	EndedBy     string     `json:"ended_by"`
