@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"linehall/internal/setting"
@@ -11,6 +12,7 @@ import (
 // compare checks what no domain can see alone.
 func (c *checker) compare() {
 	c.sites()
+	c.overflows()
 	c.ports()
 	c.transport()
 	c.venues()
@@ -53,6 +55,19 @@ func (c *checker) sites() {
 		c.add("sites", "no site is the main one; set \"main: true\" at headquarters")
 	}
 	c.subnets()
+}
+
+// overflows compares the sites' ways around the lines with the trunks.
+func (c *checker) overflows() {
+	names := make([]string, 0, len(c.config.Trunks))
+	for _, t := range c.config.Trunks {
+		names = append(names, t.Name)
+	}
+	for i, s := range c.config.Sites {
+		if o := s.Overflow; o.Trunk != "" && !slices.Contains(names, o.Trunk) {
+			c.add(setting.Index("sites", i)+".overflow.trunk", "unknown trunk %q%s", o.Trunk, setting.Hint(o.Trunk, names))
+		}
+	}
 }
 
 // prefix checks a site's leading digits against those of the sites before it.

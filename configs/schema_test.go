@@ -115,6 +115,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text(`^[0-9.]+ ?([kK]|[mM]|[gG])?bps$`)
 	case reflect.TypeFor[setting.Share]():
 		return text(`^[0-9.]+ ?%$`)
+	case reflect.TypeFor[site.Floor]():
+		return text(`^(auto|[0-9.]+ ?%)$`)
 	case reflect.TypeFor[setting.Ports]():
 		return text(`^[0-9]+ ?- ?[0-9]+$`)
 	case reflect.TypeFor[setting.Address]():

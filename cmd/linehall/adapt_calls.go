@@ -50,7 +50,7 @@ func (v callsView) HangUp(ctx context.Context, id string) error {
 
 func shownCall(info call.Info, now time.Time) api.Call {
 	shown := api.Call{
-		ID: info.ID, State: string(info.State), Class: info.Class.String(), StartedAt: info.StartedAt,
+		ID: info.ID, State: string(info.State), Class: info.Class.String(), Precedence: info.Precedence.String(), StartedAt: info.StartedAt,
 		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), MOS: scoreOrNull(info.MOS),
 		Legs: []api.CallLeg{},
 	}
@@ -88,7 +88,8 @@ func (v callsView) CDRs(ctx context.Context, q api.CDRQuery) ([]api.CDR, error) 
 func shownRecord(r cdr.Record) api.CDR {
 	shown := api.CDR{
 		ID: r.ID, CallID: r.CallID, StartedAt: r.StartedAt, AnsweredAt: r.AnsweredAt, DurationSeconds: float64(r.Seconds),
-		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled, Result: r.Result, Code: r.Code,
+		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled,
+		Class: r.Class, Precedence: r.Precedence, PreemptedBy: r.PreemptedBy, Result: r.Result, Code: r.Code,
 		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
 	}
 	if r.EndedAt != nil {

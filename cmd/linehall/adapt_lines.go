@@ -23,23 +23,51 @@ func (v linesView) Lines(context.Context) []api.Line {
 		}
 		states[s.Site][s.Direction] = s
 	}
+	statuses := map[site.ID]line.Status{}
+	for _, s := range v.ledger.Statuses() {
+		statuses[s.Site] = s
+	}
 	lines := []api.Line{}
 	for _, s := range v.atlas.Sites() {
 		directions, has := states[s.ID]
 		if !has {
 			continue // headquarters: every line ends there
 		}
-		lines = append(lines, api.Line{
-			Site: string(s.ID), Name: s.Name, Up: shownDirection(directions[line.Up]), Down: shownDirection(directions[line.Down]),
-			RefusedTotal: int64(directions[line.Up].Refused), //nolint:gosec // a count of calls
-		})
+		shown := shownLine(statuses[s.ID])
+		shown.Site, shown.Name = string(s.ID), s.Name
+		shown.Up, shown.Down = shownDirection(directions[line.Up]), shownDirection(directions[line.Down])
+		lines = append(lines, shown)
 	}
 	return lines
 }
 
+func shownLine(s line.Status) api.Line {
+	shown := api.Line{
+		State: "up", DownSince: timeOrNull(s.DownSince),
+		RefusedTotal: int64(s.Refused), PreemptedTotal: int64(s.Preempted), OverflowedTotal: int64(s.Overflowed), //nolint:gosec // counts of calls
+		Calls: api.LineCalls{Total: s.Calls, Max: s.CallsMax, Emergency: s.Emergency},
+	}
+	switch {
+	case s.OutOfService:
+		shown.State = "out_of_service"
+	case s.Down:
+		shown.State = "down"
+	}
+	levels := map[line.Precedence]*int{
+		line.PrecedenceRoutine: &shown.Calls.Routine, line.PrecedencePriority: &shown.Calls.Priority, line.PrecedenceImmediate: &shown.Calls.Immediate,
+		line.PrecedenceFlash: &shown.Calls.Flash, line.PrecedenceFlashOverride: &shown.Calls.FlashOverride,
+	}
+	for level, count := range levels {
+		if int(level) < len(s.ByPrecedence) {
+			*count = s.ByPrecedence[level]
+		}
+	}
+	return shown
+}
+
 func shownDirection(s line.State) api.LineDirection {
 	shown := api.LineDirection{
-		CapacityBps: s.Capacity, OfficeReserveBps: s.OfficeReserve, ReservedBps: s.Reserved, MeasuredBps: s.Measured, FreeBps: s.Free,
+		CapacityBps: s.Capacity, OfficeReserveBps: s.OfficeReserve, FloorBps: s.Floor, ReservedBps: s.Reserved, MeasuredBps: s.Measured, FreeBps: s.Free,
 		Classes: []api.LineClass{},
 	}
 	for _, c := range s.Classes {

@@ -97,6 +97,9 @@ func (b *alarmBoard) lineAlarms(ctx context.Context, now time.Time) []api.Alarm 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lines.Lines(ctx) {
+		if l.State != "up" {
+			found = append(found, alarm(map[string]string{"down": "critical", "out_of_service": "info"}[l.State], "line_"+l.State, l.Site, nil))
+		}
 		if before, known := b.refused[l.Site]; known && l.RefusedTotal > before {
 			b.full[l.Site] = now
 		}

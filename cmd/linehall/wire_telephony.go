@@ -15,6 +15,7 @@ import (
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
 	"linehall/sip/digest"
+	"linehall/sip/heartbeat"
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
@@ -27,6 +28,7 @@ type telephony struct {
 	locations *location.Service
 	calls     *call.Service
 	records   *cdr.Log
+	beat      *heartbeat.Beat
 	plan      *currentPlan
 }
 
@@ -67,6 +69,12 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	t.stack.Handle(sip.REGISTER, register.Serve)
 	t.stack.OnFlowClosed(t.locations.FlowClosed)
 	if err := t.openCalls(ctx, g, media, auth); err != nil {
+		return nil, err
+	}
+	t.beat, err = heartbeat.New(heartbeat.Options{
+		Stack: t.stack, Locations: t.locations, Sites: g.atlas, Ledger: media.ledger, Domain: config.Appliance.Domain, Log: g.log,
+	})
+	if err != nil {
 		return nil, err
 	}
 	g.health.Add("sip", t.stack.Ready)
@@ -145,6 +153,6 @@ func (t *telephony) stages() []stage {
 	return []stage{
 		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
-		{name: "calls", parts: []part{{"calls", t.calls.Run}}, leave: drain},
+		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},
 	}
 }

@@ -1,8 +1,10 @@
 package site
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"linehall/internal/setting"
 )
@@ -19,6 +21,17 @@ type Config struct {
 	// EmergencyIdentity is the public number shown for emergency calls from
 	// this site, so that help comes to the right place; "" = the trunk's own.
 	EmergencyIdentity string `yaml:"emergency_identity"`
+	// Overflow is the way around the lines; without a trunk, a call that finds
+	// no room on a line is refused.
+	Overflow OverflowConfig `yaml:"overflow"`
+}
+
+// OverflowConfig says how a site is called over a trunk when a line is full
+// or down, and which trunk its own calls take then.
+type OverflowConfig struct {
+	Trunk  string `yaml:"trunk"`
+	Strip  int    `yaml:"strip"`  // leading digits to remove from an extension of this site
+	Prefix string `yaml:"prefix"` // digits to put in front afterwards, as the trunk expects them
 }
 
 // LineConfig is a leased line, seen from the branch: up is what the branch
@@ -28,6 +41,41 @@ type LineConfig struct {
 	Down          setting.Rate  `yaml:"down"`
 	Overhead      Overhead      `yaml:"overhead"`       // what the line adds to a packet; "" is ethernet
 	OfficeReserve setting.Share `yaml:"office_reserve"` // share of each direction that voice and video never get
+	// ConferenceFloor is the share of each direction that calls leave to the
+	// voices of meetings; auto is 120 kbit/s, or a tenth of a small line.
+	ConferenceFloor Floor         `yaml:"conference_floor"`
+	CallsMax        int           `yaml:"calls_max"`      // calls at the same time; 0 = as many as the rate allows
+	OutOfService    bool          `yaml:"out_of_service"` // takes no new calls but emergencies
+	DownAfter       time.Duration `yaml:"down_after"`     // silence of the whole site after which the line counts as down; 0s = never
+}
+
+// Floor is a share of a line, or "auto", its zero value.
+type Floor struct {
+	Fixed bool
+	Share setting.Share
+}
+
+const autoFloor = "auto"
+
+// UnmarshalText reads "auto" or "6%".
+func (f *Floor) UnmarshalText(text []byte) error {
+	*f = Floor{}
+	if strings.TrimSpace(string(text)) == autoFloor {
+		return nil
+	}
+	f.Fixed = true
+	if err := f.Share.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%w, or auto", err)
+	}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (f Floor) MarshalText() ([]byte, error) {
+	if !f.Fixed {
+		return []byte(autoFloor), nil
+	}
+	return f.Share.MarshalText()
 }
 
 // Overheads lists the accepted values of the key "overhead".
@@ -38,7 +86,16 @@ func Overheads() []string { return []string{string(Ethernet), string(PPPoE), str
 const smallestLine setting.Rate = 128_000
 
 // DefaultLine holds what a line has when its keys are absent.
-func DefaultLine() LineConfig { return LineConfig{Overhead: Ethernet, OfficeReserve: 0.15} }
+func DefaultLine() LineConfig {
+	return LineConfig{Overhead: Ethernet, OfficeReserve: 0.15, DownAfter: time.Minute}
+}
+
+// shortestSilence is what a site may be silent although its line is up: its
+// phones are asked every few seconds and may miss a question.
+const shortestSilence = 10 * time.Second
+
+// longestExtension bounds what an overflow may strip.
+const longestExtension = 8
 
 // Validate reports what is wrong with this site alone.
 func (c Config) Validate() error {
@@ -75,6 +132,7 @@ func (c Config) Validate() error {
 			found.Add("survivor", "%q is no IP address", c.Survivor)
 		}
 	}
+	found.Merge("overflow", c.Overflow.validate())
 	if number := strings.TrimPrefix(c.EmergencyIdentity, "+"); c.EmergencyIdentity != "" && (len(number) < 3 || len(number) > 15 || strings.Trim(number, "0123456789") != "") {
 		found.Add("emergency_identity", "%q is no public number; write it like 04715550000 or +864715550000", c.EmergencyIdentity)
 	}
@@ -100,6 +158,29 @@ func (l LineConfig) validate() error {
 	if l.OfficeReserve >= 1 {
 		found.Add("office_reserve", "a reserve of %s leaves nothing for calls", l.OfficeReserve)
 	}
+	if floor := l.ConferenceFloor; l.OfficeReserve < 1 && l.OfficeReserve+floor.Share >= 1 {
+		found.Add("conference_floor", "a floor of %s beside the office's %s leaves nothing for calls", floor.Share, l.OfficeReserve)
+	}
+	if l.CallsMax < 0 {
+		found.Add("calls_max", "%d calls cannot be; 0 means as many as the rate allows", l.CallsMax)
+	}
+	if l.DownAfter != 0 && l.DownAfter < shortestSilence {
+		found.Add("down_after", "%s is too short, a line that is up may be silent as long: at least %s, or 0s for never", l.DownAfter, shortestSilence)
+	}
+	return found.Err()
+}
+
+func (o OverflowConfig) validate() error {
+	var found setting.Complaints
+	if o.Trunk == "" && (o.Strip != 0 || o.Prefix != "") {
+		found.Add("trunk", "the overflow needs the name of a trunk")
+	}
+	if o.Strip < 0 || o.Strip > longestExtension {
+		found.Add("strip", "%d digits cannot be stripped from an extension", o.Strip)
+	}
+	if strings.Trim(strings.TrimPrefix(o.Prefix, "+"), "0123456789") != "" {
+		found.Add("prefix", "%q must be digits, with or without a + in front", o.Prefix)
+	}
 	return found.Err()
 }
 
@@ -110,7 +191,15 @@ func (c Config) Site() Site {
 		s.Line = &Line{
 			Up: int64(c.Line.Up), Down: int64(c.Line.Down),
 			Overhead: c.Line.Overhead, OfficeReserve: float64(c.Line.OfficeReserve),
+			CallsMax: c.Line.CallsMax, OutOfService: c.Line.OutOfService, DownAfter: c.Line.DownAfter,
 		}
+		if floor := c.Line.ConferenceFloor; floor.Fixed {
+			share := float64(floor.Share)
+			s.Line.ConferenceFloor = &share
+		}
+	}
+	if o := c.Overflow; o.Trunk != "" {
+		s.Overflow = &Overflow{Trunk: o.Trunk, Strip: o.Strip, Prefix: o.Prefix}
 	}
 	return s
 }

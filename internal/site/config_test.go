@@ -3,6 +3,7 @@ package site
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -24,6 +25,32 @@ func TestConfigBecomesASite(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, config.Site(), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("site (-want +got):\n%s", diff)
+	}
+}
+
+func TestFloor(t *testing.T) {
+	for text, want := range map[string]Floor{"auto": {}, "0%": {Fixed: true}, " 6% ": {Fixed: true, Share: 0.06}} {
+		var got Floor
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+		written, _ := got.MarshalText()
+		var again Floor
+		if err := again.UnmarshalText(written); err != nil || again != want {
+			t.Errorf("%q was written as %q", text, written)
+		}
+	}
+	var f Floor
+	if err := f.UnmarshalText([]byte("6")); err == nil {
+		t.Error("a share without %")
+	}
+	line := LineConfig{Up: 2e6, Down: 2e6, ConferenceFloor: Floor{Fixed: true, Share: 0.06}, CallsMax: 3, DownAfter: time.Minute}
+	s := Config{Line: &line, Overflow: OverflowConfig{Trunk: "pstn", Strip: 1, Prefix: "0531"}}.Site()
+	if s.Line.ConferenceFloor == nil || *s.Line.ConferenceFloor != 0.06 || s.Line.CallsMax != 3 || s.Line.DownAfter != time.Minute {
+		t.Errorf("%+v", s.Line)
+	}
+	if got := s.Overflow.Number("2001"); got != "0531001" {
+		t.Errorf("2001 is dialled as %s", got)
 	}
 }
 

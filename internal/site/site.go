@@ -13,6 +13,7 @@ package site
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // ID names a site in configuration, metrics and JSON: short, lower case, stable.
@@ -60,6 +61,21 @@ type Line struct {
 	ConferenceFloor *float64
 	CallsMax        int  // calls at the same time; 0: as many as the rate allows
 	OutOfService    bool // takes no new calls
+	// DownAfter is how long the whole site may be silent before the line counts as down; 0: for ever.
+	DownAfter time.Duration
+}
+
+// Overflow is the way around the lines: how a site's extensions are called over a trunk, and which trunk its own calls
+// take.
+type Overflow struct {
+	Trunk  string
+	Strip  int    // leading digits to remove from an extension
+	Prefix string // digits to put in front afterwards
+}
+
+// Number is an extension of the site as the trunk expects it.
+func (o Overflow) Number(extension string) string {
+	return o.Prefix + extension[min(o.Strip, len(extension)):]
 }
 
 // Site is one place.
@@ -70,6 +86,8 @@ type Site struct {
 	Subnets []netip.Prefix
 	Prefix  string // leading digits of its extensions
 	Line    *Line  // nil for headquarters: all lines end there
+	// Overflow is nil where calls that find no room on a line are refused.
+	Overflow *Overflow
 	// EmergencyIdentity is the public number shown for emergency calls from here; "" = the trunk's own.
 	EmergencyIdentity string
 }

@@ -36,6 +36,18 @@ func (l *Ledger) Down(id site.ID) bool {
 
 func (a *account) isDown() bool { return a.line != nil && (a.line.OutOfService || a.silent) }
 
+// Heard counts the bytes that came up the line of a site so far: 0 where there is none.
+func (l *Ledger) Heard(id site.ID) (bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, known := l.lines[id]; known {
+		for _, m := range a.meters[Up] {
+			bytes += m.Total()
+		}
+	}
+	return bytes
+}
+
 // Overflowed counts a call that went another way because the line of a site could not take it.
 func (l *Ledger) Overflowed(id site.ID) {
 	l.mu.Lock()

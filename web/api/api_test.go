@@ -322,13 +322,13 @@ func TestShapes(t *testing.T) {
 	p := as(auth.Admin)
 	for path, want := range map[string]string{
 		"/me":    `{"name":"anna","role":"admin","language":"zh-CN"}`,
-		"/lines": `{"lines":[{"site":"branch1","name":"","up":{"capacity_bps":0,"office_reserve_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"down":{"capacity_bps":0,"office_reserve_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"refused_total":0},` + `{"site":"branch2","name":"","up":{"capacity_bps":0,"office_reserve_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"down":{"capacity_bps":0,"office_reserve_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"refused_total":0}]}`,
+		"/lines": `{"lines":[{"site":"branch1","name":"","up":{"capacity_bps":0,"office_reserve_bps":0,"conference_floor_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"down":{"capacity_bps":0,"office_reserve_bps":0,"conference_floor_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"state":"","down_since":null,"calls":{"total":0,"max":0,"emergency":0,"flash_override":0,"flash":0,"immediate":0,"priority":0,"routine":0},"refused_total":0,"preempted_total":0,"overflowed_total":0},` + `{"site":"branch2","name":"","up":{"capacity_bps":0,"office_reserve_bps":0,"conference_floor_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"down":{"capacity_bps":0,"office_reserve_bps":0,"conference_floor_bps":0,"reserved_bps":0,"measured_bps":0,"free_bps":0,"classes":[]},"state":"","down_since":null,"calls":{"total":0,"max":0,"emergency":0,"flash_override":0,"flash":0,"immediate":0,"priority":0,"routine":0},"refused_total":0,"preempted_total":0,"overflowed_total":0}]}`,
 		"/terminals/2001": `{"extension":"2001","display_name":"","site":"branch1","mac":"","model":"","template":"","state":"active","notes":"","registered":false,"since":null,` +
 			`"address":null,"transport":null,"user_agent":null,"expires_at":null,"bindings":0,"seen_site":null,"in_call":false,"provisioned_at":null}`,
 		"/terminals/8001?secrets=true": `{"extension":"8001","display_name":"","site":"","mac":"","model":"","auth_user":"","password":"geheim","domain":"","realm":"","server":"",` +
 			`"udp_port":5060,"tcp_port":0,"tls_port":0,"wss_url":"","transport":"","srtp":"","ca_file":""}`,
 		"/rooms/9001": `{"number":"9001","name":"","state":"","opened_at":null,"venues":[],"participants":[]}`,
-		"/calls/c2": `{"id":"c2","state":"ringing","class":"","started_at":"0001-01-01T00:00:00Z","answered_at":null,"duration_seconds":0,"from":{"extension":"8001","display_name":"","site":"hq"},` +
+		"/calls/c2": `{"id":"c2","state":"ringing","class":"","precedence":"","started_at":"0001-01-01T00:00:00Z","answered_at":null,"duration_seconds":0,"from":{"extension":"8001","display_name":"","site":"hq"},` +
 			`"to":{"extension":"8002","display_name":"","site":"hq"},"path":"","codec":null,"mos":null,"legs":[]}`,
 	} {
 		rec := w.ask(t, p, http.MethodGet, path, nil)

@@ -103,6 +103,7 @@ type Call struct {
 	ID              string     `json:"id"`
 	State           string     `json:"state" enum:"ringing,established,held,ended"`
 	Class           string     `json:"class" enum:"emergency,priority,voice,conference_audio,content,video,bulk"`
+	Precedence      string     `json:"precedence" enum:"routine,priority,immediate,flash,flash_override"`
 	StartedAt       time.Time  `json:"started_at"`
 	AnsweredAt      *time.Time `json:"answered_at"`
 	DurationSeconds float64    `json:"duration_seconds"`
@@ -140,13 +141,32 @@ type Line struct {
 	Name         string        `json:"name"`
 	Up           LineDirection `json:"up" doc:"sent by the branch"`
 	Down         LineDirection `json:"down"`
+	State        string        `json:"state" enum:"up,down,out_of_service" doc:"down: nothing is heard of the whole site"`
+	DownSince    *time.Time    `json:"down_since"`
+	Calls        LineCalls     `json:"calls"`
 	RefusedTotal int64         `json:"refused_total"`
+	// PreemptedTotal and OverflowedTotal count since the start, like RefusedTotal.
+	PreemptedTotal  int64 `json:"preempted_total" doc:"calls that lost their place to a more important one"`
+	OverflowedTotal int64 `json:"overflowed_total" doc:"calls that went over a trunk because the line could not take them"`
+}
+
+// LineCalls counts the calls on a line by precedence; emergency calls are none of the levels.
+type LineCalls struct {
+	Total         int `json:"total"`
+	Max           int `json:"max" doc:"0: as many as the rate allows"`
+	Emergency     int `json:"emergency"`
+	FlashOverride int `json:"flash_override"`
+	Flash         int `json:"flash"`
+	Immediate     int `json:"immediate"`
+	Priority      int `json:"priority"`
+	Routine       int `json:"routine"`
 }
 
 // LineDirection is one direction of a line; rates are bit/s on the wire.
 type LineDirection struct {
 	CapacityBps      int64       `json:"capacity_bps"`
 	OfficeReserveBps int64       `json:"office_reserve_bps"`
+	FloorBps         int64       `json:"conference_floor_bps" doc:"kept free of calls for the voices of meetings"`
 	ReservedBps      int64       `json:"reserved_bps"`
 	MeasuredBps      int64       `json:"measured_bps"`
 	FreeBps          int64       `json:"free_bps"`
@@ -218,6 +238,9 @@ type CDR struct {
 	To              string     `json:"to"`
 	ToSite          string     `json:"to_site"`
 	Dialled         string     `json:"dialled"`
+	Class           string     `json:"class"`
+	Precedence      string     `json:"precedence" doc:"routine to flash_override; empty for an emergency"`
+	PreemptedBy     string     `json:"preempted_by" doc:"id of the call that took this one's place"`
 	Result          string     `json:"result"`
 	Code            int        `json:"code"`
 	EndedBy         string     `json:"ended_by"`

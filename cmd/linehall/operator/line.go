@@ -3,6 +3,8 @@ package operator
 import (
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -20,7 +22,42 @@ type line struct {
 	Name         string        `json:"name"`
 	Up           lineDirection `json:"up"`
 	Down         lineDirection `json:"down"`
+	State        string        `json:"state"`
+	Calls        lineCalls     `json:"calls"`
 	RefusedTotal int64         `json:"refused_total"`
+	Preempted    int64         `json:"preempted_total"`
+	Overflowed   int64         `json:"overflowed_total"`
+}
+
+type lineCalls struct {
+	Total         int `json:"total"`
+	Max           int `json:"max"`
+	Emergency     int `json:"emergency"`
+	FlashOverride int `json:"flash_override"`
+	Flash         int `json:"flash"`
+	Immediate     int `json:"immediate"`
+	Priority      int `json:"priority"`
+}
+
+// String is "12 of 20 (1 emergency, 2 flash)".
+func (c lineCalls) String() string {
+	text := strconv.Itoa(c.Total)
+	if c.Max > 0 {
+		text += fmt.Sprintf(" of %d", c.Max)
+	}
+	var above []string
+	for _, level := range []struct {
+		count int
+		name  string
+	}{{c.Emergency, "emergency"}, {c.FlashOverride, "flash override"}, {c.Flash, "flash"}, {c.Immediate, "immediate"}, {c.Priority, "priority"}} {
+		if level.count > 0 {
+			above = append(above, fmt.Sprintf("%d %s", level.count, level.name))
+		}
+	}
+	if len(above) > 0 {
+		text += " (" + strings.Join(above, ", ") + ")"
+	}
+	return text
 }
 
 func (o *operator) line() *cobra.Command {
@@ -35,15 +72,15 @@ func renderLines(out io.Writer, body struct {
 	Lines []line `json:"lines"`
 },
 ) {
-	t := newTable(out, "site", "name", "direction", "capacity", "office", "reserved", "measured", "free", "refused")
+	t := newTable(out, "site", "name", "state", "calls", "direction", "capacity", "office", "reserved", "measured", "free", "refused", "preempted", "overflowed")
 	for _, l := range body.Lines {
-		t.AppendRow(lineRow(l.Site, l.Name, "up", l.Up, fmt.Sprint(l.RefusedTotal)))
-		t.AppendRow(lineRow("", "", "down", l.Down, ""))
+		t.AppendRow(append(append([]any{l.Site, l.Name, l.State, l.Calls.String()}, directionRow("up", l.Up)...), l.RefusedTotal, l.Preempted, l.Overflowed))
+		t.AppendRow(append([]any{"", "", "", ""}, directionRow("down", l.Down)...))
 	}
 	t.Render()
 }
 
-func lineRow(site, name, direction string, d lineDirection, refused string) []any {
-	kbit := func(bps int64) string { return fmt.Sprintf("%d", bps/1000) }
-	return []any{site, name, direction, kbit(d.CapacityBps), kbit(d.OfficeReserveBps), kbit(d.ReservedBps), kbit(d.MeasuredBps), kbit(d.FreeBps), refused}
+func directionRow(direction string, d lineDirection) []any {
+	kbit := func(bps int64) string { return strconv.FormatInt(bps/1000, 10) }
+	return []any{direction, kbit(d.CapacityBps), kbit(d.OfficeReserveBps), kbit(d.ReservedBps), kbit(d.MeasuredBps), kbit(d.FreeBps)}
 }
