@@ -29,7 +29,7 @@ func TestConfigBecomesASite(t *testing.T) {
 }
 
 func TestFloor(t *testing.T) {
-	for text, want := range map[string]Floor{"auto": {}, "0%": {Fixed: true}, " 6% ": {Fixed: true, Share: 0.06}} {
+	for text, want := range map[string]Floor{"auto": {}, "0%": {Fixed: true}, "6 %": {Fixed: true, Share: 0.06}} {
 		var got Floor
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)

@@ -578,6 +578,7 @@ export interface components {
             /** Format: date-time */
             answered_at: string | null;
             call_id: string;
+            class: string;
             /** Format: int64 */
             code: number;
             codec: string;
@@ -596,6 +597,10 @@ export interface components {
             /** Format: double */
             mos_caller: number | null;
             path: string;
+            /** @description routine to flash_override; empty for an emergency */
+            precedence: string;
+            /** @description id of the call that took this one's place */
+            preempted_by: string;
             reason: string;
             result: string;
             /** Format: date-time */
@@ -624,6 +629,8 @@ export interface components {
             mos: number | null;
             /** @enum {string} */
             path: "direct" | "relay" | "kernel" | "gateway" | "served";
+            /** @enum {string} */
+            precedence: "routine" | "priority" | "immediate" | "flash" | "flash_override";
             /** Format: date-time */
             started_at: string;
             /** @enum {string} */
@@ -782,13 +789,52 @@ export interface components {
             events: components["schemas"]["Event"][] | null;
         };
         Line: {
+            calls: components["schemas"]["LineCalls"];
             down: components["schemas"]["LineDirection"];
+            /** Format: date-time */
+            down_since: string | null;
             name: string;
+            /**
+             * Format: int64
+             * @description calls that went over a trunk because the line could not take them
+             */
+            overflowed_total: number;
+            /**
+             * Format: int64
+             * @description calls that lost their place to a more important one
+             */
+            preempted_total: number;
             /** Format: int64 */
             refused_total: number;
             site: string;
+            /**
+             * @description down: nothing is heard of the whole site
+             * @enum {string}
+             */
+            state: "up" | "down" | "out_of_service";
             /** @description sent by the branch */
             up: components["schemas"]["LineDirection"];
+        };
+        LineCalls: {
+            /** Format: int64 */
+            emergency: number;
+            /** Format: int64 */
+            flash: number;
+            /** Format: int64 */
+            flash_override: number;
+            /** Format: int64 */
+            immediate: number;
+            /**
+             * Format: int64
+             * @description 0: as many as the rate allows
+             */
+            max: number;
+            /** Format: int64 */
+            priority: number;
+            /** Format: int64 */
+            routine: number;
+            /** Format: int64 */
+            total: number;
         };
         LineClass: {
             class: string;
@@ -801,6 +847,11 @@ export interface components {
             /** Format: int64 */
             capacity_bps: number;
             classes: components["schemas"]["LineClass"][] | null;
+            /**
+             * Format: int64
+             * @description kept free of calls for the voices of meetings
+             */
+            conference_floor_bps: number;
             /** Format: int64 */
             free_bps: number;
             /** Format: int64 */
