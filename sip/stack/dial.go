@@ -20,8 +20,9 @@ import (
 // has the port of our listener, because that is where the peer reaches us.
 // Callers that want the same remote at once share one attempt.
 //
-// It is for contacts that DialBack accepts. TLS is not dialled: we cannot know
-// a phone's certificate. Every failure is ErrFlowGone.
+// It is for contacts that DialBack accepts, and for gateways. See DialTLS for
+// servers whose certificate can be checked; a phone's cannot. Every failure is
+// ErrFlowGone.
 func (s *Stack) Dial(ctx context.Context, transport string, remote netip.AddrPort) (Flow, error) {
 	remote = unmap(remote)
 	if transport != TCP || !remote.IsValid() || remote.Port() == 0 {
@@ -40,6 +41,23 @@ func (s *Stack) Dial(ctx context.Context, transport string, remote netip.AddrPor
 		return Flow{}, fmt.Errorf("dial %s %s: %w: %w", transport, remote, ErrFlowGone, a.err)
 	}
 	return a.flow, nil
+}
+
+// Datagram returns the UDP flow to a peer that listens at remote, from the
+// first socket of its family and from the address that the kernel would take.
+func (s *Stack) Datagram(ctx context.Context, remote netip.AddrPort) (Flow, error) {
+	remote = unmap(remote)
+	for _, u := range s.sockets {
+		a := u.addr.Addr().Unmap()
+		if a.Is4() != remote.Addr().Is4() && !a.IsUnspecified() {
+			continue
+		}
+		if a.IsUnspecified() {
+			a = sourceTowards(ctx, remote).Unmap()
+		}
+		return Flow{Transport: UDP, Local: netip.AddrPortFrom(a, u.addr.Port()), Remote: remote}, nil
+	}
+	return Flow{}, fmt.Errorf("UDP %s: %w: %w", remote, ErrFlowGone, errNoListener)
 }
 
 // DialBack says where a phone listens that was last seen on flow and names
@@ -67,9 +85,9 @@ func DialBack(flow Flow, contact *sip.Uri) (netip.AddrPort, bool) {
 
 // Why a dial fails before a packet is sent.
 var (
-	errTooManyDials  = errors.New("too many dials at once")
-	errNoRoom        = errors.New("too many connections")
-	errNoTCPListener = errors.New("no TCP listener")
+	errTooManyDials = errors.New("too many dials at once")
+	errNoRoom       = errors.New("too many connections")
+	errNoListener   = errors.New("no listener of that transport and family")
 )
 
 // dialler keeps the attempts under way: one per remote.
@@ -127,7 +145,7 @@ func (d *dialler) join(s *Stack, remote netip.AddrPort) (*attempt, error) {
 
 // connect opens a connection and makes it reachable; nobody reads it yet.
 func (s *Stack) connect(remote netip.AddrPort) (*streamConn, error) {
-	local, err := s.dialFrom(remote.Addr())
+	local, err := s.dialFrom(TCP, remote.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +175,14 @@ func (s *Stack) connect(remote netip.AddrPort) (*streamConn, error) {
 	return c, nil
 }
 
-// dialFrom is the TCP listener that a peer is to see as our address: the first
-// of the same family, if there is one.
-func (s *Stack) dialFrom(remote netip.Addr) (netip.AddrPort, error) {
+// dialFrom is the listener that a peer is to see as our address: the first
+// of the same transport and family, if there is one.
+func (s *Stack) dialFrom(transport string, remote netip.Addr) (netip.AddrPort, error) {
 	for _, l := range s.streams {
 		a := l.addr.Addr().Unmap()
-		if l.transport == TCP && (a.Is4() == remote.Is4() || a.IsUnspecified()) {
+		if l.transport == transport && (a.Is4() == remote.Is4() || a.IsUnspecified()) {
 			return netip.AddrPortFrom(a, l.addr.Port()), nil
 		}
 	}
-	return netip.AddrPort{}, errNoTCPListener
+	return netip.AddrPort{}, errNoListener
 }

@@ -105,6 +105,7 @@ type Stack struct {
 	servers *serverTable
 	clients *clientTable
 	dials   *dialler
+	secure  secureDials
 	order   *ordering
 	early   *earlyCancels
 	tagKey  []byte // of To tags that need no memory
