@@ -56,6 +56,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"pickup", "**", MustHave},
 	{"speed_dial", "*0", MustHave}, // a terminal's own short numbers
 	{"speed_dial_store", "*75", MustHave},
+	{"status", "*68", NoArgument}, // what is switched on here
 	{"voicemail", "*97", MayHave},
 }
 

@@ -119,6 +119,7 @@ type Request struct {
 	Number   string             // the caller's number as it is shown
 	Site     site.ID            // where the caller is
 	Decision dialplan.Decision
+	Alert    Alert // wanted by a feature code
 	// Diversions are the forwards so far, the first one first: those that a trunk told us, then
 	// ours. Whoever forwards appends none; the core does when the stage begins.
 	Diversions []Diversion
