@@ -26,6 +26,7 @@ const (
 // alarmBoard remembers since when each condition holds; look may be called concurrently.
 type alarmBoard struct {
 	lines     linesView
+	trunks    trunksView
 	calls     callsView
 	terminals terminalsView
 	reload    *reloader
@@ -37,9 +38,9 @@ type alarmBoard struct {
 	full    map[string]time.Time // when a call was last refused per site
 }
 
-func newAlarmBoard(lines linesView, calls callsView, terminals terminalsView, reload *reloader, authority *pki.Authority) *alarmBoard {
+func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, reload *reloader, authority *pki.Authority) *alarmBoard {
 	return &alarmBoard{
-		lines: lines, calls: calls, terminals: terminals, reload: reload, authority: authority,
+		lines: lines, trunks: trunks, calls: calls, terminals: terminals, reload: reload, authority: authority,
 		since: map[string]time.Time{}, refused: map[string]int64{}, full: map[string]time.Time{},
 	}
 }
@@ -50,6 +51,7 @@ func (b *alarmBoard) look(ctx context.Context, s api.Status) []api.Alarm {
 	var found []api.Alarm
 	found = append(found, b.lineAlarms(ctx, now)...)
 	found = append(found, siteAlarms(s)...)
+	found = append(found, b.trunkAlarms(ctx)...)
 	found = append(found, b.callAlarms(ctx)...)
 	found = append(found, b.ownAlarms(ctx, now)...)
 	return b.dated(found, now)
@@ -116,6 +118,40 @@ func (b *alarmBoard) lineAlarms(ctx context.Context, now time.Time) []api.Alarm 
 		}
 	}
 	return found
+}
+
+// trunkAlarms: a trunk without a gateway that takes calls is out of service; one that is missing is a warning.
+func (b *alarmBoard) trunkAlarms(ctx context.Context) []api.Alarm {
+	var found []api.Alarm
+	for _, t := range b.trunks.Trunks(ctx) {
+		why := ""
+		for _, g := range t.Gateways {
+			bad := g.State == "down" || t.Register && !g.Registered && g.LastError != nil
+			if bad && t.State != "down" {
+				found = append(found, namedAlarm("warning", "gateway_down", t.Name+"/"+g.Name, map[string]string{"trunk": t.Name, "gateway": g.Name, "reason": textOf(g.LastError)}))
+			}
+			if g.LastError != nil && why == "" {
+				why = *g.LastError
+			}
+		}
+		if t.State == "down" {
+			found = append(found, namedAlarm("critical", "trunk_down", t.Name, map[string]string{"trunk": t.Name, "reason": why}))
+		}
+	}
+	return found
+}
+
+func namedAlarm(severity, code, name string, detail map[string]string) api.Alarm {
+	a := alarm(severity, code, "", detail)
+	a.ID = code + ":" + name
+	return a
+}
+
+func textOf(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }
 
 // siteAlarms: all phones of a place are gone while others are there: its line or its power.

@@ -85,13 +85,15 @@ func (f *front) api(a *appliance) *api.API {
 	calls := callsView{calls: a.telephony.calls, records: a.telephony.records}
 	lines := linesView{ledger: a.media.ledger, atlas: a.atlas}
 	rooms := roomsView{rooms: a.conference.rooms}
+	trunks := trunksView{a.telephony.trunks}
 	return api.New(api.Options{
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, calls, terminals, a.reload, a.authority),
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.reload, a.authority),
 		},
 		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls,
-		Certificates: certificatesView{a.authority}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
+		Certificates: certificatesView{a.authority}, Trunks: trunks,
+		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },
 		Language:  func() string { return a.reload.current().Appliance.Language }, Log: a.log,
 	})

@@ -112,6 +112,10 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	if err != nil {
 		return fmt.Errorf("terminals: %w", err)
 	}
+	trunks, err := r.a.telephony.trunks.Prepare(updated.Trunks, updated.Dialplan.Numbering)
+	if err != nil {
+		return err
+	}
 	before := r.current()
 	// The directory writes to the database and is the last that can fail; it takes all rows or none.
 	if err := r.a.directory.Apply(ctx, terminalsOf(updated)); err != nil {
@@ -123,6 +127,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.atlas.Store(table)
 	r.a.media.ledger.Apply(table)
 	r.a.telephony.plan.now.Store(plan)
+	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service
 	r.a.delivery.server.Apply(organisation)
 	r.level.Set(level)
 	r.now.Store(&updated)

@@ -19,6 +19,7 @@ import (
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
+	"linehall/sip/trunk"
 )
 
 // telephony is the exchange.
@@ -29,6 +30,7 @@ type telephony struct {
 	calls     *call.Service
 	records   *cdr.Log
 	beat      *heartbeat.Beat
+	trunks    *trunk.Service
 	plan      *currentPlan
 }
 
@@ -68,6 +70,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}
 	t.stack.Handle(sip.REGISTER, register.Serve)
 	t.stack.OnFlowClosed(t.locations.FlowClosed)
+	if err := t.openTrunks(config, g); err != nil { //nolint:contextcheck // keepers live with the service
+		return nil, err
+	}
 	if err := t.openCalls(ctx, g, media, auth); err != nil {
 		return nil, err
 	}
@@ -79,6 +84,17 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}
 	g.health.Add("sip", t.stack.Ready)
 	return t, nil
+}
+
+// openTrunks prepares the ways to other networks; their keepers start with Run.
+func (t *telephony) openTrunks(config configs.Config, g *ground) error {
+	var err error
+	t.trunks, err = trunk.New(trunk.Options{Stack: t.stack, Panics: g.panics, Log: g.log, Registerer: g.registry})
+	if err != nil {
+		return err
+	}
+	t.stack.OnFlowClosed(t.trunks.FlowClosed)
+	return t.trunks.Apply(config.Trunks, config.Dialplan.Numbering)
 }
 
 // openCalls builds the call core and takes up the calls of the process before: their ports open before anything else
@@ -153,6 +169,7 @@ func (t *telephony) stages() []stage {
 	return []stage{
 		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
+		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},
 	}
 }

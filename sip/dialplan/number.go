@@ -140,7 +140,7 @@ func (n NumberingConfig) nationalForm(canonical string) string {
 	switch {
 	case !ok || n.Country == "":
 		return n.International + strings.TrimPrefix(canonical, "+")
-	case n.mobile(rest):
+	case n.mobile(rest), len(rest) <= localLeast: // the latter is a service number, like 10086
 		return rest
 	}
 	return n.National + rest

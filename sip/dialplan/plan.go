@@ -124,6 +124,12 @@ func (p *Plan) Group(number string) (GroupConfig, bool) {
 // Groups lists the groups in the order of the configuration; the caller must not write to them.
 func (p *Plan) Groups() []GroupConfig { return p.cfg.Groups }
 
+// HasTrunk reports whether the plan knows a trunk of that name.
+func (p *Plan) HasTrunk(name string) bool {
+	_, known := p.trunks[name]
+	return known
+}
+
 // Code returns the code of a feature, "" when it has none.
 func (p *Plan) Code(feature string) string { return p.cfg.Features[feature] }
 
@@ -360,13 +366,16 @@ func (l *lookup) short(d *Decision) bool {
 	return true
 }
 
-// rule applies the first rule that matches one of the number's forms. The result of a rule without
-// trunks is looked up once more; it cannot become an emergency number by accident: a rule that makes
-// one is a decision of the administrator and is honoured as such.
+// rule applies the first rule that matches the number as dialled, or its E.164 form where the rule
+// asks for that. No other form is tried: the national one of +1 202... begins with 0, which a rule
+// for an outside line would take for its digit and turn into a number in this country.
+//
+// The result of a rule without trunks is looked up once more; it cannot become an emergency number
+// by accident: a rule that makes one is a decision of the administrator and is honoured as such.
 func (l *lookup) rule(d *Decision) bool {
-	forms := l.plan.cfg.Numbering.forms(d.Number)
-	if len(forms) > 3 {
-		forms = forms[:3] // as dialled, E.164, national
+	forms := []string{d.Number}
+	if canonical, ok := l.plan.cfg.Numbering.Canonical(d.Number); ok && canonical != d.Number {
+		forms = append(forms, canonical)
 	}
 	for _, rule := range l.plan.cfg.Rules {
 		for _, form := range forms {

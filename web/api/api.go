@@ -45,6 +45,8 @@ type Options struct {
 	Rooms        Rooms
 	Records      Records
 	Certificates Certificates
+	Trunks       Trunks
+	Dialplan     Dialplan
 
 	Users    *auth.Service
 	Sessions *session.Manager
@@ -85,6 +87,7 @@ func New(opts Options) *API {
 	a.huma = humago.New(a.mux, config)
 	a.registerSession()
 	a.registerViews()
+	a.registerTrunks()
 	a.registerTerminals()
 	a.registerCalls()
 	a.registerRooms()

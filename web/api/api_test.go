@@ -105,6 +105,17 @@ func (o *organisation) Lines(context.Context) []api.Line {
 	return []api.Line{{Site: "branch1"}, {Site: "branch2"}}
 }
 
+func (o *organisation) Trunks(context.Context) []api.Trunk {
+	return []api.Trunk{{Name: "gateway", State: "up", Gateways: []api.Gateway{{Name: "10.9.0.2", State: "up", Addresses: []string{}}}}}
+}
+
+func (o *organisation) Explain(_ context.Context, q api.ExplainQuery) (api.Decision, error) {
+	if q.From != "8001" && q.Trunk != "gateway" {
+		return api.Decision{}, fmt.Errorf("extension %q: %w", q.From, api.ErrNotFound)
+	}
+	return api.Decision{Kind: "extension", Number: q.Number, Steps: []api.DecisionStep{{Rule: "extension", Result: "is a terminal"}}}, nil
+}
+
 func (o *organisation) Rooms(context.Context) []api.Room {
 	return []api.Room{{Number: "9000", Name: "全省例会", Venues: []api.Venue{{ID: "hq", Site: "hq"}, {ID: "b1", Site: "branch1"}}}, {Number: "9001"}}
 }
@@ -159,7 +170,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o,
+		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o, Trunks: o, Dialplan: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -221,6 +232,8 @@ func TestRolesOfEveryOperation(t *testing.T) {
 	table := map[string]string{
 		"GET /status":                 "admin operator chair auditor",
 		"GET /lines":                  "admin operator chair auditor",
+		"GET /trunks":                 "admin operator auditor",
+		"GET /dialplan/explain":       "admin operator auditor",
 		"GET /terminals":              "admin operator auditor",
 		"GET /terminals/unknown":      "admin operator auditor",
 		"GET /terminals/{extension}":  "admin operator auditor",
@@ -522,7 +535,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o, Trunks: o, Dialplan: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
