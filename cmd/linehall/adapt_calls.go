@@ -96,7 +96,7 @@ func shownRecord(r cdr.Record) api.CDR {
 		shown.EndedAt = *r.EndedAt
 	}
 	for _, leg := range r.Legs {
-		shown.Legs = append(shown.Legs, api.CDRLeg(leg))
+		shown.Legs = append(shown.Legs, api.CDRLeg{Extension: leg.Extension, Contact: leg.Contact, Code: leg.Code})
 	}
 	return shown
 }

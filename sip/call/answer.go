@@ -46,7 +46,8 @@ func (c *call) takeAnswer(a acAnswer) {
 		return
 	}
 	c.pair = f
-	c.disarm(timerName{kind: "ring"})
+	c.disarmStage()
+	c.disarm(timerName{kind: "setup"})
 	if f.callee.ended { // its BYE was faster than its 2xx
 		c.sendAck(f.callee, res.CSeq().SeqNo, c.answerToRefused(res))
 		c.step(evBye{callee})
@@ -91,6 +92,7 @@ func (c *call) noteAnswer(f *fork) {
 	c.rec.AnsweredAt = &now
 	c.rec.To, c.rec.ToSite = f.callee.Extension, string(f.callee.Site)
 	c.toName = f.callee.Display
+	c.s.vacate(c, c.rec.From, f.callee.Extension)
 }
 
 // answerBody is what the caller gets: the answer to its offer, or the phone's offer. A caller

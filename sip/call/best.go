@@ -6,10 +6,15 @@ package call
 // busy beats silence, so that a desk whose one phone is busy and whose other phone is
 // unplugged sounds busy; and a line that is full (488) is reported only if no phone rang.
 // A 6xx ends only its own extension's branches (machine.failure), but decides here.
+// Branches without a final response, because their turn never came or their time was up, do not
+// count; -1: there is no other.
 func bestBranch(branches []branch) int {
-	best := 0
+	best := -1
 	for i := range branches {
-		if rank(branches[i].Code) < rank(branches[best].Code) {
+		if branches[i].Code < 300 {
+			continue
+		}
+		if best < 0 || rank(branches[i].Code) < rank(branches[best].Code) {
 			best = i
 		}
 	}

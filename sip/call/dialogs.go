@@ -41,17 +41,21 @@ func (c *call) dialogs(held bool) []DialogInfo {
 		return nil
 	}
 	if c.pair != nil && c.rec.AnsweredAt != nil {
-		return []DialogInfo{
+		list := []DialogInfo{
 			c.established(c.pair.caller, 0, c.pair.callee, held),
 			c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held),
 		}
+		if c.pair.callee.Trunk != "" { // a number outside is no phone of ours
+			list = list[:1]
+		}
+		return list
 	}
 	list := make([]DialogInfo, 0, 1+len(c.branches))
 	if o, ok := c.origin.(*invited); ok {
 		list = append(list, c.callersDialog(o.req))
 	}
 	for _, b := range c.branches {
-		if b.invite == nil || b.index < len(c.m.Branches) && c.m.Branches[b.index].Progress != branchCalling {
+		if b.invite == nil || b.target.outside() || b.index < len(c.m.Branches) && c.m.Branches[b.index].Progress != branchCalling {
 			continue
 		}
 		list = append(list, c.ringingDialog(b))
@@ -87,7 +91,7 @@ func (c *call) ringingDialog(b *branchLeg) DialogInfo {
 	d := DialogInfo{
 		ID: c.dialogID(1 + b.index), Extension: b.target.terminal.Extension, CallID: b.invite.CallID().Value(),
 		RemoteTag: paramTag(b.invite.From().Params), State: DialogTrying,
-		RemoteExtension: c.rec.From, RemoteDisplay: c.fromName, RemoteTarget: c.contact(b.target.binding.Flow, c.rec.From),
+		RemoteExtension: c.rec.From, RemoteDisplay: c.fromName, RemoteTarget: c.contact(b.target.flow(), c.rec.From),
 	}
 	for _, f := range slices.Backward(c.forks) {
 		if f.branch == b {

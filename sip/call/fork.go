@@ -1,7 +1,6 @@
 package call
 
 import (
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/site"
 	"linehall/media/anchor"
-	"linehall/sip/cdr"
 	"linehall/sip/dialog"
 	"linehall/sip/stack"
 )
@@ -20,6 +18,7 @@ import (
 type branchLeg struct {
 	index  int
 	target target
+	of     *begun // its stage
 	site   site.ID
 	path   *anchor.Path
 	invite *sip.Request // as sent, without Via; nil when it could not be sent
@@ -57,64 +56,12 @@ func (f *fork) leg(s side) *leg {
 	return f.callee
 }
 
-// start opens the media and sends the INVITEs. A branch that cannot be sent fails at once.
-func (c *call) start() {
-	groups := make([]string, len(c.targets))
-	for i, t := range c.targets {
-		groups[i] = t.terminal.Extension
-	}
-	c.m = newMachine(groups)
-	c.s.o.Records.Begin(c.rec)
-	c.ex.admit(caller) // until the ACK nobody may re-negotiate
-	flow := c.origin.flow()
-	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(),
-	})
-	c.origin.begin(c)
-	c.arm(timerName{kind: "ring"}, c.s.limits.Ring, func() { c.step(evRingTimeout{}) })
-	c.log.Info("call started", slog.String("from", c.rec.From), slog.String("to", c.rec.Dialled), slog.Int(observe.Count, len(c.targets)))
-
-	callID, tag := rand.Text(), rand.Text()[:16]
-	c.s.know(c, callID, tag)
-	for i, t := range c.targets {
-		b := &branchLeg{index: i, target: t, site: c.s.siteOf(t.binding.Flow, t.terminal.Site), forks: map[string]*fork{}, session: dialog.NewSession()}
-		c.branches = append(c.branches, b)
-		b.path = c.media.Branch(t.terminal.Extension+" "+t.binding.Contact, anchor.Party{
-			Site: b.site, Remote: t.binding.Flow.Remote.Addr(), Local: t.binding.Flow.Local.Addr(),
-		})
-		c.rec.Legs = append(c.rec.Legs, cdr.Leg{Extension: t.terminal.Extension, Contact: t.binding.Contact})
-	}
-	c.publish()
-	for _, b := range c.branches {
-		if c.m.Phase != phaseRinging {
-			return
-		}
-		if r := c.sendInvite(b, callID, tag); r.code != 0 {
-			b.refuse = r
-			c.branchFailed(b, r.code)
-		}
-	}
-}
-
-// sendInvite offers the call to one phone.
+// sendInvite offers the call to one target.
 func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
-	var target sip.Uri
-	if err := sip.ParseUri(b.target.binding.Contact, &target); err != nil {
-		return refusal{code: 430, reason: "Flow Failed", text: "the registered contact cannot be used"}
+	inv, r := c.inviteFor(b, tag)
+	if r.code != 0 {
+		return r
 	}
-	inv := sip.NewRequest(sip.INVITE, target)
-	for _, p := range b.target.binding.Path { // RFC 3327 §5.3
-		var route sip.Uri
-		if err := sip.ParseUri(p, &route); err == nil {
-			inv.AppendHeader(&sip.RouteHeader{Address: route})
-		}
-	}
-	domain := c.s.stack.Domain()
-	inv.AppendHeader(&sip.FromHeader{
-		DisplayName: display(c.fromName), Address: sip.Uri{Scheme: "sip", User: c.rec.From, Host: domain},
-		Params: sip.HeaderParams{{K: "tag", V: tag}},
-	})
-	inv.AppendHeader(&sip.ToHeader{Address: sip.Uri{Scheme: "sip", User: b.target.terminal.Extension, Host: domain}})
 	id := sip.CallIDHeader(callID)
 	inv.AppendHeader(&id)
 	inv.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.INVITE})
@@ -133,7 +80,7 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 		inv.AppendHeader(sip.NewHeader("User-Agent", agent))
 	}
 
-	l := &leg{Side: callee, Flow: b.target.binding.Flow, Extension: b.target.terminal.Extension, User: c.rec.From}
+	l := c.calleeLeg(b)
 	body, err := c.offerTo(b)
 	if err != nil {
 		c.log.Info("branch refused", slog.String(observe.Extension, l.Extension), slog.Any(observe.Err, err))
@@ -169,6 +116,12 @@ func (c *call) raiseBranch(b *branchLeg, res *sip.Response) bool {
 	return true
 }
 
+// calleeLeg is a target's side of the call, before it has a dialog.
+func (c *call) calleeLeg(b *branchLeg) *leg {
+	number, name := b.target.party()
+	return &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site, User: c.rec.From, Trunk: b.target.trunk()}
+}
+
 // offerTo is the caller's offer as this branch gets it; nil for an INVITE without one.
 func (c *call) offerTo(b *branchLeg) ([]byte, error) {
 	offer := c.origin.offer()
@@ -179,7 +132,7 @@ func (c *call) offerTo(b *branchLeg) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.session.Send(body, c.localAddr(b.target.binding.Flow))
+	return b.session.Send(body, c.localAddr(b.target.flow()))
 }
 
 // onBranch takes a response of a branch's INVITE.
@@ -211,14 +164,21 @@ func (c *call) onBranchEnd(b *branchLeg, err error) {
 	if errors.Is(err, stack.ErrFlowGone) {
 		code = 430
 	}
-	c.log.Info("branch failed", slog.String(observe.Extension, b.target.terminal.Extension),
-		slog.String(observe.Contact, b.target.binding.Contact), slog.Any(observe.Err, err))
+	number, _ := b.target.party()
+	c.log.Info("branch failed", slog.String(observe.Extension, number), slog.String(observe.Contact, b.target.contact()), slog.Any(observe.Err, err))
 	c.branchFailed(b, code)
 }
 
 func (c *call) branchFailed(b *branchLeg, code int) {
 	if c.rec.Legs[b.index].Code == 0 {
 		c.rec.Legs[b.index].Code = code
+	}
+	if b.path != nil && c.m.Phase == phaseRinging { // at the end of the call all paths close
+		b.path.Close()
+	}
+	if b.refuse.full {
+		c.step(evFull{b.index})
+		return
 	}
 	c.step(evFailure{b.index, code})
 }
@@ -246,14 +206,8 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := b.target
-	f := &fork{
-		branch: b, tag: tag, caller: towardsCaller,
-		callee: &leg{
-			Side: callee, Dialog: towardsCallee, Flow: b.out.leg.Flow, Extension: t.terminal.Extension,
-			Display: t.terminal.DisplayName, Site: b.site, User: c.rec.From, Timer: sessionTimer{MinSE: b.timer.MinSE},
-		},
-	}
+	f := &fork{branch: b, tag: tag, caller: towardsCaller, callee: c.calleeLeg(b)}
+	f.callee.Dialog, f.callee.Flow, f.callee.Timer = towardsCallee, b.out.leg.Flow, sessionTimer{MinSE: b.timer.MinSE}
 	f.callee.learn(res)
 	b.forks[tag] = f
 	c.forks = append(c.forks, f)
@@ -311,7 +265,8 @@ func (c *call) decorate(out *sip.Response, b *branchLeg) {
 	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.decision.Number)})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
 	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
-	out.AppendHeader(c.s.assertedIdentity(b.target.terminal.Extension, b.target.terminal.DisplayName))
+	number, name := b.target.party()
+	out.AppendHeader(c.s.assertedIdentity(number, name))
 }
 
 // signOfLife measures call set-up: the first ringing or answer that the caller got.

@@ -3,7 +3,6 @@ package call
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,14 +15,9 @@ import (
 	"linehall/sip/dialog"
 	"linehall/sip/dialplan"
 	"linehall/sip/location"
+	"linehall/sip/route"
 	"linehall/sip/stack"
 )
-
-// target is one phone to ring.
-type target struct {
-	terminal directory.Terminal
-	binding  location.Binding
-}
 
 // serveInvite takes an INVITE: authenticated, its From the terminal's own (both checked by
 // sip/digest), understood by the number plan, within the limits, and somebody to ring. Whatever
@@ -43,17 +37,11 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	}
 	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
 	c := s.newCall(req, from)
-	if r := s.route(c, req, from); r.code != 0 {
+	if r := s.route(ctx, c, req, from); r.code != 0 {
 		s.refuseCall(ctx, c, req, r)
 		return
 	}
-	parties := []string{from.Extension}
-	for _, t := range c.targets {
-		if !slices.Contains(parties, t.terminal.Extension) {
-			parties = append(parties, t.terminal.Extension)
-		}
-	}
-	if code := s.admit(c, parties); code != 0 { //nolint:contextcheck // a call lives with the service
+	if code := s.admit(c); code != 0 { //nolint:contextcheck // a call lives with the service
 		s.refuseCall(ctx, c, req, refusal{code: code, warn: 399, text: "Too many calls"})
 	}
 }
@@ -76,7 +64,7 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 }
 
 // route fills in whom to ring, or says why not.
-func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) refusal {
+func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from directory.Terminal) refusal {
 	dialled := unescape(req.Recipient.User)
 	caller := dialplan.Caller{Extension: from.Extension, Class: from.Class, Site: s.siteOf(req.Flow, from.Site)}
 	c.decision = s.o.Plan.Decide(caller, dialled, c.rec.StartedAt)
@@ -110,53 +98,63 @@ func (s *Service) route(c *call, req *stack.Request, from directory.Terminal) re
 	case dialplan.Unknown:
 		return refusal{code: 404, text: "unknown number"}
 	}
-	return s.locate(c, from)
-}
-
-// locate finds the phones of the decision's extensions.
-func (s *Service) locate(c *call, from directory.Terminal) refusal {
-	extensions := slices.DeleteFunc(slices.Clone(c.decision.Targets), func(e string) bool { return e == from.Extension })
-	if len(extensions) == 0 && c.class != line.Emergency {
-		return refusal{code: 486, text: "the caller's own number"}
-	}
-	c.targets = s.phones(extensions)
-	if len(c.targets) == 0 && c.class == line.Emergency {
-		c.targets = s.phones(c.decision.Reserve)
-	}
 	if len(c.decision.Targets) == 1 {
 		if t, ok := s.o.Directory.ByExtension(c.decision.Targets[0]); ok {
 			c.toName, c.rec.ToSite = t.DisplayName, string(t.Site)
 		}
 	}
-	if len(c.targets) == 0 {
-		return refusal{code: 480, text: "not registered"}
+	plan := s.plan(ctx, c, from)
+	if r := plan.Refuse; r != nil {
+		return refusal{code: r.Code, warn: 399, text: r.Text}
 	}
-	if c.class != line.Emergency {
-		c.targets = slices.DeleteFunc(c.targets, func(t target) bool { return s.full(t.terminal.Extension) })
-		if len(c.targets) == 0 {
-			return refusal{code: 486, text: "the terminal has as many calls as it may have"}
-		}
-	}
-	return refusal{}
+	return s.locate(c, plan)
 }
 
-func (s *Service) phones(extensions []string) []target {
-	var found []target
-	for _, e := range extensions {
-		t, ok := s.o.Directory.ByExtension(e)
-		if !ok || !t.MayRegister() {
-			continue
-		}
-		for _, b := range s.o.Locations.Lookup(s.aor(e)) {
-			found = append(found, target{t, b})
-		}
+// plan asks the router what rings. Emergency calls and the duty desk are none of its business: no
+// forward, do-not-disturb or limit stands before them.
+func (s *Service) plan(ctx context.Context, c *call, from directory.Terminal) route.Plan {
+	if s.o.Router == nil || c.decision.Kind == dialplan.Emergency || c.decision.Kind == dialplan.Duty {
+		return route.Plan{First: decisionStage(c)}
 	}
-	return found
+	plan := s.o.Router.Route(ctx, route.Request{
+		Caller: from, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: c.decision,
+	})
+	if err := plan.Check(); err != nil {
+		s.log.Error("plan of a call not usable", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
+		return route.Plan{First: decisionStage(c)}
+	}
+	return plan
+}
+
+// locate finds whom the first stage rings. A call that would ring nobody, now or later, is refused
+// before it begins.
+func (s *Service) locate(c *call, plan route.Plan) refusal {
+	if plan.Class != 0 && !c.emergency() {
+		c.class = plan.Class
+		c.rec.Class = c.class.String()
+	}
+	if plan.First == nil {
+		return refusal{code: 486, text: "the caller's own number"}
+	}
+	c.stage = plan.First
+	c.targets = s.targets(c, c.stage)
+	if rings(c.targets) {
+		return refusal{}
+	}
+	branches := make([]branch, len(c.targets))
+	for i := range c.targets {
+		branches[i] = c.targets[i].branch()
+	}
+	if c.stage.Next(outcomeOf(branches)) != nil {
+		return refusal{}
+	}
+	return c.targets[bestBranch(branches)].refuse
 }
 
 // refuseCall answers and records a call that never rang.
 func (s *Service) refuseCall(ctx context.Context, c *call, req *stack.Request, r refusal) {
 	s.respond(req, r)
+	s.vacate(c)
 	now := time.Now().UTC()
 	c.rec.EndedAt, c.rec.Result, c.rec.Code, c.rec.EndedBy, c.rec.Reason = &now, cdr.Refused, r.code, "system", r.text
 	if r.code == 486 {

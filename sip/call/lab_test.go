@@ -57,6 +57,7 @@ type labOptions struct {
 	line    int64 // bit/s of branch1's line; 0: 2 Mbit/s
 	members []string
 	hook    func(call.Info) // OnChange
+	router  call.Router
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -146,7 +147,7 @@ func (x *exchange) start(o labOptions) {
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
-		Records: x.records, Store: store, Limits: o.limits, Log: log, Registerer: x.reg,
+		Records: x.records, Store: store, Router: o.router, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

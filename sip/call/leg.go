@@ -11,6 +11,7 @@ import (
 
 	"linehall/internal/site"
 	"linehall/sip/dialog"
+	"linehall/sip/location"
 	"linehall/sip/stack"
 )
 
@@ -24,6 +25,7 @@ type leg struct {
 	Display   string         `json:"display"`
 	Site      site.ID        `json:"site"`
 	User      string         `json:"user"`             // user part of our Contact towards this leg
+	Trunk     string         `json:"trunk,omitempty"`  // it is a gateway of this trunk, Extension a number behind it
 	Agreed    []byte         `json:"agreed,omitempty"` // its session description, as of the last agreed exchange
 	Allow     string         `json:"allow,omitempty"`  // the methods it allows, as it said last
 	Timer     sessionTimer   `json:"timer,omitzero"`
@@ -279,13 +281,21 @@ func (c *call) flowOf(l *leg) stack.Flow {
 	if !l.Flow.Stream() || c.s.stack.Alive(l.Flow) {
 		return l.Flow
 	}
-	for _, b := range c.s.o.Locations.Lookup(c.s.aor(l.Extension)) {
+	for _, b := range c.bindings(l) {
 		if b.Flow.Remote.Addr() == l.Flow.Remote.Addr() && (!b.Flow.Stream() || c.s.stack.Alive(b.Flow)) {
 			l.Flow = b.Flow
 			return b.Flow
 		}
 	}
 	return l.Flow
+}
+
+// bindings are the present registrations of a leg's phone; a gateway has none.
+func (c *call) bindings(l *leg) []location.Binding {
+	if l.Trunk != "" {
+		return nil
+	}
+	return c.s.o.Locations.Lookup(c.s.aor(l.Extension))
 }
 
 // comesFrom decides whether a request in the leg's dialog may come over this flow, and follows
@@ -296,7 +306,7 @@ func (c *call) comesFrom(l *leg, flow stack.Flow) bool {
 		return true
 	}
 	known := flow.Remote.Addr() == l.Flow.Remote.Addr()
-	for _, b := range c.s.o.Locations.Lookup(c.s.aor(l.Extension)) {
+	for _, b := range c.bindings(l) {
 		known = known || b.Flow == flow
 	}
 	if !known {

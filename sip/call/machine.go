@@ -1,11 +1,15 @@
 package call
 
-import "slices"
+import (
+	"slices"
+
+	"linehall/sip/route"
+)
 
 // The setup machine: from the INVITE to the last BYE, what happens to the call as a whole.
 // It is pure: step takes an event and the time and returns what the shell must do, in order.
 // Re-negotiation inside an established call is exchange.go; SIP messages, sockets, media and
-// storage are the shell's (leg.go, setup.go, indialog.go).
+// storage are the shell's (leg.go, stage.go, indialog.go).
 //
 //	          provisional              answer          stored, 2xx sent       ACK
 //	ringing ───────────────► ringing ─────────► answering ────────────► accepted ───► up
@@ -13,6 +17,17 @@ import "slices"
 //	   │ all branches failed                        │ cancelled meanwhile  │           │ hang-up,
 //	   ▼                                            ▼                      ▼           ▼ dead leg
 //	 ended ◄───────────────────────────────────────────────────────────────────────────┘
+//
+// While it rings, a call goes through stages (sip/route). The shell is asked for the branches of
+// one (acOpen) and brings them (evOpened). Within a stage the branches of a group, which is an
+// extension or the trunks, are called wave by wave: phones of equal preference together (RFC 3261
+// §16.6), gateways one after the other. A stage ends when all its branches have failed or its time
+// is up; then the next one begins, if the outcome leads to one, or the call ends.
+//
+//	waiting ──► calling ──► done            its wave's turn, its final response
+//	               ├──► answered            its 2xx is the call's
+//	               ├──► cancelling ──► done still counts: the stage waits for its end
+//	               └──► abandoned ──► done  the stage goes on without it
 
 // phase is where the call as a whole is.
 type phase uint8
@@ -33,13 +48,20 @@ const (
 	branchCancelling                 // to be cancelled; the stack sends CANCEL when RFC 3261 §9.1 allows it
 	branchAnswered                   // its 2xx is the call's
 	branchDone                       // it ended without success
+	branchWaiting                    // an earlier wave of its group has its turn
+	branchAbandoned                  // cancelled, and nobody waits for its end any more
 )
 
-// branch is one forked target as the machine sees it.
+// branch is one target as the machine sees it.
 type branch struct {
 	Group    string // the extension it rings; a 6xx of one phone ends its own group only
+	Stage    int    // which of the call's stages it belongs to
+	Wave     int    // its turn within the group
+	Outside  bool   // an attempt over a gateway
 	Progress progress
 	Code     int
+	Rang     bool // 180 to 199 came
+	Full     bool // it failed for want of room on a line
 }
 
 // event is something that happened to the call.
@@ -58,10 +80,15 @@ type (
 	evFailure struct { // 300-699, time-out (408), transport error (430)
 		Branch, Code int
 	}
+	evFull          struct{ Branch int }        // it could not be called: a line has no room (488)
+	evOpened        struct{ Branches []branch } // the branches of the stage that acOpen asked for
+	evWaveTimeout   struct{}                    // the present waves have rung long enough
+	evSilence       struct{ Branch int }        // a gateway has not even said 100
+	evStageTime     struct{}                    // the present stage has rung long enough
 	evAnswerTaken   struct{}                    // media agreed, state stored, 2xx handed to the caller's transaction
 	evAnswerRefused struct{ Code int }          // the answer cannot be used; Code is what the caller gets
 	evCallerGone    struct{ Reason string }     // CANCEL, BYE in an early dialog, or the transaction died
-	evRingTimeout   struct{}                    // nobody answered in time
+	evRingTimeout   struct{}                    // nobody answered in time, whatever could still follow
 	evAck           struct{}                    // the caller acknowledged the 2xx
 	evBye           struct{ From side }         // BYE from a party
 	evHangup        struct{ By, Reason string } // by an operator or by ourselves
@@ -79,6 +106,11 @@ func (evAnswerTaken) isEvent()   {}
 func (evAnswerRefused) isEvent() {}
 func (evCallerGone) isEvent()    {}
 func (evRingTimeout) isEvent()   {}
+func (evFull) isEvent()          {}
+func (evOpened) isEvent()        {}
+func (evWaveTimeout) isEvent()   {}
+func (evSilence) isEvent()       {}
+func (evStageTime) isEvent()     {}
 func (evAck) isEvent()           {}
 func (evBye) isEvent()           {}
 func (evHangup) isEvent()        {}
@@ -94,6 +126,11 @@ type (
 		Tag    string
 		Code   int
 	}
+	acOpen struct { // find out whom the stage rings; comes back as evOpened
+		Stage   *route.Stage
+		Outcome route.Outcome // of the stage before
+	}
+	acCall   struct{ Branch int } // its turn: send its INVITE
 	acCancel struct{ Branch int }
 	acAnswer struct { // agree media, keep this branch, store, relay the 2xx; comes back as evAnswerTaken or evAnswerRefused
 		Branch int
@@ -114,6 +151,8 @@ type (
 )
 
 func (acRelay) isAction()  {}
+func (acOpen) isAction()   {}
+func (acCall) isAction()   {}
 func (acCancel) isAction() {}
 func (acAnswer) isAction() {}
 func (acDrop) isAction()   {}
@@ -133,17 +172,18 @@ type cause struct {
 type machine struct {
 	Phase    phase
 	Branches []branch
-	Winner   int // branch whose 2xx was taken; -1 before
+	Winner   int          // branch whose 2xx was taken; -1 before
+	Stage    *route.Stage // the present one; nil in a call that was established before a restart
+	Stages   int          // how many there were, the present one included
+	Opening  bool         // its branches are not known yet
 }
 
-// newMachine starts a call with one branch per target; groups names each branch's extension.
-// A branch that could not even be tried is reported by evFailure afterwards.
-func newMachine(groups []string) *machine {
-	m := &machine{Winner: -1}
-	for _, g := range groups {
-		m.Branches = append(m.Branches, branch{Group: g})
-	}
-	return m
+// mostStages bounds the stages of a call: a plan's own depth, and what deflections add.
+const mostStages = 2 * route.MaxDepth
+
+// newMachine starts a call with its first stage, whose branches follow in evOpened.
+func newMachine(first *route.Stage) *machine {
+	return &machine{Winner: -1, Stage: first, Stages: 1, Opening: true}
 }
 
 // restored is the machine of a call that was established before a restart.
@@ -160,6 +200,17 @@ func (m *machine) step(ev event) []action {
 		return m.answer(ev)
 	case evFailure:
 		return m.failure(ev)
+	case evFull:
+		m.Branches[ev.Branch].Full = true
+		return m.failure(evFailure{ev.Branch, 488})
+	case evOpened:
+		return m.opened(ev)
+	case evWaveTimeout:
+		return m.waveTimeout()
+	case evSilence:
+		return m.silence(ev)
+	case evStageTime:
+		return m.stageTime()
 	case evAnswerTaken:
 		if m.Phase == phaseAnswering {
 			m.Phase = phaseAccepted
@@ -189,10 +240,14 @@ func (m *machine) step(ev event) []action {
 }
 
 func (m *machine) provisional(ev evProvisional) []action {
-	if m.Phase != phaseRinging || m.Branches[ev.Branch].Progress != branchCalling || ev.Code <= 100 {
+	b := &m.Branches[ev.Branch]
+	if m.Phase != phaseRinging || b.Progress != branchCalling {
 		return nil
 	}
-	m.Branches[ev.Branch].Code = ev.Code
+	b.Code, b.Rang = ev.Code, b.Rang || ev.Code >= 180
+	if ev.Code <= 100 {
+		return nil
+	}
 	return []action{acRelay(ev)}
 }
 
@@ -224,30 +279,222 @@ func (m *machine) failure(ev evFailure) []action {
 	if b.Progress == branchDone || b.Progress == branchAnswered {
 		return nil
 	}
+	late := b.Progress == branchAbandoned || b.Stage != m.Stages
 	b.Progress, b.Code = branchDone, ev.Code
-	if m.Phase != phaseRinging {
+	if m.Phase != phaseRinging || late {
 		return nil
 	}
 	var actions []action
-	if ev.Code >= 600 { // RFC 3261 §16.7 step 5, within the extension that declined
+	switch {
+	case ev.Code >= 600: // RFC 3261 §16.7 step 5, within the extension that declined
 		actions = append(actions, m.cancelGroup(b.Group)...)
+	case b.Outside && !triesNext(ev.Code):
+		m.dismiss(b.Group) // the far end has spoken; another way there would only repeat it
 	}
 	return append(actions, m.settle()...)
 }
 
-// settle ends the setup when no branch can answer any more (RFC 3261 §16.7 step 6).
+// triesNext tells failures of a gateway from answers of whoever is called: only the former have
+// the next gateway tried (RFC 3263 §4.3, RFC 5390's lesson for the others).
+func triesNext(code int) bool {
+	return code == 408 || code == 430 || code >= 500 && code < 600
+}
+
+// opened takes the branches of the present stage. Those that nobody needs to call, because it is
+// known what they would bring, come with their code.
+func (m *machine) opened(ev evOpened) []action {
+	if m.Phase != phaseRinging || !m.Opening {
+		return nil
+	}
+	m.Opening = false
+	for _, b := range ev.Branches {
+		b.Stage = m.Stages
+		m.Branches = append(m.Branches, b)
+	}
+	return m.settle()
+}
+
+// settle goes on when nothing more is to be expected of what rings: to the next wave of each
+// group, else to the next stage, else to the end of the setup (RFC 3261 §16.7 step 6).
 func (m *machine) settle() []action {
-	for i := range m.Branches {
+	if m.Opening {
+		return nil
+	}
+	if calls := m.advance(); len(calls) > 0 {
+		return calls
+	}
+	for _, b := range m.Branches {
 		// A branch that is being cancelled (Timer C, or a 6xx of its group) still counts: its 2xx
 		// may be under way.
-		if m.Branches[i].Progress != branchDone {
+		if b.Stage == m.Stages && b.Progress != branchDone && b.Progress != branchAbandoned {
 			return nil
 		}
 	}
-	best := bestBranch(m.Branches)
-	code := relayedCode(m.Branches[best].Code)
+	if next := m.follow(m.outcome()); next != nil {
+		return next
+	}
 	m.Phase = phaseEnded
+	best := bestBranch(m.Branches)
+	if best < 0 {
+		return []action{acReject{480, -1}, acEnd{cause{480, "callee", ""}}}
+	}
+	code := relayedCode(m.Branches[best].Code)
 	return []action{acReject{code, best}, acEnd{cause{code, "callee", ""}}}
+}
+
+// advance calls the next wave in each group of the present stage where nothing rings.
+func (m *machine) advance() []action {
+	turn := map[string]int{} // the wave whose turn it is; -1: the group is ringing
+	for _, b := range m.Branches {
+		if b.Stage != m.Stages {
+			continue
+		}
+		wave, known := turn[b.Group]
+		switch b.Progress {
+		case branchCalling:
+			turn[b.Group] = -1
+		case branchWaiting:
+			if !known || b.Wave < wave {
+				turn[b.Group] = b.Wave
+			}
+		case branchCancelling, branchAnswered, branchDone, branchAbandoned:
+		}
+	}
+	var actions []action
+	for i := range m.Branches {
+		b := &m.Branches[i]
+		if b.Stage == m.Stages && b.Progress == branchWaiting && b.Wave == turn[b.Group] {
+			b.Progress = branchCalling
+			actions = append(actions, acCall{i})
+		}
+	}
+	return actions
+}
+
+// follow goes to the stage that an outcome leads to, if there is one.
+func (m *machine) follow(o route.Outcome) []action {
+	next := m.Stage.Next(o)
+	if next == nil || m.Stages >= mostStages {
+		return nil
+	}
+	m.Stage, m.Opening = next, true
+	m.Stages++
+	return []action{acOpen{next, o}}
+}
+
+// outcome says how the present stage ended, when all its branches have failed.
+func (m *machine) outcome() route.Outcome {
+	return outcomeOf(slices.DeleteFunc(slices.Clone(m.Branches), func(b branch) bool { return b.Stage != m.Stages }))
+}
+
+// outcomeOf says what the failures of a stage's branches amount to.
+func outcomeOf(branches []branch) route.Outcome {
+	best := bestBranch(branches)
+	if best < 0 {
+		return route.OutcomeUnreachable
+	}
+	switch b := branches[best]; {
+	case b.Full:
+		return route.OutcomeFull
+	case b.Code == 486, b.Code == 600, b.Code == 603:
+		return route.OutcomeBusy
+	case b.Code == 480, b.Code == 408, b.Code == 430, b.Code == 487, b.Outside && triesNext(b.Code):
+		if slices.ContainsFunc(branches, func(b branch) bool { return b.Rang }) {
+			return route.OutcomeNoAnswer
+		}
+		return route.OutcomeUnreachable
+	}
+	return route.OutcomeFailed
+}
+
+// waveTimeout gives the less preferred phones of an extension their turn. Gateways do not take
+// turns while one of them rings.
+func (m *machine) waveTimeout() []action {
+	if m.Phase != phaseRinging || m.Opening {
+		return nil
+	}
+	waiting := map[string]bool{}
+	for _, b := range m.Branches {
+		if b.Stage == m.Stages && b.Progress == branchWaiting && !b.Outside {
+			waiting[b.Group] = true
+		}
+	}
+	var actions []action
+	for i := range m.Branches {
+		if b := m.Branches[i]; b.Stage == m.Stages && waiting[b.Group] {
+			actions = append(actions, m.abandon(i)...)
+		}
+	}
+	return append(actions, m.settle()...)
+}
+
+// silence gives a gateway up that has not answered at all, if there is another one. The last one
+// has until the end of its transaction.
+func (m *machine) silence(ev evSilence) []action {
+	b := &m.Branches[ev.Branch]
+	others := slices.ContainsFunc(m.Branches, func(o branch) bool {
+		return o.Stage == b.Stage && o.Group == b.Group && o.Progress == branchWaiting
+	})
+	if m.Phase != phaseRinging || b.Stage != m.Stages || b.Progress != branchCalling || b.Code != 0 || !others {
+		return nil
+	}
+	actions := m.abandon(ev.Branch)
+	m.Branches[ev.Branch].Code = 408
+	return append(actions, m.settle()...)
+}
+
+// stageTime ends a stage that has rung long enough.
+func (m *machine) stageTime() []action {
+	if m.Phase != phaseRinging || m.Opening {
+		return nil
+	}
+	var actions []action
+	outcome := route.OutcomeUnreachable
+	for i := range m.Branches {
+		if m.Branches[i].Stage != m.Stages {
+			continue
+		}
+		if m.Branches[i].Rang {
+			outcome = route.OutcomeNoAnswer
+		}
+		actions = append(actions, m.abandon(i)...)
+	}
+	m.dismissAll()
+	if m.Stage.Next(outcome) == nil { // silent phones are not answered either
+		outcome = route.OutcomeNoAnswer
+	}
+	if next := m.follow(outcome); next != nil {
+		return append(actions, next...)
+	}
+	m.Phase = phaseEnded
+	return append(actions, acReject{480, -1}, acEnd{cause{480, "system", "no answer"}})
+}
+
+// abandon cancels a branch without waiting for its end. Its 2xx still counts while nobody else
+// has answered: a person has lifted the handset.
+func (m *machine) abandon(i int) []action {
+	actions := m.cancel(i)
+	if m.Branches[i].Progress == branchCancelling {
+		m.Branches[i].Progress = branchAbandoned
+	}
+	return actions
+}
+
+// dismiss forgets the branches of a group whose turn has not come.
+func (m *machine) dismiss(group string) {
+	for i := range m.Branches {
+		if b := &m.Branches[i]; b.Group == group && b.Stage == m.Stages && b.Progress == branchWaiting {
+			b.Progress = branchDone
+		}
+	}
+}
+
+func (m *machine) dismissAll() {
+	for i := range m.Branches {
+		if b := &m.Branches[i]; b.Progress == branchWaiting {
+			b.Progress = branchDone
+		}
+	}
 }
 
 func (m *machine) callerGone(ev evCallerGone) []action {
@@ -326,6 +573,7 @@ func (m *machine) giveUp(ev evGiveUp) []action {
 
 // cancelAll cancels every branch that may still ring.
 func (m *machine) cancelAll() []action {
+	m.dismissAll()
 	var actions []action
 	for i := range m.Branches {
 		actions = append(actions, m.cancel(i)...)
@@ -334,9 +582,10 @@ func (m *machine) cancelAll() []action {
 }
 
 func (m *machine) cancelGroup(group string) []action {
+	m.dismiss(group)
 	var actions []action
 	for i := range m.Branches {
-		if m.Branches[i].Group == group {
+		if m.Branches[i].Group == group && m.Branches[i].Stage == m.Stages {
 			actions = append(actions, m.cancel(i)...)
 		}
 	}

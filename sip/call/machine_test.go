@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"linehall/sip/route"
 )
 
 // run feeds events and returns the actions of the last one.
@@ -15,6 +17,17 @@ func feed(m *machine, events ...event) []action {
 		last = m.step(ev)
 	}
 	return last
+}
+
+// calling is a machine whose only stage rings one branch per group, all at once.
+func calling(groups []string) *machine {
+	m := newMachine(&route.Stage{})
+	var branches []branch
+	for _, g := range groups {
+		branches = append(branches, branch{Group: g, Progress: branchWaiting})
+	}
+	m.step(evOpened{branches})
+	return m
 }
 
 func TestMachine(t *testing.T) {
@@ -174,7 +187,7 @@ func TestMachine(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(tt.groups)
+			m := calling(tt.groups)
 			got := feed(m, tt.events...)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("actions (-want +got):\n%s", diff)
@@ -196,7 +209,7 @@ func TestMachineProperties(t *testing.T) {
 		for i := range groups {
 			groups[i] = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "group")
 		}
-		m := newMachine(groups)
+		m := calling(groups)
 		final, ended, answers := 0, 0, 0
 		done := make([]bool, n)
 		count := func(actions []action) {

@@ -14,6 +14,7 @@ import (
 	"linehall/media/line"
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
+	"linehall/sip/route"
 	"linehall/sip/stack"
 )
 
@@ -44,8 +45,9 @@ type call struct {
 	ex       exchange
 	origin   origin // nil for a restored call
 	decision dialplan.Decision
-	targets  []target // whom to ring; consumed when the owner starts
-	late     bool     // the INVITE carried no offer
+	stage    *route.Stage // the first one, and whom it rings; consumed when the owner starts
+	targets  []target
+	late     bool // the INVITE carried no offer
 
 	media    *anchor.Call
 	branches []*branchLeg
@@ -243,6 +245,10 @@ func (c *call) do(a action) {
 	switch a := a.(type) {
 	case acRelay:
 		c.relayProvisional(a)
+	case acOpen:
+		c.open(a)
+	case acCall:
+		c.callBranch(c.branches[a.Branch])
 	case acCancel:
 		c.cancelBranch(c.branches[a.Branch])
 	case acAnswer:

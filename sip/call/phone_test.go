@@ -326,9 +326,21 @@ func (p *phone) ackFailure(invite, res *message) *message {
 
 func (p *phone) register() {
 	p.t.Helper()
+	p.registerWith("")
+}
+
+// registerWith adds parameters to the Contact.
+func (p *phone) registerWith(params string) {
+	p.t.Helper()
 	p.call = token()
 	p.authenticated(func() *message {
-		return p.fresh("REGISTER", "sip:"+domain, "sip:"+p.ext+"@"+domain, [2]string{"Expires", "300"})
+		m := p.fresh("REGISTER", "sip:"+domain, "sip:"+p.ext+"@"+domain, [2]string{"Expires", "300"})
+		for i, h := range m.headers {
+			if h[0] == "Contact" {
+				m.headers[i][1] += params
+			}
+		}
+		return m
 	})
 	p.status("REGISTER", 200)
 }
@@ -475,4 +487,14 @@ func (k *talk) hangUp(from *dlg) {
 	bye := other.request("BYE")
 	other.send(other.reply(bye, 200, "OK", ""))
 	from.p.status("BYE", 200)
+}
+
+// hangUpFrom ends the call from one of its phones.
+func (k *talk) hangUpFrom(p *phone) {
+	k.a.t.Helper()
+	if p == k.a {
+		k.hangUp(k.da)
+		return
+	}
+	k.hangUp(k.db)
 }

@@ -25,6 +25,7 @@ type refusal struct {
 	text   string  // for the Warning and the call's record
 	cause  string  // a Reason header (RFC 3326)
 	site   site.ID // whose line is full, for the Warning
+	full   bool    // a line on the way has no room
 }
 
 // phrase returns the reason phrase for a code that we send on somebody's behalf.
@@ -95,7 +96,7 @@ func mediaRefusal(err error) refusal {
 	var bad *sdp.ParseError
 	switch {
 	case errors.As(err, &full):
-		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth", site: full.Site}
+		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth", site: full.Site, full: true}
 	case errors.Is(err, line.ErrPreempted):
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
 	case errors.As(err, &bad):

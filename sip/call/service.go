@@ -68,7 +68,8 @@ type Store interface {
 
 // Limits and timers; zero fields take the default.
 type Limits struct {
-	Ring  time.Duration // until 480; 60 s
+	Ring  time.Duration // of a stage that does not say; 60 s
+	Setup time.Duration // of all stages together, until 480; 3 min, what proxies on the way wait for (RFC 3261 §16.6, Timer C)
 	Calls int           // at the same time; 2000: far beyond what the phones can do, within what memory and ports hold
 	// PerTerminal is how many calls one terminal may have at the same time; 500. It only bounds
 	// what a phone gone mad can hold: how many calls a person may have waiting is a feature of
@@ -85,6 +86,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Ring == 0 {
 		l.Ring = time.Minute
+	}
+	if l.Setup == 0 {
+		l.Setup = max(3*time.Minute, l.Ring)
 	}
 	if l.Calls == 0 {
 		l.Calls = 2000
@@ -117,6 +121,8 @@ type Options struct {
 	Locations Locator
 	Directory Directory
 	Plan      Plan
+	Router    Router // nil: a number rings what the plan says
+	Trunks    Trunks // nil: there is no way outside
 	Sites     *site.Atlas
 	Anchor    *anchor.Anchor
 	Records   Records
@@ -283,7 +289,7 @@ func (s *Service) Snapshot() []Info {
 
 // admit counts a new call against the limits and starts its owner. It returns the status to
 // refuse with, or 0. Emergency calls are always admitted.
-func (s *Service) admit(c *call, parties []string) int {
+func (s *Service) admit(c *call) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil {
@@ -297,10 +303,7 @@ func (s *Service) admit(c *call, parties []string) int {
 			return 403
 		}
 	}
-	for _, p := range parties {
-		s.busy[p]++
-	}
-	c.parties = parties
+	s.occupyLocked(c, c.rec.From)
 	s.startLocked(c) //nolint:contextcheck // a call lives with the service, not with its INVITE's handler
 	return 0
 }
@@ -311,23 +314,52 @@ func (s *Service) startLocked(c *call) {
 	s.work.Go(func() { c.run(ctx) })
 }
 
-// full reports whether an extension has as many calls as it may have.
-func (s *Service) full(extension string) bool {
+// occupy counts the call among an extension's calls, unless it has as many as it may have: limit, or
+// with 0 what the core allows. Emergency calls ring in any case.
+func (s *Service) occupy(c *call, extension string, limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.busy[extension] >= s.limits.PerTerminal
+	if limit <= 0 || limit > s.limits.PerTerminal {
+		limit = s.limits.PerTerminal
+	}
+	if s.busy[extension] >= limit && !c.emergency() && !slices.Contains(c.parties, extension) {
+		return false
+	}
+	s.occupyLocked(c, extension)
+	return true
+}
+
+func (s *Service) occupyLocked(c *call, extension string) {
+	if !slices.Contains(c.parties, extension) {
+		c.parties = append(c.parties, extension)
+		s.busy[extension]++
+	}
+}
+
+// vacate takes the call off the books of all extensions but those that stay in it.
+func (s *Service) vacate(c *call, stay ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vacateLocked(c, stay...)
+}
+
+func (s *Service) vacateLocked(c *call, stay ...string) {
+	c.parties = slices.DeleteFunc(c.parties, func(p string) bool {
+		if slices.Contains(stay, p) {
+			return false
+		}
+		if s.busy[p]--; s.busy[p] <= 0 {
+			delete(s.busy, p)
+		}
+		return true
+	})
 }
 
 // release takes an ended call off the books; its dialogs stay known until forget.
 func (s *Service) release(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range c.parties {
-		if s.busy[p]--; s.busy[p] <= 0 {
-			delete(s.busy, p)
-		}
-	}
-	c.parties = nil
+	s.vacateLocked(c)
 	delete(s.calls, c.id)
 }
 

@@ -139,12 +139,11 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	for _, l := range []*leg{st.Caller, st.Callee} {
 		s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
 	}
-	c.parties = []string{st.Caller.Extension, st.Callee.Extension}
 	c.publish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range c.parties {
-		s.busy[p]++
+	for _, l := range []*leg{st.Caller, st.Callee} {
+		s.occupyLocked(c, l.Extension)
 	}
 	s.calls[c.id] = c
 	s.waiting = append(s.waiting, c)

@@ -40,11 +40,15 @@ type Record struct {
 	Legs        []Leg      `json:"legs"`
 }
 
-// Leg is one phone that was tried.
+// Leg is one phone, or one way to a number outside, that was to be rung.
 type Leg struct {
-	Extension string `json:"extension"`
-	Contact   string `json:"contact"`
-	Code      int    `json:"code"`
+	Extension string     `json:"extension"` // or the number outside
+	Contact   string     `json:"contact"`   // its address; "" when there was nothing to ring
+	Code      int        `json:"code"`      // how it ended; 0: it was given up, or its turn never came
+	Stage     int        `json:"stage"`     // 1 is what the call began with
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	Trunk     string     `json:"trunk,omitempty"`
+	Gateway   string     `json:"gateway,omitempty"`
 }
 
 // Filter selects records; zero fields do not restrict.
