@@ -36,6 +36,8 @@ func rank(code int) int {
 		return 210
 	case 401, 407, 415, 420, 484: // §16.7: prefer those that influence resubmission
 		return 220
+	case 482, 483: // a forwarding circle: somebody has to know
+		return 225
 	case 480:
 		return 230
 	case 487:

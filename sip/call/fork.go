@@ -74,6 +74,7 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	b.timer = sessionTimer{Interval: c.s.limits.SessionExpires, Ours: true}
 	b.timer.request(inv)
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
+	c.tell(b, inv)
 	c.origin.impart(inv)
 	c.impartPriority(inv)
 	if inv.GetHeader("User-Agent") == nil {

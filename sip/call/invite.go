@@ -53,7 +53,7 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 	c := &call{
 		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: &invited{req: req},
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}),
-		timers: map[timerName]*timer{}, fromName: from.DisplayName,
+		timers: map[timerName]*timer{}, fromName: from.DisplayName, terminal: from,
 		late: len(description(req)) == 0,
 	}
 	c.rec = cdr.Record{
@@ -103,25 +103,28 @@ func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from d
 			c.toName, c.rec.ToSite = t.DisplayName, string(t.Site)
 		}
 	}
-	plan := s.plan(ctx, c, from)
+	plan := s.consult(ctx, c.request(c.decision, c.history))
 	if r := plan.Refuse; r != nil {
 		return refusal{code: r.Code, warn: 399, text: r.Text}
 	}
 	return s.locate(c, plan)
 }
 
-// plan asks the router what rings. Emergency calls and the duty desk are none of its business: no
+// request is what the router is asked.
+func (c *call) request(d dialplan.Decision, history []route.Diversion) route.Request {
+	return route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history}
+}
+
+// consult asks the router what rings. Emergency calls and the duty desk are none of its business: no
 // forward, do-not-disturb or limit stands before them.
-func (s *Service) plan(ctx context.Context, c *call, from directory.Terminal) route.Plan {
-	if s.o.Router == nil || c.decision.Kind == dialplan.Emergency || c.decision.Kind == dialplan.Duty {
-		return route.Plan{First: decisionStage(c)}
+func (s *Service) consult(ctx context.Context, r route.Request) route.Plan {
+	if s.o.Router == nil || r.Decision.Kind == dialplan.Emergency || r.Decision.Kind == dialplan.Duty {
+		return decided(r.Decision)
 	}
-	plan := s.o.Router.Route(ctx, route.Request{
-		Caller: from, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: c.decision,
-	})
+	plan := s.o.Router.Route(ctx, r)
 	if err := plan.Check(); err != nil {
-		s.log.Error("plan of a call not usable", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
-		return route.Plan{First: decisionStage(c)}
+		s.log.Error("plan of a call not usable", slog.String("from", r.Number), slog.String("to", r.Decision.Number), slog.Any(observe.Err, err))
+		return decided(r.Decision)
 	}
 	return plan
 }
@@ -134,7 +137,7 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 		c.rec.Class = c.class.String()
 	}
 	if plan.First == nil {
-		return refusal{code: 486, text: "the caller's own number"}
+		return refusal{code: 480, text: "nobody to ring"}
 	}
 	c.stage = plan.First
 	c.targets = s.targets(c, c.stage)

@@ -62,6 +62,7 @@ type branch struct {
 	Code     int
 	Rang     bool // 180 to 199 came
 	Full     bool // it failed for want of room on a line
+	Followed bool // its 3xx was looked at
 }
 
 // event is something that happened to the call.
@@ -80,8 +81,12 @@ type (
 	evFailure struct { // 300-699, time-out (408), transport error (430)
 		Branch, Code int
 	}
-	evFull          struct{ Branch int }        // it could not be called: a line has no room (488)
-	evOpened        struct{ Branches []branch } // the branches of the stage that acOpen asked for
+	evFull      struct{ Branch int }        // it could not be called: a line has no room (488)
+	evOpened    struct{ Branches []branch } // the branches of the stage that acOpen asked for
+	evDeflected struct {                    // where a 3xx leads; no stage: nowhere that the call may go
+		Branch int
+		Stage  *route.Stage
+	}
 	evWaveTimeout   struct{}                    // the present waves have rung long enough
 	evSilence       struct{ Branch int }        // a gateway has not even said 100
 	evStageTime     struct{}                    // the present stage has rung long enough
@@ -108,6 +113,7 @@ func (evCallerGone) isEvent()    {}
 func (evRingTimeout) isEvent()   {}
 func (evFull) isEvent()          {}
 func (evOpened) isEvent()        {}
+func (evDeflected) isEvent()     {}
 func (evWaveTimeout) isEvent()   {}
 func (evSilence) isEvent()       {}
 func (evStageTime) isEvent()     {}
@@ -130,9 +136,10 @@ type (
 		Stage   *route.Stage
 		Outcome route.Outcome // of the stage before
 	}
-	acCall   struct{ Branch int } // its turn: send its INVITE
-	acCancel struct{ Branch int }
-	acAnswer struct { // agree media, keep this branch, store, relay the 2xx; comes back as evAnswerTaken or evAnswerRefused
+	acDeflect struct{ Branch int } // find out where its 3xx leads; comes back as evDeflected
+	acCall    struct{ Branch int } // its turn: send its INVITE
+	acCancel  struct{ Branch int }
+	acAnswer  struct { // agree media, keep this branch, store, relay the 2xx; comes back as evAnswerTaken or evAnswerRefused
 		Branch int
 		Tag    string
 	}
@@ -150,15 +157,16 @@ type (
 	acEnd struct{ Cause cause } // write the record, close the media, forget the state
 )
 
-func (acRelay) isAction()  {}
-func (acOpen) isAction()   {}
-func (acCall) isAction()   {}
-func (acCancel) isAction() {}
-func (acAnswer) isAction() {}
-func (acDrop) isAction()   {}
-func (acReject) isAction() {}
-func (acBye) isAction()    {}
-func (acEnd) isAction()    {}
+func (acRelay) isAction()   {}
+func (acOpen) isAction()    {}
+func (acCall) isAction()    {}
+func (acDeflect) isAction() {}
+func (acCancel) isAction()  {}
+func (acAnswer) isAction()  {}
+func (acDrop) isAction()    {}
+func (acReject) isAction()  {}
+func (acBye) isAction()     {}
+func (acEnd) isAction()     {}
 
 // cause says how a call ended, for its record.
 type cause struct {
@@ -205,6 +213,8 @@ func (m *machine) step(ev event) []action {
 		return m.failure(evFailure{ev.Branch, 488})
 	case evOpened:
 		return m.opened(ev)
+	case evDeflected:
+		return m.deflected(ev)
 	case evWaveTimeout:
 		return m.waveTimeout()
 	case evSilence:
@@ -286,7 +296,7 @@ func (m *machine) failure(ev evFailure) []action {
 	}
 	var actions []action
 	switch {
-	case ev.Code >= 600: // RFC 3261 §16.7 step 5, within the extension that declined
+	case ev.Code >= 600, ev.Code < 400: // RFC 3261 §16.7 step 5, within the extension that declined or deflected
 		actions = append(actions, m.cancelGroup(b.Group)...)
 	case b.Outside && !triesNext(ev.Code):
 		m.dismiss(b.Group) // the far end has spoken; another way there would only repeat it
@@ -329,6 +339,9 @@ func (m *machine) settle() []action {
 		if b.Stage == m.Stages && b.Progress != branchDone && b.Progress != branchAbandoned {
 			return nil
 		}
+	}
+	if next := m.redirection(); next != nil {
+		return next
 	}
 	if next := m.follow(m.outcome()); next != nil {
 		return next
@@ -380,6 +393,38 @@ func (m *machine) follow(o route.Outcome) []action {
 	m.Stage, m.Opening = next, true
 	m.Stages++
 	return []action{acOpen{next, o}}
+}
+
+// redirection asks where the 3xx of a phone leads, if that is what its stage came to. A redirection
+// counts when nobody else answers: the others of a group ring on. Gateways redirect nobody.
+func (m *machine) redirection() []action {
+	best := -1
+	for i := range m.Branches {
+		b := m.Branches[i]
+		if b.Stage == m.Stages && b.Code >= 300 && (best < 0 || rank(b.Code) < rank(m.Branches[best].Code)) {
+			best = i
+		}
+	}
+	if best < 0 || m.Branches[best].Code >= 400 || m.Branches[best].Outside || m.Branches[best].Followed {
+		return nil
+	}
+	m.Branches[best].Followed, m.Opening = true, true
+	return []action{acDeflect{best}}
+}
+
+// deflected goes where a 3xx leads, or takes it for a failure.
+func (m *machine) deflected(ev evDeflected) []action {
+	if m.Phase != phaseRinging || !m.Opening || !m.Branches[ev.Branch].Followed {
+		return nil
+	}
+	m.Opening = false
+	if ev.Stage == nil || m.Stages >= mostStages {
+		return m.settle()
+	}
+	m.Branches[ev.Branch].Code = 0 // it was dealt with: the caller will not hear of it
+	m.Stage, m.Opening = ev.Stage, true
+	m.Stages++
+	return []action{acOpen{ev.Stage, route.OutcomeDeflected}}
 }
 
 // outcome says how the present stage ended, when all its branches have failed.
@@ -463,7 +508,11 @@ func (m *machine) stageTime() []action {
 	if m.Stage.Next(outcome) == nil { // silent phones are not answered either
 		outcome = route.OutcomeNoAnswer
 	}
-	if next := m.follow(outcome); next != nil {
+	next := m.follow(outcome)
+	if next == nil {
+		next = m.redirection()
+	}
+	if next != nil {
 		return append(actions, next...)
 	}
 	m.Phase = phaseEnded

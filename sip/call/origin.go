@@ -103,6 +103,16 @@ func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response,
 	return true
 }
 
+// forwarded says that the call rings somebody else now (RFC 3261 §21.1.3).
+func (o *invited) forwarded(c *call) {
+	out := c.s.stack.NewResponse(o.req, 181, "Call Is Being Forwarded")
+	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(o.req.Flow, c.decision.Number)})
+	out.AppendHeader(sip.NewHeader("Allow", allowValue))
+	if err := o.req.Tx.Respond(out); err != nil {
+		c.log.Debug("provisional response not sent", slog.Any(observe.Err, err))
+	}
+}
+
 func (o *invited) refuse(c *call, r refusal) { c.s.respond(o.req, r) }
 
 func (o *invited) fail(c *call, code int, res *sip.Response) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"linehall/internal/directory"
 	"linehall/internal/observe"
 	"linehall/media/anchor"
 	"linehall/media/line"
@@ -47,7 +48,8 @@ type call struct {
 	decision dialplan.Decision
 	stage    *route.Stage // the first one, and whom it rings; consumed when the owner starts
 	targets  []target
-	late     bool // the INVITE carried no offer
+	history  []route.Diversion // the forwards so far, the first one first
+	late     bool              // the INVITE carried no offer
 
 	media    *anchor.Call
 	branches []*branchLeg
@@ -60,6 +62,7 @@ type call struct {
 	own      *leg           // whom an exchange of our own makes an offer to
 
 	rec         cdr.Record
+	terminal    directory.Terminal // the caller's
 	fromName    string
 	toName      string
 	recoverable bool     // the last save worked
@@ -88,7 +91,12 @@ type (
 	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
 	msgHangup    struct{ by, reason string }
 	msgPreempted struct{ by, reason string } // by is another call, reason a Reason header
-	msgDialled   struct {                    // a phone was dialled, or not
+	msgDeflected struct {                    // where a phone's 3xx leads, see evDeflected
+		branch  *branchLeg
+		stage   *route.Stage
+		earlier []route.Diversion // forwards on the way there
+	}
+	msgDialled struct { // a phone was dialled, or not
 		leg  *leg
 		flow stack.Flow
 		err  error
@@ -106,6 +114,7 @@ func (msgCancelled) isMessage() {}
 func (msgStray) isMessage()     {}
 func (msgHangup) isMessage()    {}
 func (msgPreempted) isMessage() {}
+func (msgDeflected) isMessage() {}
 func (msgDialled) isMessage()   {}
 func (msgResponse) isMessage()  {}
 
@@ -228,6 +237,9 @@ func (c *call) handle(m message) {
 		c.onStray(m.res)
 	case msgPreempted:
 		c.onPreempted(m)
+	case msgDeflected:
+		c.history = append(c.history, m.earlier...)
+		c.step(evDeflected{m.branch.index, m.stage})
 	case msgHangup:
 		c.step(evHangup{m.by, m.reason})
 	}
@@ -247,6 +259,8 @@ func (c *call) do(a action) {
 		c.relayProvisional(a)
 	case acOpen:
 		c.open(a)
+	case acDeflect:
+		c.deflect(c.branches[a.Branch])
 	case acCall:
 		c.callBranch(c.branches[a.Branch])
 	case acCancel:

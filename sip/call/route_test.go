@@ -3,6 +3,7 @@ package call_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,7 +57,11 @@ func three(t *testing.T, o labOptions) (x *exchange, a, b, c *phone) {
 // fail refuses an INVITE and takes the ACK.
 func (p *phone) fail(inv *message, code int, reason string, extra ...[2]string) {
 	p.t.Helper()
-	p.send(p.reply(inv, code, reason, "", extra...))
+	res := p.reply(inv, code, reason, "", extra...)
+	if code < 400 { // where to is for the test to say
+		res.headers = slices.DeleteFunc(res.headers, func(h [2]string) bool { return h == [2]string{"Contact", p.contact()} })
+	}
+	p.send(res)
 	p.request("ACK")
 }
 
@@ -245,4 +250,148 @@ func TestEmergencyReserveAfterASilentDesk(t *testing.T) {
 	if r := x.wantRecords(1)[0]; r.Class != "emergency" || r.To != "8003" {
 		t.Errorf("record %+v", r)
 	}
+}
+
+// The forwarded-to phone sees who forwarded the call and why, the caller hears that it happens.
+func TestForwardIsTold(t *testing.T) {
+	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
+		Extensions: []string{"8002"},
+		Busy:       &route.Stage{Extensions: []string{"8003"}, Diversion: &route.Diversion{From: "8002", Reason: route.UserBusy}},
+	}}}})
+	a.invite("8002", sdpFrom(a.local), [2]string{"Diversion", "<sip:9999@linehall.test>;reason=user-busy"}, [2]string{"History-Info", "<sip:9999@linehall.test>;index=1"})
+	inv := b.request("INVITE")
+	if inv.header("Diversion") != "" || inv.header("History-Info") != "" {
+		t.Errorf("a phone's own word passed: %q %q", inv.header("Diversion"), inv.header("History-Info"))
+	}
+	b.fail(inv, 486, "Busy Here")
+	a.status("INVITE", 181)
+	inv = c.request("INVITE")
+	if diff := cmp.Diff([]string{`"Wang" <sip:8002@linehall.test>;reason=user-busy;counter=1`}, inv.all("Diversion")); diff != "" {
+		t.Errorf("Diversion (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		`"Wang" <sip:8002@linehall.test>;index=1`, `"Zhao" <sip:8003@linehall.test;cause=486>;index=1.1;mp=1`,
+	}, inv.all("History-Info")); diff != "" {
+		t.Errorf("History-Info (-want +got):\n%s", diff)
+	}
+	c.pickUp(a, inv).hangUpFrom(a)
+	r := x.wantRecords(1)[0]
+	if len(r.Forwards) != 1 || r.Forwards[0].From != "8002" || r.Forwards[0].To != "8003" || r.Forwards[0].Reason != "user-busy" {
+		t.Errorf("forwards in the record: %+v", r.Forwards)
+	}
+}
+
+func TestIntercomAnswersByItself(t *testing.T) {
+	_, a, b := phones(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8002"}, Alert: route.Intercom}}}})
+	a.invite("8002", sdpFrom(a.local), [2]string{"Alert-Info", "<http://evil>;info=alert-autoanswer"})
+	inv := b.request("INVITE")
+	if diff := cmp.Diff([]string{"<http://linehall>;info=alert-autoanswer;delay=0"}, inv.all("Alert-Info")); diff != "" {
+		t.Errorf("Alert-Info (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"<sip:linehall.test>;answer-after=0"}, inv.all("Call-Info")); diff != "" {
+		t.Errorf("Call-Info (-want +got):\n%s", diff)
+	}
+	b.pickUp(a, inv).hangUpFrom(a)
+}
+
+// A forwards to B, B forwards to A.
+func TestForwardingCircle(t *testing.T) {
+	by := func(from string) *route.Diversion { return &route.Diversion{From: from, Reason: route.UserBusy} }
+	circle := &route.Stage{
+		Extensions: []string{"8002"},
+		Busy: &route.Stage{
+			Extensions: []string{"8003"}, Diversion: by("8002"),
+			Busy: &route.Stage{Extensions: []string{"8002"}, Diversion: by("8003")},
+		},
+	}
+	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: circle}}})
+	a.invite("8002", sdpFrom(a.local))
+	b.fail(b.request("INVITE"), 486, "Busy Here")
+	c.fail(c.request("INVITE"), 486, "Busy Here")
+	if res := a.final("INVITE"); res.code() != 486 {
+		t.Errorf("%s, want 486", res.first)
+	}
+	b.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+	wantSteps(t, x.wantRecords(1)[0], "1 8002 486", "2 8003 486", "3 8002 482")
+}
+
+func TestTooManyForwards(t *testing.T) {
+	stage := to("8003")
+	for i := range route.MaxDiversions + 1 {
+		stage.Diversion = &route.Diversion{From: fmt.Sprintf("81%02d", i), Reason: route.Unconditional}
+		stage = &route.Stage{Extensions: []string{fmt.Sprintf("81%02d", i)}, Unreachable: stage}
+	}
+	_, a, _ := phones(t, labOptions{router: routes{"8002": {First: stage}}})
+	a.invite("8002", sdpFrom(a.local))
+	if res := a.final("INVITE"); res.code() != 483 || res.header("Warning") == "" {
+		t.Errorf("%s, Warning %q; want 483", res.first, res.header("Warning"))
+	}
+}
+
+// RFC 3261 §8.1.3.4, §16.7: a phone's 302 to a number of ours is a forward.
+func TestDeflection(t *testing.T) {
+	x, a, b, c := three(t, labOptions{router: routes{}})
+	a.invite("8002", sdpFrom(a.local))
+	b.fail(b.request("INVITE"), 302, "Moved Temporarily",
+		[2]string{"Contact", "<sip:8001@" + domain + ">;q=0.2, <sip:8003@" + domain + ">;q=0.9"})
+	a.status("INVITE", 181)
+	inv := c.request("INVITE")
+	if v := inv.header("Diversion"); v != `"Wang" <sip:8002@linehall.test>;reason=deflection;counter=1` {
+		t.Errorf("Diversion %q", v)
+	}
+	c.pickUp(a, inv).hangUpFrom(a)
+	r := x.wantRecords(1)[0]
+	wantSteps(t, r, "1 8002 302", "2 8003 200")
+	if len(r.Forwards) != 1 || r.Forwards[0].Reason != "deflection" {
+		t.Errorf("forwards %+v", r.Forwards)
+	}
+}
+
+// Where the phone's own class of service ends, or at another host, the caller decides.
+func TestDeflectionThatIsNotFollowed(t *testing.T) {
+	_, a, b, c := three(t, labOptions{})
+	for _, contact := range []string{"<sip:110@" + domain + ">", "<sip:7777@" + domain + ">", "<sip:8003@example.org>", "<sip:8003@127.0.0.77>"} {
+		a.invite("8002", sdpFrom(a.local))
+		b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", contact})
+		res := a.status("INVITE", 302)
+		if res.header("Contact") != contact {
+			t.Errorf("Contact %q, want %q", res.header("Contact"), contact)
+		}
+	}
+	c.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+}
+
+// A deflection to where the call came from is a circle.
+func TestDeflectionCircle(t *testing.T) {
+	_, a, b, c := three(t, labOptions{})
+	a.invite("8002", sdpFrom(a.local))
+	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8003@" + domain + ">"})
+	c.fail(c.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8002@" + domain + ">"})
+	if res := a.final("INVITE"); res.code() != 482 {
+		t.Errorf("%s, want 482", res.first)
+	}
+	b.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+}
+
+// One member of a group that deflects does not take the call from the others.
+func TestDeflectionInAGroup(t *testing.T) {
+	_, a, b, c := three(t, labOptions{members: []string{"8002", "8003"}})
+	a.invite("8000", sdpFrom(a.local))
+	inv := c.request("INVITE")
+	c.send(c.reply(inv, 180, "Ringing", ""))
+	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8009@" + domain + ">"})
+	c.pickUp(a, inv).hangUpFrom(a)
+}
+
+func TestCancelWhileADeflectionRings(t *testing.T) {
+	_, a, b, c := three(t, labOptions{})
+	invite := a.invite("8002", sdpFrom(a.local))
+	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8003@" + domain + ">"})
+	inv := c.request("INVITE")
+	c.send(c.reply(inv, 180, "Ringing", ""))
+	a.status("INVITE", 180)
+	a.cancel(invite)
+	a.status("INVITE", 487)
+	c.request("CANCEL")
+	c.fail(inv, 487, "Request Terminated")
 }

@@ -3,6 +3,8 @@ package call
 import (
 	"crypto/rand"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -13,6 +15,7 @@ import (
 	"linehall/media/anchor"
 	"linehall/sip/cdr"
 	"linehall/sip/dialog"
+	"linehall/sip/dialplan"
 	"linehall/sip/route"
 )
 
@@ -28,6 +31,7 @@ type begun struct {
 	// callID and tag are those of all INVITEs of the stage: its branches are forks of one request,
 	// the next stage's are another call towards a phone that may ring twice.
 	callID, tag string
+	history     []route.Diversion // the forwards that led to it
 }
 
 // start opens the media and begins the first stage.
@@ -45,6 +49,7 @@ func (c *call) start() {
 	targets := c.targets
 	c.targets = nil
 	c.publish()
+	c.forwarded(c.stage)
 	c.opened(c.stage, targets)
 }
 
@@ -53,29 +58,62 @@ func (c *call) open(a acOpen) {
 	c.disarmStage()
 	c.leaveStage()
 	c.log.Info("next stage", slog.String("after", a.Outcome.String()), slog.Any("extensions", a.Stage.Extensions))
-	c.find(a.Stage)
+	targets := c.s.targets(c, a.Stage)
+	c.forwarded(a.Stage)
+	c.opened(a.Stage, targets)
 }
 
-// find looks for a stage's targets and brings them to the machine.
-func (c *call) find(stage *route.Stage) {
-	c.opened(stage, c.s.targets(c, stage))
+// forwarded tells the caller and the record about a forward (RFC 3261 §21.1.3).
+func (c *call) forwarded(stage *route.Stage) {
+	d := stage.Diversion
+	if d == nil {
+		return
+	}
+	to := strings.Join(stage.Extensions, " ")
+	if stage.Outside != nil {
+		to = stage.Outside.Number
+	}
+	c.rec.Forwards = append(c.rec.Forwards, cdr.Forward{From: d.From, To: to, Reason: string(d.Reason), At: time.Now().UTC()})
+	c.log.Info("call forwarded", slog.String("by", d.From), slog.String("to", to), slog.String(observe.Reason, string(d.Reason)))
+	if o, ok := c.origin.(interface{ forwarded(c *call) }); ok {
+		o.forwarded(c)
+	}
 }
 
-// targets lists what a stage rings. The caller's own phones never do.
+// targets lists what a stage rings, and notes the forward that led to it. It is called once for each
+// stage. The caller's own phones never ring, nor do those of anybody who forwarded the call already.
 func (s *Service) targets(c *call, stage *route.Stage) []target {
+	if d := stage.Diversion; d != nil {
+		c.history = append(c.history, *d)
+	}
 	if stage.Outside != nil {
 		return []target{{number: stage.Outside.Number, refuse: refusal{code: 480, text: "no way outside"}}}
 	}
 	var found []target
 	for _, e := range stage.Extensions {
-		if e != c.rec.From {
+		switch {
+		case e == c.rec.From:
+		case len(c.history) > route.MaxDiversions:
+			found = append(found, absent(e, refusal{code: 483, warn: 399, text: "The call was forwarded too often"}))
+		case stage.Diversion != nil && slices.ContainsFunc(c.history, func(d route.Diversion) bool { return d.From == e }):
+			found = append(found, absent(e, refusal{code: 482, warn: 399, text: "The call was forwarded in a circle"}))
+		default:
 			found = append(found, s.phones(c, e, stage.Limits[e])...)
 		}
 	}
 	if len(found) == 0 {
-		return []target{{terminal: directory.Terminal{Extension: c.rec.From}, refuse: refusal{code: 486, text: "the caller's own number"}}}
+		own := refusal{code: 486, text: "the caller's own number"}
+		if c.emergency() {
+			own.code = 480 // what follows an unreachable desk is to be tried
+		}
+		return []target{absent(c.rec.From, own)}
 	}
 	return found
+}
+
+// absent is an extension that is not rung, and why.
+func absent(extension string, r refusal) target {
+	return target{terminal: directory.Terminal{Extension: extension}, refuse: r}
 }
 
 // opened brings a stage's targets to the machine, unless the call has ended or was answered while
@@ -85,7 +123,7 @@ func (c *call) opened(stage *route.Stage, targets []target) {
 		return
 	}
 	targets = targets[:min(len(targets), mostBranches-len(c.branches))]
-	now := &begun{stage: stage, callID: rand.Text(), tag: rand.Text()[:16]}
+	now := &begun{stage: stage, callID: rand.Text(), tag: rand.Text()[:16], history: c.history[:len(c.history):len(c.history)]}
 	c.s.know(c, now.callID, now.tag)
 	branches := make([]branch, len(targets))
 	for i, t := range targets {
@@ -177,4 +215,66 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 	inv.AppendHeader(from)
 	inv.AppendHeader(to)
 	return inv, refusal{}
+}
+
+// tell gives an INVITE what its target is told about the stage: the forwards that led here, and how
+// it is to ring.
+func (c *call) tell(b *branchLeg, inv *sip.Request) {
+	if b.target.outside() {
+		return // the trunk has said it its own way
+	}
+	number, name := b.target.party()
+	last := c.s.numberOf(number)
+	last.Name = name
+	for _, h := range ForwardHeaders(ForwardsBoth, b.of.history, c.s.numberOf, last) {
+		inv.AppendHeader(sip.NewHeader(h[0], h[1]))
+	}
+	if b.of.stage.Alert == route.Intercom {
+		for _, h := range c.s.autoAnswer() {
+			inv.AppendHeader(sip.NewHeader(h[0], h[1]))
+		}
+	}
+}
+
+// autoAnswer are the headers that make phones answer by themselves; each brand knows one of them:
+// Yealink, Snom, Poly and Fanvil the first, Grandstream, Gigaset and Snom the second.
+func (s *Service) autoAnswer() [][2]string {
+	return [][2]string{
+		{"Alert-Info", "<http://linehall>;info=alert-autoanswer;delay=0"},
+		{"Call-Info", "<sip:" + s.stack.Domain() + ">;answer-after=0"},
+	}
+}
+
+// deflect finds out where a phone's 3xx leads: a number that this phone itself might call, from where
+// on the router's word counts. It asks outside of the owner.
+func (c *call) deflect(b *branchLeg) {
+	number, ok := c.deflectedTo(b)
+	t := b.target.terminal
+	if !ok || len(c.history) >= route.MaxDiversions {
+		c.step(evDeflected{b.index, nil})
+		return
+	}
+	d := c.s.o.Plan.Decide(dialplan.Caller{Extension: t.Extension, Class: t.Class}, number)
+	switch d.Kind {
+	case dialplan.Extension, dialplan.Duty:
+	default: // an emergency call is nobody's to send on; the others the caller may try
+		c.log.Info("deflection not followed", slog.String(observe.Extension, t.Extension), slog.String("to", number), slog.String("kind", string(d.Kind)))
+		c.step(evDeflected{b.index, nil})
+		return
+	}
+	by := route.Diversion{From: t.Extension, Reason: route.Deflection}
+	r := c.request(d, append(slices.Clone(c.history), by))
+	c.s.work.Go(func() {
+		m := msgDeflected{branch: b}
+		if plan := c.s.consult(c.ctx, r); plan.Refuse == nil && plan.First != nil {
+			stage := *plan.First
+			if stage.Diversion == nil {
+				stage.Diversion = &by
+			} else { // the target has forwarded its calls already
+				m.earlier = []route.Diversion{by}
+			}
+			m.stage = &stage
+		}
+		c.post(m)
+	})
 }

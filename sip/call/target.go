@@ -7,6 +7,7 @@ import (
 
 	"linehall/internal/directory"
 	"linehall/internal/site"
+	"linehall/sip/dialplan"
 	"linehall/sip/location"
 	"linehall/sip/route"
 	"linehall/sip/stack"
@@ -87,8 +88,7 @@ func (s *Service) siteOfTarget(t *target) site.ID {
 func (s *Service) phones(c *call, extension string, limit int) []target {
 	t, ok := s.o.Directory.ByExtension(extension)
 	if !ok || !t.MayRegister() {
-		t.Extension = extension
-		return []target{{terminal: t, refuse: refusal{code: 480, text: "not in use"}}}
+		return []target{absent(extension, refusal{code: 480, text: "not in use"})}
 	}
 	bindings := s.o.Locations.Lookup(s.aor(extension))
 	if len(bindings) == 0 {
@@ -143,26 +143,15 @@ func (t *target) routes() []string {
 	return t.binding.Path
 }
 
-// decisionStage is the plan without a router, and always that of emergency and duty calls, which no
+// decided is the plan without a router, and always that of emergency and duty calls, which no
 // forward, do-not-disturb or limit may stop: what the number plan says, and nothing else.
-func decisionStage(c *call) *route.Stage {
-	d := c.decision
-	targets := slices.DeleteFunc(slices.Clone(d.Targets), func(e string) bool { return e == c.rec.From })
-	var first *route.Stage
-	if len(targets) > 0 {
-		first = &route.Stage{Extensions: targets}
+func decided(d dialplan.Decision) route.Plan {
+	var plan route.Plan
+	if d.Kind == dialplan.Emergency && len(d.Reserve) > 0 {
+		plan.First = &route.Stage{Extensions: d.Reserve}
 	}
-	if !c.emergency() {
-		return first
+	if len(d.Targets) > 0 {
+		plan.First = &route.Stage{Extensions: d.Targets, Unreachable: plan.First}
 	}
-	reserve := slices.DeleteFunc(slices.Clone(d.Reserve), func(e string) bool { return e == c.rec.From })
-	if len(reserve) == 0 {
-		return first
-	}
-	last := &route.Stage{Extensions: reserve}
-	if first == nil {
-		return last
-	}
-	first.Unreachable = last
-	return first
+	return plan
 }

@@ -60,25 +60,12 @@ type Attempt struct {
 	// Patience is how long the gateway may be silent before the next one is tried; 0: until the end
 	// of the transaction.
 	Patience time.Duration
-	// Forwards says which header tells the gateway who forwarded the call.
-	Forwards Forwards
 	// SRTP is the trunk's policy for the media: "off", "optional" or "required".
 	SRTP string
 }
 
 // Identity is a name and a URI.
 type Identity struct{ Name, URI string }
-
-// Forwards is how a peer is told about earlier forwards.
-type Forwards uint8
-
-// The ways; the zero value tells nothing, which hides our numbers.
-const (
-	ForwardsHidden    Forwards = iota
-	ForwardsDiversion          // RFC 5806
-	ForwardsHistory            // RFC 7044
-	ForwardsBoth
-)
 
 // Incoming is what a trunk says about an INVITE that came over it.
 type Incoming struct {

@@ -38,6 +38,16 @@ type Record struct {
 	MOSCallee   *float64   `json:"mos_callee"`
 	Recoverable bool       `json:"recoverable"` // a restart would not have cut it
 	Legs        []Leg      `json:"legs"`
+	Forwards    []Forward  `json:"forwards,omitempty"` // in order; the first ones may be another network's
+	Trunk       string     `json:"trunk,omitempty"`    // the call came in by it
+}
+
+// Forward is one forward that a call took.
+type Forward struct {
+	From   string    `json:"from"`         // who forwarded it
+	To     string    `json:"to,omitempty"` // where to; "" when another network did it
+	Reason string    `json:"reason"`       // in the words of RFC 5806
+	At     time.Time `json:"at,omitzero"`
 }
 
 // Leg is one phone, or one way to a number outside, that was to be rung.

@@ -135,6 +135,7 @@ const (
 	OutcomeNoAnswer                   // it rang, nobody came
 	OutcomeUnreachable                // nothing to ring, or nothing that responded
 	OutcomeFull                       // a line on the way has no room for the call
+	OutcomeDeflected                  // the called sent the call on themselves; no edge leads from it
 )
 
 // String names an outcome as a Stage's fields do.
@@ -148,6 +149,8 @@ func (o Outcome) String() string {
 		return "unreachable"
 	case OutcomeFull:
 		return "full"
+	case OutcomeDeflected:
+		return "deflected"
 	case OutcomeFailed:
 	}
 	return "failed"
@@ -165,6 +168,8 @@ func (s *Stage) Next(o Outcome) *Stage {
 		return first(s.Full, s.Unreachable, s.Failed)
 	case OutcomeUnreachable:
 		return first(s.Unreachable, s.Failed)
+	case OutcomeDeflected:
+		return nil
 	case OutcomeFailed:
 	}
 	return s.Failed
