@@ -34,8 +34,13 @@ var causes = []struct { //nolint:gochecknoglobals // a constant table
 	reason route.Reason
 	cause  int
 }{
-	{route.Unconditional, 302}, {route.UserBusy, 486}, {route.NoReply, 408}, {route.Deflection, 480},
-	{route.Deflection, 487}, {route.Unavailable, 503}, {route.UnknownReason, 404},
+	{route.Unconditional, 302},
+	{route.UserBusy, 486},
+	{route.NoReply, 408},
+	{route.Deflection, 480},
+	{route.Deflection, 487},
+	{route.Unavailable, 503},
+	{route.UnknownReason, 404},
 }
 
 func causeOf(r route.Reason) int {

@@ -123,7 +123,7 @@ func (c *call) opened(stage *route.Stage, targets []target) {
 		return
 	}
 	targets = targets[:min(len(targets), mostBranches-len(c.branches))]
-	now := &begun{stage: stage, callID: rand.Text(), tag: rand.Text()[:16], history: c.history[:len(c.history):len(c.history)]}
+	now := &begun{stage: stage, callID: rand.Text(), tag: rand.Text()[:16], history: slices.Clip(c.history)}
 	c.s.know(c, now.callID, now.tag)
 	branches := make([]branch, len(targets))
 	for i, t := range targets {
@@ -254,9 +254,9 @@ func (c *call) deflect(b *branchLeg) {
 		c.step(evDeflected{b.index, nil})
 		return
 	}
-	d := c.s.o.Plan.Decide(dialplan.Caller{Extension: t.Extension, Class: t.Class}, number)
+	d := c.s.o.Plan.Decide(dialplan.Caller{Extension: t.Extension, Class: t.Class, Site: b.site}, number, time.Now())
 	switch d.Kind {
-	case dialplan.Extension, dialplan.Duty:
+	case dialplan.Extension, dialplan.Duty, dialplan.Group, dialplan.Outside:
 	default: // an emergency call is nobody's to send on; the others the caller may try
 		c.log.Info("deflection not followed", slog.String(observe.Extension, t.Extension), slog.String("to", number), slog.String("kind", string(d.Kind)))
 		c.step(evDeflected{b.index, nil})

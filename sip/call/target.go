@@ -153,5 +153,9 @@ func decided(d dialplan.Decision) route.Plan {
 	if len(d.Targets) > 0 {
 		plan.First = &route.Stage{Extensions: d.Targets, Unreachable: plan.First}
 	}
+	if len(d.Trunks) > 0 { // of an emergency call whatever keeps it from being answered leads to the desk
+		desk := plan.First
+		plan.First = &route.Stage{Outside: route.Out(d), Busy: desk, NoAnswer: desk, Failed: desk}
+	}
 	return plan
 }

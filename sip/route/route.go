@@ -61,8 +61,16 @@ type Stage struct {
 
 // Outside is a number behind trunks.
 type Outside struct {
-	Trunks []string // names, the first is tried first
-	Number string   // as the trunks expect it before their own rules
+	Trunks    []string // names, the first is tried first
+	Number    string   // in E.164 where it has that form
+	AsDialled string   // as the plan's rules left it, for trunks that want no other form
+	Identity  string   // the number to show there instead of the trunk's choice
+	Withheld  bool     // the caller's number is not shown
+}
+
+// Out is the destination of a decision of kind Outside, or Emergency with trunks.
+func Out(d dialplan.Decision) *Outside {
+	return &Outside{Trunks: d.Trunks, Number: d.Number, AsDialled: d.AsDialled, Identity: d.Identity, Withheld: d.Withheld}
 }
 
 // Alert is a kind of ringing.
