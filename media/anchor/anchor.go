@@ -63,6 +63,9 @@ type Party struct {
 	Site   site.ID
 	Remote netip.Addr // the source address of its signalling
 	Local  netip.Addr // our address as the party sees it; its media is sent there when relayed
+	// Outside says that the party is another network's: media never runs directly to it, so that it
+	// learns no address of ours but Local.
+	Outside bool
 }
 
 // normal unmaps IPv4 addresses that a dual-stack socket reported as IPv6.

@@ -79,10 +79,10 @@ func (p *Path) Key() string { return p.key }
 // Kind says how the media runs, or will run once it is agreed.
 func (p *Path) Kind() Kind { return p.view.Load().kind }
 
-// local reports whether the parties are at the same known site and speak the same version of IP.
+// local reports whether the parties are at the same known site, both ours, and speak the same version of IP.
 func (p *Path) local() bool {
 	a, b := p.parties[Caller], p.parties[Callee]
-	return a.Site == b.Site && b.Site != "" && a.Local.Is4() == b.Local.Is4()
+	return a.Site == b.Site && b.Site != "" && !a.Outside && !b.Outside && a.Local.Is4() == b.Local.Is4()
 }
 
 // Offer takes an offer from either side, the first or a later one, and returns the body for the other side. A relayed

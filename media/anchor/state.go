@@ -29,9 +29,10 @@ type savedPath struct {
 }
 
 type savedParty struct {
-	Site   site.ID    `json:"site"`
-	Remote netip.Addr `json:"remote"`
-	Local  netip.Addr `json:"local"`
+	Site    site.ID    `json:"site"`
+	Remote  netip.Addr `json:"remote"`
+	Local   netip.Addr `json:"local"`
+	Outside bool       `json:"outside,omitempty"`
 }
 
 type savedStream struct {

@@ -92,7 +92,7 @@ func (c *call) noteAnswer(f *fork) {
 	c.rec.AnsweredAt = &now
 	c.rec.To, c.rec.ToSite = f.callee.Extension, string(f.callee.Site)
 	c.toName = f.callee.Display
-	c.s.vacate(c, c.rec.From, f.callee.Extension)
+	c.s.vacate(c, c.callerExtension(), f.callee.Extension)
 }
 
 // answerBody is what the caller gets: the answer to its offer, or the phone's offer. A caller

@@ -41,17 +41,17 @@ func (c *call) dialogs(held bool) []DialogInfo {
 		return nil
 	}
 	if c.pair != nil && c.rec.AnsweredAt != nil {
-		list := []DialogInfo{
-			c.established(c.pair.caller, 0, c.pair.callee, held),
-			c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held),
+		var list []DialogInfo // a number outside is no phone of ours
+		if c.pair.caller.Trunk == "" {
+			list = append(list, c.established(c.pair.caller, 0, c.pair.callee, held))
 		}
-		if c.pair.callee.Trunk != "" { // a number outside is no phone of ours
-			list = list[:1]
+		if c.pair.callee.Trunk == "" {
+			list = append(list, c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held))
 		}
 		return list
 	}
 	list := make([]DialogInfo, 0, 1+len(c.branches))
-	if o, ok := c.origin.(*invited); ok {
+	if o, ok := c.origin.(*invited); ok && c.incoming == nil {
 		list = append(list, c.callersDialog(o.req))
 	}
 	for _, b := range c.branches {

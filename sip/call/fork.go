@@ -19,11 +19,13 @@ type branchLeg struct {
 	index  int
 	target target
 	of     *begun // its stage
-	site   site.ID
-	path   *anchor.Path
-	invite *sip.Request // as sent, without Via; nil when it could not be sent
-	out    *outgoing
-	forks  map[string]*fork // by the phone's To-tag
+	// reported says that the trunk knows how the attempt ended.
+	reported bool
+	site     site.ID
+	path     *anchor.Path
+	invite   *sip.Request // as sent, without Via; nil when it could not be sent
+	out      *outgoing
+	forks    map[string]*fork // by the phone's To-tag
 	// session is what the phone saw in the INVITE; every fork of the branch continues it.
 	session dialog.Session
 	final   *sip.Response // its failure, if it was the phone's
@@ -74,14 +76,14 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	b.timer = sessionTimer{Interval: c.s.limits.SessionExpires, Ours: true}
 	b.timer.request(inv)
 	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
-	c.tell(b, inv)
 	c.origin.impart(inv)
 	c.impartPriority(inv)
 	if inv.GetHeader("User-Agent") == nil {
 		inv.AppendHeader(sip.NewHeader("User-Agent", agent))
 	}
-
 	l := c.calleeLeg(b)
+	c.tell(b, l, inv)
+
 	body, err := c.offerTo(b)
 	if err != nil {
 		c.log.Info("branch refused", slog.String(observe.Extension, l.Extension), slog.Any(observe.Err, err))
@@ -120,7 +122,11 @@ func (c *call) raiseBranch(b *branchLeg, res *sip.Response) bool {
 // calleeLeg is a target's side of the call, before it has a dialog.
 func (c *call) calleeLeg(b *branchLeg) *leg {
 	number, name := b.target.party()
-	return &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site, User: c.rec.From, Trunk: b.target.trunk()}
+	l := &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site, User: c.rec.From}
+	if a := b.target.attempt; a != nil {
+		l.User, l.Trunk, l.Gateway, l.Asserted = a.Contact, a.Trunk, a.Gateway, a.asserted()
+	}
+	return l
 }
 
 // offerTo is the caller's offer as this branch gets it; nil for an INVITE without one.
@@ -152,8 +158,12 @@ func (c *call) onBranch(b *branchLeg, res *sip.Response) {
 		}
 	case res.StatusCode < 300:
 		c.rec.Legs[b.index].Code = res.StatusCode
+		c.report(b, 200)
 		c.step(evAnswer{b.index, tag})
 	case res.StatusCode == 422 && c.raiseBranch(b, res):
+	case res.StatusCode < 400 && b.target.outside(): // where else is not for our phones to try
+		b.refuse = refusal{code: 480, text: "the gateway redirects the call"}
+		c.branchFailed(b, b.refuse.code)
 	default:
 		b.final = res.Clone()
 		c.branchFailed(b, res.StatusCode)
@@ -174,6 +184,7 @@ func (c *call) branchFailed(b *branchLeg, code int) {
 	if c.rec.Legs[b.index].Code == 0 {
 		c.rec.Legs[b.index].Code = code
 	}
+	c.report(b, code)
 	if b.path != nil && c.m.Phase == phaseRinging { // at the end of the call all paths close
 		b.path.Close()
 	}
@@ -263,7 +274,7 @@ func (c *call) earlyMedia(f *fork, res *sip.Response) []byte {
 
 // decorate adds what our responses to the caller carry about the callee.
 func (c *call) decorate(out *sip.Response, b *branchLeg) {
-	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.decision.Number)})
+	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.dialled())})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
 	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
 	number, name := b.target.party()

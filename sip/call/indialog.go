@@ -97,7 +97,8 @@ func (c *call) onRequest(req *stack.Request) {
 		c.onUnmatched(req)
 		return
 	}
-	if !c.comesFrom(l, req.Flow) {
+	l.hides(req)
+	if !c.comesFrom(l, req.Flow) && !c.sameTrunk(l, req) {
 		c.log.Warn("request from elsewhere", slog.String(observe.Method, string(req.Method)), slog.Any(observe.Remote, req.Flow.Remote))
 		c.s.o.Dropped.Count("sip_call", "wrong_source")
 		if !req.IsAck() {

@@ -27,6 +27,10 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		s.ServeInDialog(ctx, req)
 		return
 	}
+	if in, ok := s.identified(req); ok {
+		s.serveIncoming(ctx, req, in)
+		return
+	}
 	from, challenge := s.o.Auth.Check(req)
 	if challenge != nil {
 		_ = req.Tx.Respond(challenge) // the phone repeats its INVITE when this is lost
@@ -69,10 +73,18 @@ func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from d
 	caller := dialplan.Caller{Extension: from.Extension, Class: from.Class, Site: s.siteOf(req.Flow, from.Site)}
 	c.decision = s.o.Plan.Decide(caller, dialled, c.rec.StartedAt)
 	c.rec.Dialled, c.rec.To = c.decision.Number, c.decision.Number
-	if c.decision.Kind == dialplan.Emergency {
-		c.class = line.Emergency
-		c.rec.Class = c.class.String()
+	if r := s.startable(req); r.code != 0 {
+		return r
 	}
+	c.classify()
+	if r := c.prioritise(req.Request); r.code != 0 {
+		return r
+	}
+	return s.aim(ctx, c)
+}
+
+// startable says why an INVITE cannot start a call, whatever its number.
+func (s *Service) startable(req *stack.Request) refusal {
 	switch {
 	case s.draining.Load():
 		return refusal{code: 503, text: "shutting down"}
@@ -81,22 +93,14 @@ func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from d
 	case len(req.Body()) > 0 && !isSDP(req.Request):
 		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
 	}
-	if r := c.prioritise(req.Request); r.code != 0 {
+	return refusal{}
+}
+
+// aim fills in whom to ring for a decided number.
+func (s *Service) aim(ctx context.Context, c *call) refusal {
+	c.classify()
+	if r := s.acceptable(c.decision); r.code != 0 {
 		return r
-	}
-	switch c.decision.Kind {
-	case dialplan.Extension, dialplan.Duty, dialplan.Emergency, dialplan.Group:
-	case dialplan.Outside:
-		return refusal{code: 503, warn: 399, text: "No trunk takes this call"}
-	case dialplan.Room:
-		// Phones enter rooms through a focus of their own; this version has rooms for browsers.
-		return refusal{code: 480, warn: 399, text: "Meeting rooms are joined from the browser in this version"}
-	case dialplan.Forbidden:
-		return refusal{code: 403, warn: 399, text: "This number is not allowed for your class of service"}
-	case dialplan.Feature:
-		return refusal{code: 404, warn: 399, text: "This feature code is reserved but not served in this version"}
-	case dialplan.Unknown:
-		return refusal{code: 404, text: "unknown number"}
 	}
 	if len(c.decision.Targets) == 1 {
 		if t, ok := s.o.Directory.ByExtension(c.decision.Targets[0]); ok {
@@ -108,6 +112,35 @@ func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from d
 		return refusal{code: r.Code, warn: 399, text: r.Text}
 	}
 	return s.locate(c, plan)
+}
+
+// classify puts an emergency call above all others.
+func (c *call) classify() {
+	if c.decision.Kind == dialplan.Emergency {
+		c.class = line.Emergency
+		c.rec.Class = c.class.String()
+	}
+}
+
+// acceptable says why a decision leads nowhere.
+func (s *Service) acceptable(d dialplan.Decision) refusal {
+	switch d.Kind {
+	case dialplan.Extension, dialplan.Duty, dialplan.Emergency, dialplan.Group:
+	case dialplan.Outside:
+		if s.o.Trunks == nil {
+			return refusal{code: 503, warn: 399, text: "No trunk takes this call"}
+		}
+	case dialplan.Room:
+		// Phones enter rooms through a focus of their own; this version has rooms for browsers.
+		return refusal{code: 480, warn: 399, text: "Meeting rooms are joined from the browser in this version"}
+	case dialplan.Forbidden:
+		return refusal{code: 403, warn: 399, text: "This number is not allowed for your class of service"}
+	case dialplan.Feature:
+		return refusal{code: 404, warn: 399, text: "This feature code is reserved but not served in this version"}
+	case dialplan.Unknown:
+		return refusal{code: 404, text: "unknown number"}
+	}
+	return refusal{}
 }
 
 // request is what the router is asked.
@@ -140,6 +173,10 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 		return refusal{code: 480, text: "nobody to ring"}
 	}
 	c.stage = plan.First
+	c.diverted(c.stage)
+	if c.stage.Outside != nil && s.o.Trunks != nil {
+		return refusal{} // the owner finds out
+	}
 	c.targets = s.targets(c, c.stage)
 	if rings(c.targets) {
 		return refusal{}

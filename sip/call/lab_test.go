@@ -58,6 +58,7 @@ type labOptions struct {
 	members []string
 	hook    func(call.Info) // OnChange
 	router  call.Router
+	trunks  call.Trunks
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -142,12 +143,13 @@ func (x *exchange) start(o labOptions) {
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
 		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8"},
 		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
-	}, table, x.people))
+		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
+	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
 	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
-		Records: x.records, Store: store, Router: o.router, Limits: o.limits, Log: log, Registerer: x.reg,
+		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

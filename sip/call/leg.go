@@ -24,10 +24,12 @@ type leg struct {
 	Extension string         `json:"extension"`
 	Display   string         `json:"display"`
 	Site      site.ID        `json:"site"`
-	User      string         `json:"user"`             // user part of our Contact towards this leg
-	Trunk     string         `json:"trunk,omitempty"`  // it is a gateway of this trunk, Extension a number behind it
-	Agreed    []byte         `json:"agreed,omitempty"` // its session description, as of the last agreed exchange
-	Allow     string         `json:"allow,omitempty"`  // the methods it allows, as it said last
+	User      string         `json:"user"`            // user part of our Contact towards this leg
+	Trunk     string         `json:"trunk,omitempty"` // it is a gateway of this trunk, Extension a number behind it
+	Gateway   string         `json:"gateway,omitempty"`
+	Asserted  string         `json:"asserted,omitempty"` // P-Asserted-Identity towards a gateway; "" for none
+	Agreed    []byte         `json:"agreed,omitempty"`   // its session description, as of the last agreed exchange
+	Allow     string         `json:"allow,omitempty"`    // the methods it allows, as it said last
 	Timer     sessionTimer   `json:"timer,omitzero"`
 
 	accept *acceptance             // our 2xx that waits for this leg's ACK
@@ -70,8 +72,10 @@ type outgoing struct {
 	respond func(res *sip.Response) // every response
 	failed  func(err error)         // the transaction ended without a final one
 	cancel  bool                    // asked for before there was a transaction
-	until   time.Time               // how long to wait for a phone whose connection is gone
-	closed  bool
+	// challenged is how often it was sent again with credentials.
+	challenged int
+	until      time.Time // how long to wait for a phone whose connection is gone
+	closed     bool
 }
 
 // send sends a request on a leg. When the phone's connection is gone it is retried until the
@@ -106,8 +110,8 @@ func (c *call) try(out *outgoing) {
 		return
 	}
 	flow := c.flowOf(out.leg)
-	if remote, ok := c.dialBack(flow, out.req); ok {
-		c.dial(out.leg, remote, func(err error) {
+	if open := c.opener(out.leg, flow, out.req); open != nil {
+		c.dial(out.leg, open, func(err error) {
 			c.attempt(out, c.flowOf(out.leg), err)
 		})
 		return
@@ -127,6 +131,9 @@ func (c *call) attempt(out *outgoing, flow stack.Flow, err error) {
 	var tx *stack.ClientTx
 	if err == nil {
 		c.addContact(out.req, out.leg, flow)
+		if out.leg.Trunk != "" && out.leg.Dialog != nil { // the first INVITE was made for the gateway
+			out.leg.hide(out.req)
+		}
 		tx, err = c.s.stack.Request(c.ctx, out.req.Clone(), flow)
 	}
 	c.attempted(out, tx, err)
@@ -185,6 +192,9 @@ func (c *call) onResponse(m msgResponse) {
 	}
 	if !m.res.IsProvisional() {
 		c.closeOutgoing(m.out)
+		if c.authorize(m.out, m.res) {
+			return
+		}
 	}
 	m.out.respond(m.res)
 }
@@ -222,8 +232,8 @@ func (c *call) repeatAck(l *leg, seq uint32) bool {
 	if ack == nil {
 		return false
 	}
-	if remote, ok := c.dialBack(c.flowOf(l), ack); ok {
-		c.dial(l, remote, func(err error) {
+	if open := c.opener(l, c.flowOf(l), ack); open != nil {
+		c.dial(l, open, func(err error) {
 			if err == nil {
 				c.sendPlain(l, ack)
 			}
@@ -254,24 +264,34 @@ func (c *call) dialBack(flow stack.Flow, req *sip.Request) (netip.AddrPort, bool
 	return stack.DialBack(flow, &req.Recipient)
 }
 
-// dial opens a connection to a leg's phone without keeping the owner waiting; then is called by
-// the owner. The call does not end before that.
-func (c *call) dial(l *leg, remote netip.AddrPort, then func(err error)) {
-	c.dials++
-	ctx := c.ctx
-	c.s.work.Go(func() {
-		flow, err := c.s.stack.Dial(ctx, stack.TCP, remote)
-		c.post(msgDialled{leg: l, flow: flow, err: err, then: then})
-	})
+// opener is how a new connection for a request is opened whose flow is gone; nil: there is no need,
+// or no way. A gateway's connection is its trunk's to open.
+func (c *call) opener(l *leg, flow stack.Flow, req *sip.Request) func(ctx context.Context) (stack.Flow, error) {
+	if l.Trunk == "" {
+		remote, ok := c.dialBack(flow, req)
+		if !ok {
+			return nil
+		}
+		return func(ctx context.Context) (stack.Flow, error) { return c.s.stack.Dial(ctx, stack.TCP, remote) }
+	}
+	if !flow.Stream() || c.s.o.Trunks == nil || c.s.stack.Alive(flow) {
+		return nil
+	}
+	return func(ctx context.Context) (stack.Flow, error) {
+		return c.s.o.Trunks.Reconnect(ctx, l.Trunk, l.Gateway, flow)
+	}
 }
 
-func (c *call) onDialled(m msgDialled) {
-	c.dials--
-	if m.err == nil {
-		m.leg.Flow = m.flow
-		c.dirty()
-	}
-	m.then(m.err)
+// dial opens a connection to a leg's phone without keeping the owner waiting; then is called by
+// the owner. The call does not end before that.
+func (c *call) dial(l *leg, open func(ctx context.Context) (stack.Flow, error), then func(err error)) {
+	c.connect(open, func(flow stack.Flow, err error) {
+		if err == nil {
+			l.Flow = flow
+			c.dirty()
+		}
+		then(err)
+	})
 }
 
 // flowOf is where the leg's phone is reached now. A UDP flow needs no connection; of a stream

@@ -212,9 +212,12 @@ func TestMachineProperties(t *testing.T) {
 		m := calling(groups)
 		final, ended, answers := 0, 0, 0
 		done := make([]bool, n)
-		count := func(actions []action) {
+		var count func(actions []action)
+		count = func(actions []action) {
 			for _, a := range actions {
 				switch a := a.(type) {
+				case acDeflect:
+					count(m.step(evDeflected{a.Branch, nil}))
 				case acReject:
 					final++
 					if a.Code < 300 || a.Code == 503 || a.Code == 401 {

@@ -79,7 +79,10 @@ func (o *invited) open(c *call) (*leg, error) {
 	}
 	l := &leg{
 		Side: caller, Dialog: d, Flow: o.req.Flow, Extension: c.rec.From, Display: c.fromName,
-		Site: site.ID(c.rec.FromSite), User: c.decision.Number,
+		Site: site.ID(c.rec.FromSite), User: c.dialled(),
+	}
+	if in := c.incoming; in != nil {
+		l.Trunk, l.Gateway = in.Trunk, in.Gateway
 	}
 	l.learn(o.req.Request)
 	l.agreed(o.offer())
@@ -106,7 +109,7 @@ func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response,
 // forwarded says that the call rings somebody else now (RFC 3261 §21.1.3).
 func (o *invited) forwarded(c *call) {
 	out := c.s.stack.NewResponse(o.req, 181, "Call Is Being Forwarded")
-	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(o.req.Flow, c.decision.Number)})
+	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(o.req.Flow, c.dialled())})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
 	if err := o.req.Tx.Respond(out); err != nil {
 		c.log.Debug("provisional response not sent", slog.Any(observe.Err, err))

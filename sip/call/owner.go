@@ -49,6 +49,7 @@ type call struct {
 	stage    *route.Stage // the first one, and whom it rings; consumed when the owner starts
 	targets  []target
 	history  []route.Diversion // the forwards so far, the first one first
+	incoming *Incoming         // it came over a trunk
 	late     bool              // the INVITE carried no offer
 
 	media    *anchor.Call
@@ -78,7 +79,8 @@ type call struct {
 	dials   int // connections being opened for them
 	health  [2]health
 
-	parties []string // guarded by Service.mu: extensions counted as busy
+	parties []string  // guarded by Service.mu: extensions counted as busy
+	lines   []lineKey // guarded by Service.mu: gateways that carry it
 	keys    []dialogKey
 }
 
@@ -96,11 +98,14 @@ type (
 		stage   *route.Stage
 		earlier []route.Diversion // forwards on the way there
 	}
-	msgDialled struct { // a phone was dialled, or not
-		leg  *leg
+	msgFound struct { // the ways outside for a stage
+		stage    *route.Stage
+		attempts []Attempt
+	}
+	msgConnected struct { // a connection was opened, or not
 		flow stack.Flow
 		err  error
-		then func(err error)
+		then func(flow stack.Flow, err error)
 	}
 	msgResponse struct { // res is nil when the transaction ended without a final response
 		out *outgoing
@@ -115,7 +120,8 @@ func (msgStray) isMessage()     {}
 func (msgHangup) isMessage()    {}
 func (msgPreempted) isMessage() {}
 func (msgDeflected) isMessage() {}
-func (msgDialled) isMessage()   {}
+func (msgFound) isMessage()     {}
+func (msgConnected) isMessage() {}
 func (msgResponse) isMessage()  {}
 
 // timerName names a timer of a call; arming a name again replaces it.
@@ -227,8 +233,10 @@ func (c *call) handle(m message) {
 	switch m := m.(type) {
 	case msgResponse:
 		c.onResponse(m)
-	case msgDialled:
-		c.onDialled(m)
+	case msgFound:
+		c.onFound(m)
+	case msgConnected:
+		c.onConnected(m)
 	case msgRequest:
 		c.onRequest(m.req)
 	case msgCancelled:

@@ -149,7 +149,8 @@ type Service struct {
 	mu      sync.Mutex // guards the fields below; held briefly, never over a send
 	calls   map[string]*call
 	dialogs map[dialogKey]*call
-	busy    map[string]int // calls per extension
+	busy    map[string]int  // calls per extension
+	lines   map[lineKey]int // calls per trunk and gateway
 	ctx     context.Context
 	work    sync.WaitGroup // owners and what they started
 	waiting []*call        // restored, before Run
@@ -169,7 +170,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
-		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, busy: map[string]int{},
+		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, busy: map[string]int{}, lines: map[lineKey]int{},
 	}
 	s.metrics = newMetrics(o.Registerer, s)
 	o.Stack.Handle(sip.INVITE, s.serveInvite)
@@ -299,11 +300,14 @@ func (s *Service) admit(c *call) int {
 		if len(s.calls) >= s.limits.Calls {
 			return 503
 		}
-		if s.busy[c.rec.From] >= s.limits.PerTerminal {
+		if s.busy[c.callerExtension()] >= s.limits.PerTerminal {
 			return 403
 		}
 	}
-	s.occupyLocked(c, c.rec.From)
+	if in := c.incoming; in != nil {
+		s.seizeLocked(c, in.Trunk, in.Gateway)
+	}
+	s.occupyLocked(c, c.callerExtension())
 	s.startLocked(c) //nolint:contextcheck // a call lives with the service, not with its INVITE's handler
 	return 0
 }
@@ -330,7 +334,7 @@ func (s *Service) occupy(c *call, extension string, limit int) bool {
 }
 
 func (s *Service) occupyLocked(c *call, extension string) {
-	if !slices.Contains(c.parties, extension) {
+	if extension != "" && !slices.Contains(c.parties, extension) {
 		c.parties = append(c.parties, extension)
 		s.busy[extension]++
 	}
@@ -360,6 +364,10 @@ func (s *Service) release(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vacateLocked(c)
+	for _, key := range c.lines {
+		s.hungUpLocked(key)
+	}
+	c.lines = nil
 	delete(s.calls, c.id)
 }
 

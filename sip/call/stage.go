@@ -41,7 +41,7 @@ func (c *call) start() {
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
 	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(),
+		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.incoming != nil,
 	})
 	c.origin.begin(c)
 	c.arm(timerName{kind: "setup"}, c.s.limits.Setup, func() { c.step(evRingTimeout{}) })
@@ -50,7 +50,15 @@ func (c *call) start() {
 	c.targets = nil
 	c.publish()
 	c.forwarded(c.stage)
+	if targets == nil {
+		c.find(c.stage)
+		return
+	}
 	c.opened(c.stage, targets)
+}
+
+func forwardRecord(d route.Diversion) cdr.Forward {
+	return cdr.Forward{From: d.From, Reason: string(d.Reason)}
 }
 
 // open begins a stage that the machine went on to.
@@ -58,9 +66,25 @@ func (c *call) open(a acOpen) {
 	c.disarmStage()
 	c.leaveStage()
 	c.log.Info("next stage", slog.String("after", a.Outcome.String()), slog.Any("extensions", a.Stage.Extensions))
-	targets := c.s.targets(c, a.Stage)
+	c.diverted(a.Stage)
 	c.forwarded(a.Stage)
-	c.opened(a.Stage, targets)
+	c.find(a.Stage)
+}
+
+// find looks for a stage's targets and brings them to the machine.
+func (c *call) find(stage *route.Stage) {
+	if stage.Outside != nil && c.s.o.Trunks != nil && len(c.history) <= route.MaxDiversions {
+		c.findOutside(stage)
+		return
+	}
+	c.opened(stage, c.s.targets(c, stage))
+}
+
+// diverted notes the forward that leads to a stage.
+func (c *call) diverted(stage *route.Stage) {
+	if d := stage.Diversion; d != nil {
+		c.history = append(c.history, *d)
+	}
 }
 
 // forwarded tells the caller and the record about a forward (RFC 3261 §21.1.3).
@@ -73,28 +97,32 @@ func (c *call) forwarded(stage *route.Stage) {
 	if stage.Outside != nil {
 		to = stage.Outside.Number
 	}
-	c.rec.Forwards = append(c.rec.Forwards, cdr.Forward{From: d.From, To: to, Reason: string(d.Reason), At: time.Now().UTC()})
+	f := forwardRecord(*d)
+	f.To, f.At = to, time.Now().UTC()
+	c.rec.Forwards = append(c.rec.Forwards, f)
 	c.log.Info("call forwarded", slog.String("by", d.From), slog.String("to", to), slog.String(observe.Reason, string(d.Reason)))
 	if o, ok := c.origin.(interface{ forwarded(c *call) }); ok {
 		o.forwarded(c)
 	}
 }
 
-// targets lists what a stage rings, and notes the forward that led to it. It is called once for each
-// stage. The caller's own phones never ring, nor do those of anybody who forwarded the call already.
+// targets lists what a stage rings inside. The caller's own phones never ring, nor do those of
+// anybody who forwarded the call already.
 func (s *Service) targets(c *call, stage *route.Stage) []target {
-	if d := stage.Diversion; d != nil {
-		c.history = append(c.history, *d)
-	}
+	tooOften := refusal{code: 483, warn: 399, text: "The call was forwarded too often"}
 	if stage.Outside != nil {
-		return []target{{number: stage.Outside.Number, refuse: refusal{code: 480, text: "no way outside"}}}
+		why := noTrunk()
+		if len(c.history) > route.MaxDiversions {
+			why = tooOften
+		}
+		return []target{{number: stage.Outside.Number, refuse: why}}
 	}
 	var found []target
 	for _, e := range stage.Extensions {
 		switch {
-		case e == c.rec.From:
+		case e == c.callerExtension():
 		case len(c.history) > route.MaxDiversions:
-			found = append(found, absent(e, refusal{code: 483, warn: 399, text: "The call was forwarded too often"}))
+			found = append(found, absent(e, tooOften))
 		case stage.Diversion != nil && slices.ContainsFunc(c.history, func(d route.Diversion) bool { return d.From == e }):
 			found = append(found, absent(e, refusal{code: 482, warn: 399, text: "The call was forwarded in a circle"}))
 		default:
@@ -174,11 +202,26 @@ func (c *call) callBranch(b *branchLeg) {
 		c.branchFailed(b, 487) // what was called a moment before has changed everything
 		return
 	}
-	number, _ := b.target.party()
 	now := time.Now().UTC()
 	c.rec.Legs[b.index].StartedAt = &now
+	if b.target.attempt != nil {
+		c.reach(b)
+		return
+	}
+	c.launch(b)
+}
+
+// launch opens a branch's media and sends its INVITE.
+func (c *call) launch(b *branchLeg) {
+	if c.m.Phase != phaseRinging || c.m.Branches[b.index].Progress != branchCalling {
+		c.branchFailed(b, 487) // given up while its connection was opened
+		return
+	}
+	number, _ := b.target.party()
 	flow := b.target.flow()
-	b.path = c.media.Branch(number+" "+b.target.contact(), anchor.Party{Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr()})
+	b.path = c.media.Branch(number+" "+b.target.contact(), anchor.Party{
+		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside(),
+	})
 	if r := c.sendInvite(b, b.of.callID, b.of.tag); r.code != 0 {
 		b.refuse = r
 		c.branchFailed(b, r.code)
@@ -188,7 +231,7 @@ func (c *call) callBranch(b *branchLeg) {
 // leaveStage takes the extensions of the stages so far off the call: what does not ring any more
 // is not busy with it.
 func (c *call) leaveStage() {
-	c.s.vacate(c, c.rec.From)
+	c.s.vacate(c, c.callerExtension())
 }
 
 // inviteFor is the head of a target's INVITE: request line, Route, From and To.
@@ -205,6 +248,9 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 			inv.AppendHeader(&sip.RouteHeader{Address: next})
 		}
 	}
+	if t.attempt != nil {
+		return inv, c.outsideInvite(t.attempt, inv, tag)
+	}
 	domain := c.s.stack.Domain()
 	number, _ := t.party()
 	from := &sip.FromHeader{
@@ -219,9 +265,13 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 
 // tell gives an INVITE what its target is told about the stage: the forwards that led here, and how
 // it is to ring.
-func (c *call) tell(b *branchLeg, inv *sip.Request) {
-	if b.target.outside() {
-		return // the trunk has said it its own way
+func (c *call) tell(b *branchLeg, l *leg, inv *sip.Request) {
+	if a := b.target.attempt; a != nil { // the trunk has its own way to say it
+		l.hide(inv)
+		for _, h := range a.Headers {
+			inv.AppendHeader(sip.NewHeader(h[0], h[1]))
+		}
+		return
 	}
 	number, name := b.target.party()
 	last := c.s.numberOf(number)

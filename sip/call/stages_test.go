@@ -236,6 +236,41 @@ func TestMachineStages(t *testing.T) {
 			phaseEnded,
 		},
 		{
+			"a redirection is looked at when nobody else answers",
+			route.Stage{},
+			[]event{waits(branch{Group: "a"}, branch{Group: "b"}), evFailure{0, 302}, evFailure{1, 486}},
+			[]action{acDeflect{0}},
+			phaseRinging,
+		},
+		{
+			"it leads on",
+			route.Stage{Failed: &route.Stage{}},
+			[]event{waits(branch{Group: "a"}), evFailure{0, 302}, evDeflected{0, second}},
+			[]action{acOpen{second, route.OutcomeDeflected}},
+			phaseRinging,
+		},
+		{
+			"where it does not, the caller may",
+			route.Stage{},
+			[]event{waits(branch{Group: "a"}), evFailure{0, 302}, evDeflected{0, nil}},
+			[]action{acReject{302, 0}, acEnd{cause{302, "callee", ""}}},
+			phaseEnded,
+		},
+		{
+			"a redirection that was followed is not told",
+			route.Stage{},
+			[]event{waits(branch{Group: "a"}), evFailure{0, 302}, evDeflected{0, second}, waits(branch{Group: "second"}), evFailure{1, 486}},
+			[]action{acReject{486, 1}, acEnd{cause{486, "callee", ""}}},
+			phaseEnded,
+		},
+		{
+			"cancelled while it is looked at",
+			route.Stage{},
+			[]event{waits(branch{Group: "a"}), evFailure{0, 302}, evCallerGone{"cancelled"}, evDeflected{0, second}},
+			nil,
+			phaseEnded,
+		},
+		{
 			"gateways are tried one by one",
 			route.Stage{},
 			[]event{gateways},
@@ -323,9 +358,12 @@ func TestMachineStageProperties(t *testing.T) {
 		m := newMachine(&route.Stage{Busy: tree(3), NoAnswer: tree(3), Unreachable: tree(3)})
 		called, done, cancelled := map[int]bool{}, map[int]bool{}, map[int]bool{}
 		final, ended, answers := 0, 0, 0
+		deflecting := -1
 		count := func(actions []action) {
 			for _, a := range actions {
 				switch a := a.(type) {
+				case acDeflect:
+					deflecting = a.Branch
 				case acCall:
 					if called[a.Branch] || m.Branches[a.Branch].Stage != m.Stages {
 						t.Fatalf("branch %d was called twice or out of its stage", a.Branch)
@@ -346,6 +384,15 @@ func TestMachineStageProperties(t *testing.T) {
 			}
 		}
 		open := func() {
+			if b := deflecting; b >= 0 {
+				deflecting = -1
+				var next *route.Stage
+				if rapid.Bool().Draw(t, "followed") {
+					next = &route.Stage{}
+				}
+				count(m.step(evDeflected{b, next}))
+				return
+			}
 			n := rapid.IntRange(0, 4).Draw(t, "branches")
 			var branches []branch
 			for range n {

@@ -143,6 +143,10 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range []*leg{st.Caller, st.Callee} {
+		if l.Trunk != "" {
+			s.seizeLocked(c, l.Trunk, l.Gateway)
+			continue
+		}
 		s.occupyLocked(c, l.Extension)
 	}
 	s.calls[c.id] = c
@@ -152,5 +156,5 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 
 // party is the leg as the media plane knows it.
 func (l *leg) party() anchor.Party {
-	return anchor.Party{Site: l.Site, Remote: l.Flow.Remote.Addr(), Local: l.Flow.Local.Addr()}
+	return anchor.Party{Site: l.Site, Remote: l.Flow.Remote.Addr(), Local: l.Flow.Local.Addr(), Outside: l.Trunk != ""}
 }

@@ -18,16 +18,11 @@ type Trunks interface {
 	// gateway may be used now.
 	Attempts(ctx context.Context, o Outgoing) []Attempt
 	// Report tells what became of an attempt: 200 when it was answered, else the code of its failure,
-	// 408 for silence, 430 for a gateway that could not be reached.
-	Report(a Attempt, code int)
+	// 408 for silence, 430 for a gateway that could not be reached, 487 when it was given up.
+	Report(trunk, gateway string, code int)
 	// Identify says which trunk an INVITE outside of dialogs comes from, by its flow or by the
 	// registration that it was sent to. Such an INVITE is not challenged.
 	Identify(req *stack.Request) (Incoming, bool)
-	// Occupy counts a call over a gateway, in either direction, or refuses it when the gateway or
-	// the trunk has as many as it may have. Emergency calls and calls that a restart found are
-	// never refused. Each call that was counted is given back by Vacate.
-	Occupy(trunk, gateway string, always bool) bool
-	Vacate(trunk, gateway string)
 	// Authorize answers the challenge of a 401 or 407 from a gateway (sip/digest.Answer).
 	Authorize(trunk, gateway, challenge, method, uri string, body []byte) (string, error)
 	// Reconnect opens a gateway's connection again, for a request in a call whose flow is gone.
@@ -47,7 +42,7 @@ type Outgoing struct {
 
 // Attempt is one way to a number: a gateway at one of its addresses. It holds no secret.
 type Attempt struct {
-	Trunk, Gateway string // their names, for the record and for Occupy, Vacate and Authorize
+	Trunk, Gateway string // their names
 	URI            string // Request-URI
 	To             string // URI of To; "" = URI
 	Routes         []string
@@ -77,6 +72,7 @@ type Incoming struct {
 	Name           string  // the caller's name, if the trunk's word is trusted
 	Number         string  // the called number as the plan's Inbound expects it
 	Trusted        bool    // its Diversion and History-Info are believed
+	Full           bool    // the trunk carries as many calls as it may, see Service.Active
 	SRTP           string  // as in Attempt
 }
 

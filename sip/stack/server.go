@@ -28,6 +28,7 @@ type ServerTx struct {
 	mu      sync.Mutex // guards the fields below; taken before the state machine's lock
 	final   int        // status code of the final response, 0 before
 	lost    bool       // CANCEL came first
+	alter   func(*sip.Response)
 	counted bool
 }
 
@@ -48,6 +49,14 @@ func (t *ServerTx) Respond(res *sip.Response) error {
 	return t.respondLocked(res)
 }
 
+// Alter has every response of the transaction changed before it leaves, the stack's own included.
+// A response that is sent twice is changed twice. change must not use the transaction.
+func (t *ServerTx) Alter(change func(*sip.Response)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.alter = change
+}
+
 func (t *ServerTx) respondLocked(res *sip.Response) error {
 	repeated := res.IsSuccess() && t.final >= 200 && t.final < 300 && t.req.IsInvite()
 	if t.final != 0 && !repeated {
@@ -55,6 +64,9 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 	}
 	if to := res.To(); to != nil && res.StatusCode != sip.StatusTrying && !to.Params.Has("tag") {
 		to.Params.Add("tag", t.tag)
+	}
+	if t.alter != nil {
+		t.alter(res)
 	}
 	if !res.IsProvisional() {
 		t.final = res.StatusCode
