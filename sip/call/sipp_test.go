@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,4 +142,31 @@ func TestSIPp(t *testing.T) {
 			eventually(t, "the line is free", func() bool { return x.ledger.Snapshot()[0].Reserved == 0 })
 		})
 	}
+}
+
+// Another implementation's gateway, which checks our digest itself (RFC 7616).
+func TestSIPpGateway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	if _, err := exec.LookPath("sipp"); err != nil {
+		t.Skip("sipp is not installed")
+	}
+	p, a, _ := newTrunk(t, labOptions{}, 0)
+	s := &sippPhone{x: p.x, ip: "127.0.9.31", port: 12000 + mathrand.IntN(8000), inf: filepath.Join(t.TempDir(), "inf.csv")}
+	if err := os.WriteFile(s.inf, []byte("SEQUENTIAL\n-\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	p.gateways = []*phone{{ext: "gw1", local: net.JoinHostPort(s.ip, strconv.Itoa(s.port))}}
+	p.mu.Unlock()
+	gateway := s.run(t, "gateway_challenges", 1, 1)
+	a.invite("013800000000", sdpFrom(a.local))
+	ok := a.status("INVITE", 200)
+	d := a.dialogOfCaller(ok)
+	d.send("ACK", "")
+	d.send("BYE", "")
+	a.status("BYE", 200)
+	gateway()
+	p.wantReports(t, "pstn gw1 200")
 }
