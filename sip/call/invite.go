@@ -145,7 +145,11 @@ func (s *Service) acceptable(d dialplan.Decision) refusal {
 
 // request is what the router is asked.
 func (c *call) request(d dialplan.Decision, history []route.Diversion) route.Request {
-	return route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history}
+	r := route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history}
+	if c.incoming != nil {
+		r.Trunk, r.Number = c.incoming.Trunk, c.incoming.From
+	}
+	return r
 }
 
 // consult asks the router what rings. Emergency calls and the duty desk are none of its business: no
