@@ -29,6 +29,7 @@ type pstn struct {
 	down     []*phone // cannot be connected to
 	asked    []call.Outgoing
 	reports  []string
+	again    func() stack.Flow // opens a lost connection again
 }
 
 // newTrunk is an exchange with n gateways and a phone of 8001 and of 8002.
@@ -55,7 +56,7 @@ func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 	p.asked = append(p.asked, o)
 	var out []call.Attempt
 	for _, g := range p.gateways {
-		flow := stack.Flow{Transport: stack.UDP, Local: netip.MustParseAddrPort(p.x.ports[stack.UDP]), Remote: netip.MustParseAddrPort(g.local)}
+		flow := p.flow(g)
 		ours := call.Identity{Name: "Linehall", URI: "sip:+864715550000@" + g.local}
 		a := call.Attempt{
 			Trunk: "pstn", Gateway: g.ext, URI: "sip:" + o.Number + "@" + g.local, Flow: flow, Site: "hq",
@@ -70,6 +71,10 @@ func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 		out = append(out, a)
 	}
 	return out
+}
+
+func (p *pstn) flow(g *phone) stack.Flow {
+	return stack.Flow{Transport: g.transport, Local: netip.MustParseAddrPort(p.x.ports[g.transport]), Remote: netip.MustParseAddrPort(g.local)}
 }
 
 func (p *pstn) Report(trunk, gateway string, code int) {
@@ -100,7 +105,12 @@ func (p *pstn) Authorize(trunk, _, challenge, method, uri string, body []byte) (
 }
 
 func (p *pstn) Reconnect(_ context.Context, _, _ string, gone stack.Flow) (stack.Flow, error) {
-	return gone, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.again == nil {
+		return gone, stack.ErrFlowGone
+	}
+	return p.again(), nil
 }
 
 func (p *pstn) wantReports(t *testing.T, want ...string) {
@@ -434,4 +444,31 @@ func TestRecoveryOfACallOverAGateway(t *testing.T) {
 	g.send(g.reply(g.request("BYE"), 200, "OK", ""))
 	a.status("BYE", 200)
 	eventually(t, "the line is free", func() bool { return p.x.calls.Active("pstn", "") == 0 })
+}
+
+// A gateway's connection that was lost in a call is its trunk's to open again.
+func TestLostConnectionToAGateway(t *testing.T) {
+	p, a, _ := newTrunk(t, labOptions{}, 0)
+	g := newPhone(t, p.x, "gw1", "TCP", "127.0.9.1")
+	p.mu.Lock()
+	p.gateways = []*phone{g}
+	p.mu.Unlock()
+	a.invite("013800000000", sdpFrom(a.local))
+	k := g.pickUp(a, g.request("INVITE"))
+	g.cut()
+	opened := stack.Flow{}
+	p.mu.Lock()
+	p.again = func() stack.Flow {
+		if opened.IsZero() {
+			g.open("127.0.9.1")
+			opened = p.flow(g)
+		}
+		return opened
+	}
+	p.mu.Unlock()
+	k.da.send("BYE", "")
+	a.status("BYE", 200)
+	bye := g.request("BYE")
+	g.send(g.reply(bye, 200, "OK", ""))
+	eventually(t, "released", func() bool { return len(p.x.calls.Snapshot()) == 0 })
 }

@@ -106,8 +106,12 @@ func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response,
 	return true
 }
 
-// forwarded says that the call rings somebody else now (RFC 3261 §21.1.3).
+// forwarded says that the call rings somebody else now (RFC 3261 §21.1.3). A caller that wants every
+// provisional response acknowledged (RFC 3262 §3) is spared: there may be no dialog yet to do it in.
 func (o *invited) forwarded(c *call) {
+	if stack.HasToken(o.req.Request, "Require", reliableTag) {
+		return
+	}
 	out := c.s.stack.NewResponse(o.req, 181, "Call Is Being Forwarded")
 	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(o.req.Flow, c.dialled())})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))

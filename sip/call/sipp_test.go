@@ -158,7 +158,7 @@ func TestSIPpGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mu.Lock()
-	p.gateways = []*phone{{ext: "gw1", local: net.JoinHostPort(s.ip, strconv.Itoa(s.port))}}
+	p.gateways = []*phone{{ext: "gw1", transport: "UDP", local: net.JoinHostPort(s.ip, strconv.Itoa(s.port))}}
 	p.mu.Unlock()
 	gateway := s.run(t, "gateway_challenges", 1, 1)
 	a.invite("013800000000", sdpFrom(a.local))
