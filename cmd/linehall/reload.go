@@ -130,6 +130,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service
 	r.a.delivery.server.Apply(organisation)
 	r.level.Set(level)
+	r.a.telephony.subscriptions.apply(updated)
 	r.now.Store(&updated)
 	return nil
 }

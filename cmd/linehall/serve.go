@@ -96,6 +96,7 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 		return nil, fmt.Errorf("telephony: %w", err)
 	}
 	a.conference = openConference(config, g, a.media) //nolint:contextcheck // rooms live as long as the manager runs
+	a.telephony.subscriptions.watchRooms(a.conference.rooms)
 	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}

@@ -32,6 +32,8 @@ type telephony struct {
 	beat      *heartbeat.Beat
 	trunks    *trunk.Service
 	plan      *currentPlan
+
+	subscriptions *subscriptions
 }
 
 // currentPlan is the number plan that a reload swaps; calls being set up keep the one they asked.
@@ -71,6 +73,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	t.stack.Handle(sip.REGISTER, register.Serve)
 	t.stack.OnFlowClosed(t.locations.FlowClosed)
 	if err := t.openTrunks(config, g); err != nil { //nolint:contextcheck // keepers live with the service
+		return nil, err
+	}
+	if t.subscriptions, err = openSubscriptions(ctx, config, g, t, auth); err != nil {
 		return nil, err
 	}
 	if err := t.openCalls(ctx, g, media, auth); err != nil {
@@ -115,8 +120,9 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	if err != nil {
 		return err
 	}
+	t.calls.OnChange(t.subscriptions.CallChanged)
 	t.share(sip.OPTIONS, t.stack.ServeOptions)
-	t.share(sip.NOTIFY, t.stack.ServeNotify)
+	t.subscriptions.share(t)
 	recovered, err := t.calls.Restore(ctx)
 	if err != nil {
 		return err
@@ -170,6 +176,7 @@ func (t *telephony) stages() []stage {
 		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
+		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},
 		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},
 	}
 }

@@ -195,6 +195,14 @@ func (p *parser) row(record []string) {
 // empty, so that it is not complained about twice.
 func (p *parser) field(row *Row, name, value string) {
 	at := row.at[name]
+	if name == ColumnLamps { // longer than any other text
+		lamps, err := parseLamps(value)
+		if err != nil {
+			p.add(at, "%s %s", name, err)
+		}
+		row.Lamps = lamps
+		return
+	}
 	if err := validText(value); err != nil {
 		p.add(at, "%s %s", name, err)
 		return

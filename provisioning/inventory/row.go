@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,6 +24,7 @@ const (
 	ColumnNotes       = "notes"
 	ColumnDigest      = "digest"
 	ColumnClass       = "class"
+	ColumnLamps       = "lamps"
 )
 
 // Header lists the columns in their usual order, without the optional ones.
@@ -31,7 +34,7 @@ func Header() []string {
 	}
 }
 
-func columns() []string { return append(Header(), ColumnDigest, ColumnClass) }
+func columns() []string { return append(Header(), ColumnDigest, ColumnClass, ColumnLamps) }
 
 func required() []string { return []string{ColumnMAC, ColumnSite, ColumnExtension} }
 
@@ -69,8 +72,9 @@ type Row struct {
 	Template    string
 	State       string
 	Notes       string
-	Digest      string // MD5 or SHA-256
-	Class       string // class of service, "" = unrestricted
+	Digest      string   // MD5 or SHA-256
+	Class       string   // class of service, "" = unrestricted
+	Lamps       []string // numbers on the phone's busy lamp keys, in their order
 
 	line int
 	at   map[string]Position
@@ -103,6 +107,26 @@ const (
 	maxExtension = 8
 	maxName      = 64
 )
+
+// maxLamps is three expansion modules of 60 keys.
+const maxLamps = 180
+
+// parseLamps splits the column "lamps": numbers with blanks between them.
+func parseLamps(text string) ([]string, error) {
+	numbers := strings.Fields(text)
+	if len(numbers) > maxLamps {
+		return nil, fmt.Errorf("names %d numbers; a phone has at most %d keys", len(numbers), maxLamps)
+	}
+	for i, number := range numbers {
+		if len(number) > maxExtension || strings.Trim(number, "0123456789*#") != "" {
+			return nil, fmt.Errorf("%q is no number; write numbers with blanks between them", number)
+		}
+		if slices.Contains(numbers[:i], number) {
+			return nil, fmt.Errorf("number %q is there twice", number)
+		}
+	}
+	return numbers, nil
+}
 
 func validExtension(number string) error {
 	switch {

@@ -17,6 +17,7 @@ func (s *Stack) ServeOptions(_ context.Context, req *Request) {
 	res.AppendHeader(sip.NewHeader("Accept-Encoding", "identity"))
 	res.AppendHeader(sip.NewHeader("Accept-Language", "en, zh"))
 	res.AppendHeader(sip.NewHeader("Supported", s.SupportedTags()))
+	res.AppendHeader(sip.NewHeader("Allow-Events", s.AllowedEvents()))
 	_ = req.Tx.Respond(res) // the peer asks again when the answer is lost
 }
 
@@ -35,7 +36,7 @@ func (s *Stack) ServeNotify(_ context.Context, req *Request) {
 		res = s.NewResponse(req, sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist")
 	default:
 		res = s.NewResponse(req, 489, "Bad Event") // RFC 6665 §8.2.1
-		res.AppendHeader(sip.NewHeader("Allow-Events", "keep-alive"))
+		res.AppendHeader(sip.NewHeader("Allow-Events", s.AllowedEvents()))
 	}
 	_ = req.Tx.Respond(res) // the peer repeats its request when the answer is lost
 }

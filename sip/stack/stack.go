@@ -32,6 +32,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -95,6 +97,7 @@ type Stack struct {
 
 	handlers  map[sip.RequestMethod]Handler
 	supported map[string]bool
+	events    []string // of Allow-Events
 	stray     func(res *sip.Response, flow Flow)
 	closed    []func(Flow)
 
@@ -156,6 +159,7 @@ func New(opts Options) (*Stack, error) {
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
 	s.metrics = newMetrics(opts.Registerer, s)
+	s.events = []string{"keep-alive"}
 	s.handlers[sip.OPTIONS] = s.ServeOptions
 	s.handlers[sip.NOTIFY] = s.ServeNotify
 	return s, nil
@@ -173,6 +177,19 @@ func (s *Stack) Support(tags ...string) {
 		s.supported[t] = true
 	}
 }
+
+// AllowEvents adds event packages that SUBSCRIBE, PUBLISH or NOTIFY may name, for Allow-Events
+// (RFC 6665 §8.2.2); before Run.
+func (s *Stack) AllowEvents(events ...string) {
+	for _, e := range events {
+		if !slices.Contains(s.events, e) {
+			s.events = append(s.events, e)
+		}
+	}
+}
+
+// AllowedEvents is the value of our Allow-Events header.
+func (s *Stack) AllowedEvents() string { return strings.Join(s.events, ", ") }
 
 // OnStrayResponse sets the receiver of responses without a transaction and of
 // retransmitted 2xx to INVITE (RFC 3261 §13.2.2.4: the ACK must be sent

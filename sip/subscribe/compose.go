@@ -1,0 +1,178 @@
+package subscribe
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/sip/call"
+	"linehall/sip/dialog"
+)
+
+// A NOTIFY should fit into one datagram: RFC 3261 §18.1.1 wants 1300 bytes at most where the
+// path MTU is not known. This is what its headers leave for the body; streams have no limit but
+// what phones can hold.
+const (
+	datagramBody = 1300 - 560
+	streamBody   = 60 << 10
+)
+
+// request builds a notice's NOTIFY. Its headers are as few as RFC 6665 §8.2 allows.
+func (s *Service) request(n *notice) *sip.Request {
+	sub := n.sub
+	s.mu.Lock()
+	d := *sub.dialog
+	s.mu.Unlock()
+	d.LocalSeq = n.seq - 1
+	req := d.Request(sip.NOTIFY)
+	req.AppendHeader(&sip.ContactHeader{Address: s.stack.ContactURI(n.flow, sub.resource)})
+	event := sub.event
+	if sub.eventID != "" {
+		event += ";id=" + sub.eventID
+	}
+	req.AppendHeader(sip.NewHeader("Event", event))
+	req.AppendHeader(sip.NewHeader("Subscription-State", n.state))
+	if sub.list {
+		req.AppendHeader(sip.NewHeader("Require", "eventlist"))
+	}
+	kind, body := s.compose(n)
+	if len(body) > 0 {
+		req.AppendHeader(sip.NewHeader("Content-Type", kind))
+	}
+	req.SetBody(body)
+	return req
+}
+
+// compose makes the body of a notice out of the newest state.
+func (s *Service) compose(n *notice) (kind string, body []byte) {
+	if n.sub.list {
+		return s.composeList(n)
+	}
+	switch n.sub.event {
+	case eventSummary:
+		m, _ := s.o.Mailboxes.Messages(n.sub.resource)
+		return summaryType, summary("sip:"+n.sub.resource+"@"+s.stack.Domain(), m)
+	case eventFeatures:
+		settings, _ := s.o.Features.Settings(n.sub.resource)
+		return writeFeatures(n.sub.resource, settings)
+	}
+	budget := datagramBody
+	if n.flow.Stream() {
+		budget = streamBody
+	}
+	body, known := s.part(n, n.sub.resource, budget)
+	n.after = map[string][]seenDialog{n.sub.resource: known}
+	return s.partType(n.sub.event), body
+}
+
+func (s *Service) partType(event string) string {
+	if event == eventPresence {
+		return pidfType
+	}
+	return dialogInfoType
+}
+
+// part is the document of one number: its own dialogs and those of its members. A number that
+// is gone meanwhile has none, its lamp is dark.
+func (s *Service) part(n *notice, number string, budget int) ([]byte, []seenDialog) {
+	dialogs := s.board.dialogs(nil, number)
+	members, _ := s.membersOf(number)
+	for _, m := range members {
+		if m != number {
+			dialogs = s.board.dialogs(dialogs, m)
+		}
+	}
+	var d document
+	if n.sub.event == eventPresence {
+		writePresence(&d, "sip:"+number+"@"+s.stack.Domain(), s.presenceOf(number, dialogs))
+		return d.b, nil
+	}
+	l := lamp{domain: s.stack.Domain(), number: number, version: n.version, dialogs: dialogs, before: n.before[number], full: true}
+	d.b = make([]byte, 0, 256+512*len(dialogs))
+	l.write(&d)
+	if len(d.b) > budget && !n.full { // many dialogs of a group: only what has changed
+		l.full, d.b = false, d.b[:0]
+		l.write(&d)
+	}
+	return d.b, seen(dialogs)
+}
+
+func (s *Service) presenceOf(number string, dialogs []call.DialogInfo) *presenceState {
+	settings, _ := s.o.Features.Settings(number)
+	return &presenceState{
+		Registered: len(s.o.Locations.Lookup(s.aor(number))) > 0, DoNotDisturb: settings.DoNotDisturb, Dialogs: dialogs, Published: s.publishedOf(number),
+	}
+}
+
+// composeList makes a body for several numbers and notes what did not fit.
+func (s *Service) composeList(n *notice) (kind string, body []byte) {
+	l := listDocument{domain: s.stack.Domain(), list: n.sub.resource, version: n.version, full: n.full, partType: s.partType(n.sub.event)}
+	budget := streamBody
+	if !n.flow.Stream() {
+		budget = datagramBody - partOverhead
+	}
+	n.after = maps.Clone(n.before)
+	if n.after == nil {
+		n.after = map[string][]seenDialog{}
+	}
+	used := 0
+	for i, number := range n.numbers {
+		doc, known := s.part(n, number, budget)
+		used += len(doc) + partOverhead
+		if i > 0 && used > budget && !n.last {
+			n.left = n.numbers[i:]
+			break
+		}
+		n.after[number] = known
+		l.parts = append(l.parts, listPart{number, doc})
+	}
+	if n.full {
+		for _, number := range n.left {
+			l.parts = append(l.parts, listPart{number: number})
+		}
+	}
+	return l.write()
+}
+
+// membersOf are the extensions whose dialogs are a number's beside its own; none for an
+// extension.
+func (s *Service) membersOf(number string) (members []string, known bool) {
+	if _, ok := s.o.Directory.ByExtension(number); ok {
+		return nil, true
+	}
+	return s.o.Numbers.Members(number)
+}
+
+// lampsOf are the numbers that a subscription shows. ok is false when there is nothing to watch.
+func (s *Service) lampsOf(event, owner, resource string, list bool) (shown lamps, ok bool) {
+	numbers := []string{resource}
+	if list {
+		numbers = s.o.Numbers.Lamps(owner)
+	}
+	for _, number := range numbers {
+		members, known := s.membersOf(number)
+		if !known {
+			continue
+		}
+		shown.numbers = append(shown.numbers, number)
+		if len(members) > 0 && (event == eventDialog || event == eventPresence) {
+			shown.groups = append(shown.groups, number)
+			shown.members = append(shown.members, members...)
+		}
+	}
+	return shown, list || len(shown.numbers) > 0
+}
+
+// newDialog is the dialog that a SUBSCRIBE opens.
+func newDialog(req *sip.Request, localTag string) (*dialog.Dialog, error) {
+	d, err := dialog.Accept(req, localTag)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // for the answer
+	}
+	d.Confirmed = true
+	if strings.HasPrefix(d.Local.URI, "sip:") {
+		d.Local.Display = "" // what the phone calls the number is no news to it
+	}
+	return d, nil
+}
