@@ -102,6 +102,7 @@ func newPhones(logger func() *slog.Logger) *cobra.Command {
 	f.DurationVar(&plan.Expires, "expires", time.Hour, "registration lifetime to ask for")
 	f.DurationVar(&plan.RegisterWithin, "register-within", 30*time.Second, "all phones must be registered by then")
 	f.Float64Var(&plan.MaxLoss, "max-loss", 1, "percent of lost packets above which a call has failed")
+	f.IntVar(&plan.Lamps, "lamps", 0, "busy lamps on each phone, which must follow the calls")
 	f.BoolVar(&plan.Demo, "demo", false, "behave like an office, until interrupted")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	f.BoolVar(&allowFailures, "allow-failures", false, "exit 0 even if something failed")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -119,4 +120,11 @@ func refusal(res *sip.Response) error {
 		r.Warning = h.Value()
 	}
 	return r
+}
+
+// asRefusal takes a Refusal out of an error.
+func asRefusal(err error) (*Refusal, bool) {
+	var r *Refusal
+	ok := errors.As(err, &r)
+	return r, ok
 }

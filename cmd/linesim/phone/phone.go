@@ -1,6 +1,6 @@
 // Package phone is a simulated desk phone: a SIP user agent (RFC 3261) on sipgo's parser, transports and
 // transactions, with digest (RFC 7616, MD5 and SHA-256), kept registrations, calls in both directions, hold by
-// re-INVITE, and G.711 media from package voice. It has one SIP socket of its own, so that an appliance sees 120
+// re-INVITE, busy lamps, and G.711 media from package voice. It has one SIP socket of its own, so that an appliance sees 120
 // phones and not one.
 //
 // It does not do early media, transfer, SRTP or ICE. A Phone may be used from several goroutines; callbacks run on
@@ -124,6 +124,7 @@ type Phone struct {
 	proxy     bool
 	status    Status
 	dialogs   map[string]*Call // by Call-ID: a phone never meets itself in one dialog
+	watched   map[string]*Subscription
 	closed    bool
 	flowGone  chan struct{} // a stream connection was lost
 }

@@ -49,10 +49,8 @@ func (p *Phone) request(req *sip.Request, tx *sip.ServerTx) {
 	case sip.OPTIONS, sip.INFO, sip.MESSAGE:
 		p.respond(req, tx, sip.StatusOK, "OK")
 	case sip.NOTIFY:
-		p.respond(req, tx, sip.StatusOK, "OK")
-		if h := req.GetHeader("Event"); h != nil && p.cfg.OnNotify != nil {
-			p.cfg.OnNotify(h.Value())
-		}
+		code, reason := p.notified(req)
+		p.respond(req, tx, code, reason)
 	default:
 		p.respond(req, tx, sip.StatusMethodNotAllowed, "Method Not Allowed")
 	}

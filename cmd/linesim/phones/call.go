@@ -284,6 +284,10 @@ func (w *world) talk(ctx context.Context, s scenario, call, far *phone.Call) err
 			return err
 		}
 	}
+	if s.hold >= lampSettles && ctx.Err() == nil {
+		w.lookAtLamps(s.caller)
+		w.lookAtLamps(s.callee)
+	}
 	call.Mute()
 	far.Mute()
 	ender, other := call, far

@@ -114,6 +114,7 @@ type Report struct {
 	Errors        map[string]int    `json:"errors"`
 	Seconds       float64           `json:"seconds"`
 	CallRate      float64           `json:"calls_per_second"`
+	Lamps         *Lamps            `json:"lamps,omitempty"`
 	OK            bool              `json:"ok"`
 }
 
@@ -126,6 +127,7 @@ type tally struct {
 	active int
 	result Report
 	sums   map[string]*sum
+	lamps  Lamps
 }
 
 type sum struct {
@@ -260,7 +262,7 @@ func (t *tally) report() *Report {
 	if r.Seconds > 0 {
 		r.CallRate = float64(r.Calls["all"].Attempted) / r.Seconds
 	}
-	r.OK = r.Registered == r.Phones && r.Calls["all"].Failed == 0
+	r.OK = r.Registered == r.Phones && r.Calls["all"].Failed == 0 && (r.Lamps == nil || r.Lamps.ok())
 	return &r
 }
 
@@ -284,6 +286,13 @@ func (r *Report) Print(w io.Writer) {
 		report.Table(w, fmt.Sprintf("Calls (%.1f per second for %.0f s; times in ms, p50 / p99)", r.CallRate, r.Seconds), []string{
 			"kind", "calls", "ok", "failed", "line full", "busy", "no answer", "to ringing", "to answer", "delay", "jitter", "loss %", "max gap", "MOS mean / min",
 		}, rows)
+	}
+	if l := r.Lamps; l != nil {
+		report.Line(w, "%d busy lamps, %d NOTIFYs, %d renewals; %d of %d looked at were wrong, %d stuck, all dark after %.0f ms",
+			l.Subscriptions, l.Notifies, l.Renewals, l.Wrong, l.Checked, l.Stuck, l.DarkAfter)
+		for _, fault := range l.Faults {
+			report.Line(w, "%s", fault)
+		}
 	}
 	for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
 		report.Line(w, "%d × %s", r.Errors[text], text)

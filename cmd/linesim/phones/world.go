@@ -47,6 +47,7 @@ type Plan struct {
 	Duration time.Duration // 0: until Total, or for ever in the demo
 	Demo     bool
 	MaxLoss  float64 // percent; a call that loses more has failed
+	Lamps    int     // busy lamps on each phone, of the phones behind it in the list
 
 	RegisterWithin time.Duration // 0 means 30 s
 	Progress       func(Progress)
@@ -64,7 +65,8 @@ type actor struct {
 	index    int
 	terminal appliance.Terminal
 	phone    *phone.Phone
-	incoming chan *phone.Call // the planned call once this phone has answered it
+	incoming chan *phone.Call      // the planned call once this phone has answered it
+	watchers []*phone.Subscription // lamps of this phone on others; written before the first call
 
 	mu       sync.Mutex // guards reaction
 	reaction *phone.Reaction
@@ -78,8 +80,11 @@ type world struct {
 	number map[string]*actor
 	tally  *tally
 
-	mu   sync.Mutex // guards idle
+	mu   sync.Mutex // guards idle, and the lamps while they are being lit
 	idle map[string][]*actor
+
+	lamps    []*phone.Subscription
+	lampLife context.Context // of the phones
 }
 
 var (
@@ -102,6 +107,7 @@ func Run(ctx context.Context, plan Plan) (*Report, error) {
 	defer mediaOff()
 	var media errgroup.Group
 	media.Go(func() error { return w.media.Run(mediaLife) })
+	w.lampLife = life
 	for _, a := range w.actors {
 		g.Go(func() error { return a.phone.Run(life) })
 	}
@@ -120,6 +126,10 @@ func (w *world) live(ctx context.Context) error {
 		return err
 	}
 	w.tally.allRegistered(time.Since(started))
+	if err := w.lightLamps(ctx); err != nil {
+		return err
+	}
+	defer w.darkness()
 	if w.plan.Progress != nil {
 		stop := w.tellProgress(ctx)
 		defer stop()
