@@ -18,7 +18,7 @@ import (
 )
 
 // launch sends a notice and lets a goroutine of the service's wait for the answer. There are at
-// most Limits.PerPhone of them per terminal.
+// most Limits.PerPhone of them per phone.
 func (s *Service) launch(ctx context.Context, n *notice) {
 	req := s.request(n)
 	if s.stack.Alive(n.flow) {

@@ -205,7 +205,7 @@ func TestExpiry(t *testing.T) {
 		if res := w.again("120"); res.Code != 481 {
 			t.Errorf("after the end: %s", res.Start)
 		}
-		if len(b.s.watching) != 0 || len(b.s.phones) != 0 || len(b.s.queue.heap) != 0 {
+		if len(b.s.watching) != 0 || len(b.s.owned) != 0 || len(b.s.doors) != 0 || len(b.s.queue.heap) != 0 {
 			t.Error("something is left behind")
 		}
 	})
@@ -307,10 +307,10 @@ func TestSubscriptionLimits(t *testing.T) {
 	})
 }
 
-// A dead phone holds up only itself.
+// A dead phone holds up only itself, not even another one of its extension.
 func TestDeadPhone(t *testing.T) {
 	inBubble(t, nil, func(b *bubble) {
-		dead, h := b.phone("8004", 4), b.phone("8003", 3)
+		dead, h := b.phone("8003", 4), b.phone("8003", 3)
 		for i := range 40 {
 			dead.ask(fmt.Sprintf("dialog;id=%d", i), "8002")
 			synctest.Wait()

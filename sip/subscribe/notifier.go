@@ -93,7 +93,7 @@ func (s *Service) tell(t topic, now time.Time) {
 // wakePhone lets out what waits for a phone that is back. It looks at all subscriptions: phones
 // come back rarely, and an index would have to be kept for each NOTIFY.
 func (s *Service) wakePhone(extension string, now time.Time) {
-	if s.phones[extension] == nil {
+	if s.owned[extension] == 0 {
 		return
 	}
 	for _, sub := range s.subs {
@@ -156,10 +156,10 @@ func (s *Service) ready(sub *subscription, now time.Time) *notice {
 		s.schedule(sub)
 		return nil
 	}
-	p := s.phones[sub.owner]
-	if p.flights >= s.limits.PerPhone {
+	d := s.doors[sub.flow]
+	if d != nil && d.flights >= s.limits.PerPhone {
 		sub.waiting = true
-		p.waiting = append(p.waiting, sub)
+		d.waiting = append(d.waiting, sub)
 		s.queue.drop(sub)
 		return nil
 	}
@@ -187,7 +187,11 @@ func (s *Service) ready(sub *subscription, now time.Time) *notice {
 	if sub.cseq.low() || sub.version.low() {
 		s.save(sub)
 	}
-	p.flights++
+	if d == nil {
+		d = &door{}
+		s.doors[sub.flow] = d
+	}
+	d.flights++
 	s.schedule(sub)
 	return n
 }
@@ -213,21 +217,21 @@ func (s *Service) landed(n *notice, v verdict, after time.Duration, flow stack.F
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub, p := n.sub, s.phones[n.sub.owner]
-	p.flights--
-	for len(p.waiting) > 0 {
-		next := p.waiting[0]
-		p.waiting = p.waiting[1:]
+	d := s.doors[n.flow]
+	d.flights--
+	for len(d.waiting) > 0 {
+		next := d.waiting[0]
+		d.waiting = d.waiting[1:]
 		next.waiting = false
 		if s.schedule(next); !next.removed {
 			break
 		}
 	}
-	if !sub.removed {
-		s.settle(sub, n, v, after, flow, now)
+	if d.flights == 0 && len(d.waiting) == 0 {
+		delete(s.doors, n.flow)
 	}
-	if p.subs <= 0 && p.flights == 0 {
-		delete(s.phones, sub.owner)
+	if !n.sub.removed {
+		s.settle(n.sub, n, v, after, flow, now)
 	}
 	s.wake()
 }

@@ -67,7 +67,7 @@ type Limits struct {
 	// 10000 and 2000. One costs some 100 us with its answer: lamps shall not take more than a
 	// fifth of a core from calls, and be right a moment after the load ends.
 	Rate, BusyRate int
-	PerPhone       int           // NOTIFYs under way to one terminal; 4: a dead phone does not hold up the living
+	PerPhone       int           // NOTIFYs under way to one phone; 4: a dead phone does not hold up the living
 	Patience       time.Duration // for the answer of a NOTIFY; 8 s: five transmissions over UDP
 	Backoff        time.Duration // after the first unanswered one, doubled each time; 1 s
 	LongestBackoff time.Duration // 1 min
@@ -144,7 +144,8 @@ type Service struct {
 	mu                   sync.Mutex // guards what follows; never held over a send or a document
 	subs                 map[key]*subscription
 	watching             map[topic]map[*subscription]struct{}
-	phones               map[string]*phone // by extension that subscribed
+	owned                map[string]int // subscriptions by extension
+	doors                map[stack.Flow]*door
 	queue                queue
 	unsaved              map[key]*subscription // nil: deleted
 	presence             map[string][]published
@@ -153,11 +154,11 @@ type Service struct {
 	work                 sync.WaitGroup  // flights
 }
 
-// phone is what one terminal has with us.
-type phone struct {
-	subs    int
+// door is one way to a phone. An extension may have several phones, or one that came back at
+// another address: what is dead must not hold up what lives.
+type door struct {
 	flights int
-	waiting []*subscription // due, but enough is under way to this phone
+	waiting []*subscription // due, but enough is under way
 }
 
 // topic is what a subscription watches.
@@ -188,7 +189,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, store: &store{db: o.DB},
 		wakes: make(chan struct{}, 1), writes: make(chan struct{}, 1),
-		subs: map[key]*subscription{}, watching: map[topic]map[*subscription]struct{}{}, phones: map[string]*phone{},
+		subs: map[key]*subscription{}, watching: map[topic]map[*subscription]struct{}{}, owned: map[string]int{}, doors: map[stack.Flow]*door{},
 		unsaved: map[key]*subscription{}, presence: map[string][]published{}, offering: map[string]bool{}, offerAgain: map[string]bool{},
 	}
 	s.pace = s.limits.pace()

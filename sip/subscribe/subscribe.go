@@ -266,7 +266,7 @@ func contentType(msg sip.Message) string {
 func (s *Service) admit(req *stack.Request, sub *subscription) *sip.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.phones[sub.owner]; p != nil && p.subs >= s.limits.PerTerminal && !s.dropTwin(sub) {
+	if s.owned[sub.owner] >= s.limits.PerTerminal && !s.dropTwin(sub) {
 		return s.refusal(req, sip.StatusForbidden, "Too Many Subscriptions")
 	}
 	if len(s.subs) >= s.limits.Total {

@@ -35,7 +35,7 @@ type subscription struct {
 	known    map[string][]seenDialog // what the watcher has acknowledged, by number
 	fetch    bool                    // Expires: 0 from the start (RFC 6665 §4.4.3)
 	removed  bool
-	waiting  bool // in its phone's queue
+	waiting  bool // in its door's queue
 	at       time.Time
 	position int // in the queue; -1: not in it
 }
@@ -106,12 +106,7 @@ func (s *Service) put(sub *subscription) {
 	for _, t := range sub.topics() {
 		s.watch(t, sub)
 	}
-	p := s.phones[sub.owner]
-	if p == nil {
-		p = &phone{}
-		s.phones[sub.owner] = p
-	}
-	p.subs++
+	s.owned[sub.owner]++
 	sub.position = -1
 	s.schedule(sub)
 }
@@ -155,10 +150,8 @@ func (s *Service) remove(sub *subscription) {
 	for _, t := range sub.topics() {
 		s.unwatch(t, sub)
 	}
-	if p := s.phones[sub.owner]; p != nil {
-		if p.subs--; p.subs <= 0 && p.flights == 0 {
-			delete(s.phones, sub.owner)
-		}
+	if s.owned[sub.owner]--; s.owned[sub.owner] <= 0 {
+		delete(s.owned, sub.owner)
 	}
 	s.queue.drop(sub)
 	if !sub.fetch {
