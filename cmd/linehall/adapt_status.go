@@ -17,6 +17,7 @@ type statusView struct {
 	terminals terminalsView
 	calls     callsView
 	rooms     roomsView
+	watched   func() map[string]int // subscriptions by event package
 	alarms    *alarmBoard
 	startedAt time.Time
 }
@@ -38,6 +39,7 @@ func (v statusView) Status(ctx context.Context) api.Status {
 	v.countTerminals(ctx, &s, bySite)
 	v.countCalls(ctx, &s, bySite)
 	v.countRooms(ctx, &s, bySite)
+	s.Subscriptions = v.watched()
 	s.Alarms = v.alarms.look(ctx, s)
 	return s
 }

@@ -89,7 +89,7 @@ func (f *front) api(a *appliance) *api.API {
 	return api.New(api.Options{
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.reload, a.authority),
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.reload, a.authority), watched: a.telephony.subscriptions.Count,
 		},
 		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls,
 		Certificates: certificatesView{a.authority}, Trunks: trunks,

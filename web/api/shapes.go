@@ -4,20 +4,21 @@ import "time"
 
 // Status is how the appliance is.
 type Status struct {
-	Name                string       `json:"name"`
-	Domain              string       `json:"domain"`
-	Version             string       `json:"version"`
-	StartedAt           time.Time    `json:"started_at"`
-	Now                 time.Time    `json:"now"`
-	Ready               bool         `json:"ready" doc:"listeners are up and state is recovered"`
-	Language            string       `json:"language" example:"zh-CN"`
-	TerminalsTotal      int          `json:"terminals_total"`
-	TerminalsRegistered int          `json:"terminals_registered"`
-	CallsActive         int          `json:"calls_active"`
-	RoomsOpen           int          `json:"rooms_open"`
-	Participants        int          `json:"participants"`
-	Sites               []SiteStatus `json:"sites" nullable:"false"`
-	Alarms              []Alarm      `json:"alarms" nullable:"false"`
+	Name                string         `json:"name"`
+	Domain              string         `json:"domain"`
+	Version             string         `json:"version"`
+	StartedAt           time.Time      `json:"started_at"`
+	Now                 time.Time      `json:"now"`
+	Ready               bool           `json:"ready" doc:"listeners are up and state is recovered"`
+	Language            string         `json:"language" example:"zh-CN"`
+	TerminalsTotal      int            `json:"terminals_total"`
+	TerminalsRegistered int            `json:"terminals_registered"`
+	CallsActive         int            `json:"calls_active"`
+	RoomsOpen           int            `json:"rooms_open"`
+	Participants        int            `json:"participants"`
+	Subscriptions       map[string]int `json:"subscriptions,omitempty" doc:"what phones watch, by SIP event package" example:"{\"dialog\":3600}"`
+	Sites               []SiteStatus   `json:"sites" nullable:"false"`
+	Alarms              []Alarm        `json:"alarms" nullable:"false"`
 }
 
 // SiteStatus is one place in a Status.

@@ -3,6 +3,8 @@ package operator
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,15 +12,16 @@ import (
 )
 
 type status struct {
-	Name                string    `json:"name"`
-	Version             string    `json:"version"`
-	StartedAt           time.Time `json:"started_at"`
-	Ready               bool      `json:"ready"`
-	TerminalsTotal      int       `json:"terminals_total"`
-	TerminalsRegistered int       `json:"terminals_registered"`
-	CallsActive         int       `json:"calls_active"`
-	RoomsOpen           int       `json:"rooms_open"`
-	Participants        int       `json:"participants"`
+	Name                string         `json:"name"`
+	Version             string         `json:"version"`
+	StartedAt           time.Time      `json:"started_at"`
+	Ready               bool           `json:"ready"`
+	TerminalsTotal      int            `json:"terminals_total"`
+	TerminalsRegistered int            `json:"terminals_registered"`
+	CallsActive         int            `json:"calls_active"`
+	RoomsOpen           int            `json:"rooms_open"`
+	Participants        int            `json:"participants"`
+	Subscriptions       map[string]int `json:"subscriptions"`
 	Sites               []struct {
 		ID                  string `json:"id"`
 		Name                string `json:"name"`
@@ -51,8 +54,13 @@ func renderStatus(out io.Writer, s status) {
 		state = "ready"
 	}
 	fmt.Fprintf(out, "%s  %s, version %s, up %s\n", s.Name, state, s.Version, time.Since(s.StartedAt).Round(time.Second))
-	fmt.Fprintf(out, "phones registered %d/%d, calls %d, rooms open %d with %d participants\n\n",
+	fmt.Fprintf(out, "phones registered %d/%d, calls %d, rooms open %d with %d participants\n",
 		s.TerminalsRegistered, s.TerminalsTotal, s.CallsActive, s.RoomsOpen, s.Participants)
+	watched := make([]string, 0, len(s.Subscriptions))
+	for _, event := range slices.Sorted(maps.Keys(s.Subscriptions)) {
+		watched = append(watched, fmt.Sprintf("%s %d", event, s.Subscriptions[event]))
+	}
+	fmt.Fprintf(out, "subscriptions: %s\n\n", strings.Join(watched, ", "))
 	sites := newTable(out, "site", "name", "phones", "calls", "participants")
 	for _, site := range s.Sites {
 		sites.AppendRow([]any{site.ID, site.Name, fmt.Sprintf("%d/%d", site.TerminalsRegistered, site.TerminalsTotal), site.CallsActive, site.Participants})

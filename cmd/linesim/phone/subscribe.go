@@ -56,12 +56,10 @@ func (p *Phone) Subscribe(ctx context.Context, event, number string) (*Subscript
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	p.group.Add(1)
-	go func() {
-		defer p.group.Done()
+	p.group.Go(func() {
 		defer close(s.done)
 		s.keep(ctx, granted)
-	}()
+	})
 	return s, nil
 }
 

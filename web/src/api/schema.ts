@@ -982,6 +982,15 @@ export interface components {
             sites: components["schemas"]["SiteStatus"][];
             /** Format: date-time */
             started_at: string;
+            /**
+             * @description what phones watch, by SIP event package
+             * @example {
+             *       "dialog": 3600
+             *     }
+             */
+            subscriptions?: {
+                [key: string]: number;
+            };
             /** Format: int64 */
             terminals_registered: number;
             /** Format: int64 */
