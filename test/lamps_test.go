@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -103,4 +105,49 @@ func TestLampsSurviveKill9(t *testing.T) {
 		t.Errorf("lamps %+v\n%v", report.Lamps, report.Errors)
 	}
 	t.Logf("%s calls went well, %d NOTIFYs", strconv.Itoa(report.Calls["all"].OK), report.Lamps.Notifies)
+}
+
+// baresip, which shares no code with us, watches a colleague's presence and its own mailbox.
+func TestBaresipWatches(t *testing.T) {
+	a := startAppliance(t)
+	acc := a.account("8001")
+	colleagues := a.accounts(8002, 8002)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"config": fmt.Sprintf("poll_method epoll\nsip_listen 127.0.0.1:%d\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule_tmp account.so\n"+
+			"module_app contact.so\nmodule_app menu.so\nmodule_app mwi.so\nmodule_app presence.so\n", phonePort()),
+		"accounts": fmt.Sprintf("<sip:%s@%s;transport=udp>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=udp\";mwi=yes;regint=120\n",
+			acc.Extension, acc.Domain, acc.AuthUser, acc.Password, acc.Server, acc.UDPPort),
+		"contacts": fmt.Sprintf("\"Colleague\" <sip:8002@%s>;presence=p2p\n", acc.Domain),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := startProcess(t, dir, "baresip", "-4", "-f", dir, "-v")
+	says := func(want string) {
+		t.Helper()
+		a.eventually(20*time.Second, "baresip says "+want, func() error {
+			if text := p.output.tail(100000); !strings.Contains(text, want) {
+				return fmt.Errorf("it said\n%.3000s", text)
+			}
+			return nil
+		})
+	}
+	says("Messages-Waiting: no")
+	a.eventually(20*time.Second, "baresip knows that the colleague is away", func() error {
+		if n := a.metric("linehall_notifies_total", `event="presence"`, `result="delivered"`); n < 1 {
+			return fmt.Errorf("%v NOTIFYs delivered", n)
+		}
+		return nil
+	})
+	a.registerAll(colleagues, "127.0.0.12", phonePort(), "u1")
+	says("Online") // it tells of changes only
+	var status struct {
+		Subscriptions map[string]int `json:"subscriptions"`
+	}
+	a.decode(&status, "status")
+	if status.Subscriptions["presence"] != 1 || status.Subscriptions["message-summary"] != 1 {
+		t.Errorf("subscriptions %v", status.Subscriptions)
+	}
 }
