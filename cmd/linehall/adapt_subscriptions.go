@@ -39,6 +39,9 @@ func numbersOf(config configs.Config) *numberTable {
 	if config.Dialplan.Duty != "" {
 		t.groups[config.Dialplan.Duty] = config.Dialplan.DutyMembers
 	}
+	for _, g := range config.Dialplan.Groups {
+		t.groups[g.Number] = g.Members
+	}
 	for _, r := range config.Conference.Rooms {
 		t.groups[r.Number] = nil
 	}
