@@ -32,6 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T, opts phonetest.Options) *world {
 	t.Helper()
+	phone.TameLibrary() // the proxy reads what it sets
 	w := &world{t: t, media: voice.NewEngine(voice.DefaultTick)}
 	opts.Password = password
 	opts.TLS, w.roots = serverTLS(t)
@@ -91,7 +92,7 @@ func TestPhonesRegisterTalkAndHangUp(t *testing.T) {
 				a := w.phone("8001", "127.0.0.11", transport, nil)
 				b := w.phone("2001", "127.0.1.11", transport, func(c *phone.Config) {
 					c.Answer = func(r phone.Ring) phone.Reaction {
-						return phone.Reaction{RingFor: 30 * time.Millisecond, Sound: phone.Sound{Send: tone.Frequency(2), Expect: tone.Frequency(1)}}
+						return phone.Reaction{RingFor: 300 * time.Millisecond, Sound: phone.Sound{Send: tone.Frequency(2), Expect: tone.Frequency(1)}}
 					}
 					c.OnCall = func(call *phone.Call) { answered <- call }
 				})
