@@ -211,6 +211,7 @@ func TestSilentGatewayIsPassedOver(t *testing.T) {
 	late.request("ACK")
 	late.send(late.reply(late.request("BYE"), 200, "OK", ""))
 	k.hangUp(k.da)
+	p.wantReports(t, "pstn gw1 408", "pstn gw2 200")
 }
 
 func TestNoGatewayTakesTheCall(t *testing.T) {
@@ -471,4 +472,18 @@ func TestLostConnectionToAGateway(t *testing.T) {
 	bye := g.request("BYE")
 	g.send(g.reply(bye, 200, "OK", ""))
 	eventually(t, "released", func() bool { return len(p.x.calls.Snapshot()) == 0 })
+}
+
+// A phone may deflect to a number outside, as far as its own class goes.
+func TestDeflectionOutside(t *testing.T) {
+	p, a, b := newTrunk(t, labOptions{}, 1)
+	a.invite("8002", sdpFrom(a.local))
+	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:013800000000@" + domain + ">"})
+	g := p.gateways[0]
+	g.pickUp(a, g.request("INVITE")).hangUpFrom(a)
+	r := p.x.wantRecords(1)[0]
+	wantSteps(t, r, "1 8002 302", "2 +8613800000000 200")
+	if len(r.Forwards) != 1 || r.Forwards[0].To != "+8613800000000" {
+		t.Errorf("forwards %+v", r.Forwards)
+	}
 }

@@ -65,7 +65,12 @@ func (c *call) reach(b *branchLeg) {
 	a := b.target.attempt
 	c.s.seize(c, a.Trunk, a.Gateway)
 	if a.Patience > 0 {
-		c.arm(timerName{"silence", b.index}, a.Patience, func() { c.step(evSilence{b.index}) })
+		c.arm(timerName{"silence", b.index}, a.Patience, func() {
+			c.step(evSilence{b.index})
+			if c.m.Branches[b.index].Progress == branchAbandoned {
+				c.report(b, 408) // the next call need not wait for it
+			}
+		})
 	}
 	if a.Connect == nil {
 		c.launch(b)

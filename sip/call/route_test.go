@@ -395,3 +395,23 @@ func TestCancelWhileADeflectionRings(t *testing.T) {
 	c.request("CANCEL")
 	c.fail(inv, 487, "Request Terminated")
 }
+
+// A group that is hunted through: nobody answers at the first phone, the second is busy, the third is
+// not there, the fourth takes the call.
+func TestLinearHunt(t *testing.T) {
+	on := func(next *route.Stage, extension string) *route.Stage {
+		return &route.Stage{Extensions: []string{extension}, Ring: 200 * time.Millisecond, Busy: next, NoAnswer: next, Failed: next}
+	}
+	hunt := on(on(on(on(nil, "8009"), "2001"), "8003"), "8002")
+	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: hunt}}})
+	d := newPhone(t, x, "8009", "UDP", "127.0.0.19")
+	d.register()
+	a.invite("8002", sdpFrom(a.local))
+	inv := b.request("INVITE")
+	b.send(b.reply(inv, 180, "Ringing", ""))
+	b.send(b.reply(b.request("CANCEL"), 200, "OK", ""))
+	b.fail(inv, 487, "Request Terminated")
+	c.fail(c.request("INVITE"), 486, "Busy Here")
+	d.pickUp(a, d.request("INVITE")).hangUpFrom(a)
+	wantSteps(t, x.wantRecords(1)[0], "1 8002 487", "2 8003 486", "3 2001 480", "4 8009 200")
+}

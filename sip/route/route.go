@@ -166,7 +166,11 @@ func (o Outcome) String() string {
 
 // Next is the stage that follows an outcome, or nil. A full line is a kind of being unreachable
 // and that is a kind of failing: where a stage has no edge for the one, that of the other counts.
+// Nothing follows no stage.
 func (s *Stage) Next(o Outcome) *Stage {
+	if s == nil {
+		return nil
+	}
 	switch o {
 	case OutcomeBusy:
 		return s.Busy

@@ -25,6 +25,7 @@ func TestNext(t *testing.T) {
 		{"a full line is unreachable", &route.Stage{Unreachable: gone, Failed: failed}, route.OutcomeFull, gone},
 		{"and that is failed", &route.Stage{Failed: failed}, route.OutcomeFull, failed},
 		{"unreachable is failed", &route.Stage{Failed: failed}, route.OutcomeUnreachable, failed},
+		{"nothing follows nothing", nil, route.OutcomeBusy, nil},
 		{"busy is nothing else", &route.Stage{Failed: failed, NoAnswer: silent}, route.OutcomeBusy, nil},
 		{"no answer is nothing else", &route.Stage{Failed: failed, Busy: busy}, route.OutcomeNoAnswer, nil},
 	} {
