@@ -54,7 +54,13 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	if t.stack, err = stack.New(stackOptions(config, g)); err != nil {
 		return nil, err
 	}
-	if t.locations, err = location.Open(ctx, location.Options{DB: g.db, Log: g.log, Registerer: g.registry}); err != nil {
+	gruuKey, err := g.box.Derive("temporary gruus", 32)
+	if err != nil {
+		return nil, err
+	}
+	if t.locations, err = location.Open(ctx, location.Options{
+		DB: g.db, Domain: config.Appliance.Domain, GRUUKey: gruuKey, Log: g.log, Registerer: g.registry,
+	}); err != nil {
 		return nil, err
 	}
 	auth, err := digest.New(digest.Options{

@@ -135,6 +135,9 @@ func (c *call) offerTo(b *branchLeg) ([]byte, error) {
 	if len(offer) == 0 {
 		return nil, nil
 	}
+	if err := passable(offer, b.target.flow(), b.path.Kind()); err != nil {
+		return nil, err
+	}
 	body, err := b.path.Offer(caller, offer)
 	if err != nil {
 		return nil, err
@@ -165,6 +168,9 @@ func (c *call) onBranch(b *branchLeg, res *sip.Response) {
 		b.refuse = refusal{code: 480, text: "the gateway redirects the call"}
 		c.branchFailed(b, b.refuse.code)
 	default:
+		if c.another(b, res.StatusCode) {
+			return
+		}
 		b.final = res.Clone()
 		c.branchFailed(b, res.StatusCode)
 	}
@@ -174,6 +180,9 @@ func (c *call) onBranchEnd(b *branchLeg, err error) {
 	code := 408
 	if errors.Is(err, stack.ErrFlowGone) {
 		code = 430
+	}
+	if c.another(b, code) {
+		return
 	}
 	number, _ := b.target.party()
 	c.log.Info("branch failed", slog.String(observe.Extension, number), slog.String(observe.Contact, b.target.contact()), slog.Any(observe.Err, err))

@@ -70,6 +70,11 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 // route fills in whom to ring, or says why not.
 func (s *Service) route(ctx context.Context, c *call, req *stack.Request, from directory.Terminal) refusal {
 	dialled := unescape(req.Recipient.User)
+	if pinned, isGRUU, err := s.o.Locations.Resolve(&req.Recipient); err != nil {
+		return refusal{code: 404, text: "the GRUU is not valid, or not any more"}
+	} else if isGRUU {
+		dialled, c.pinned = pinned.User, &pinned
+	}
 	caller := dialplan.Caller{Extension: from.Extension, Class: from.Class, Site: s.siteOf(req.Flow, from.Site)}
 	c.decision = s.o.Plan.Decide(caller, dialled, c.rec.StartedAt)
 	c.rec.Dialled, c.rec.To = c.decision.Number, c.decision.Number
@@ -107,7 +112,10 @@ func (s *Service) aim(ctx context.Context, c *call) refusal {
 			c.toName, c.rec.ToSite = t.DisplayName, string(t.Site)
 		}
 	}
-	plan := s.consult(ctx, c.request(c.decision, c.history))
+	plan := decided(c.decision)
+	if c.pinned == nil { // a GRUU names the phone: nothing leads elsewhere (RFC 5627 §5.4)
+		plan = s.consult(ctx, c.request(c.decision, c.history))
+	}
 	if r := plan.Refuse; r != nil {
 		return refusal{code: r.Code, warn: 399, text: r.Text}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -127,7 +129,7 @@ func (x *exchange) start(o labOptions) {
 		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}},
 		Domain: domain, Log: log, Registerer: x.reg,
 	}))
-	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Log: log, WriteLag: 5 * time.Millisecond}))
+	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Domain: domain, GRUUKey: make([]byte, 32), Log: log, WriteLag: 5 * time.Millisecond}))
 	auth := must[*digest.Authenticator](t)(digest.New(digest.Options{Realm: domain, Directory: x.people, Responder: st, Log: log}))
 	register := must[*registrar.Registrar](t)(registrar.New(registrar.Options{
 		Stack: st, Auth: auth, Location: x.places, Directory: x.people, Sites: atlas, Domain: domain, Log: log,
@@ -189,6 +191,9 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 			_ = db.Close()
 		})
 	}
+	web := httptest.NewServer(http.HandlerFunc(st.ServeWebSocket))
+	x.t.Cleanup(web.Close)
+	x.ports[stack.WS] = web.Listener.Addr().String()
 	// A crash: the sockets and the database vanish first, so that nothing that the rest would
 	// still like to say is said or written.
 	x.kill = func() {

@@ -134,7 +134,9 @@ func (c *call) attempt(out *outgoing, flow stack.Flow, err error) {
 		if out.leg.Trunk != "" && out.leg.Dialog != nil { // the first INVITE was made for the gateway
 			out.leg.hide(out.req)
 		}
-		tx, err = c.s.stack.Request(c.ctx, out.req.Clone(), flow)
+		req := out.req.Clone()
+		c.s.translate(req, flow)
+		tx, err = c.s.stack.Request(c.ctx, req, flow)
 	}
 	c.attempted(out, tx, err)
 }
@@ -248,6 +250,7 @@ func (c *call) sendPlain(l *leg, ack *sip.Request) {
 	flow := c.flowOf(l)
 	if ack.Via() == nil {
 		c.addContact(ack, l, flow)
+		c.s.translate(ack, flow)
 	}
 	if err := c.s.stack.Send(c.ctx, ack, flow); err != nil {
 		c.log.Debug("ack not sent", "err", err) // the peer repeats its 2xx
@@ -301,8 +304,9 @@ func (c *call) flowOf(l *leg) stack.Flow {
 	if !l.Flow.Stream() || c.s.stack.Alive(l.Flow) {
 		return l.Flow
 	}
-	for _, b := range c.bindings(l) {
-		if b.Flow.Remote.Addr() == l.Flow.Remote.Addr() && (!b.Flow.Stream() || c.s.stack.Alive(b.Flow)) {
+	bindings, exact := c.bindingsOf(l)
+	for _, b := range bindings {
+		if (exact || b.Flow.Remote.Addr() == l.Flow.Remote.Addr()) && (!b.Flow.Stream() || c.s.stack.Alive(b.Flow)) {
 			l.Flow = b.Flow
 			return b.Flow
 		}

@@ -15,6 +15,7 @@ import (
 	"linehall/media/line"
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
+	"linehall/sip/location"
 	"linehall/sip/route"
 	"linehall/sip/stack"
 )
@@ -48,6 +49,7 @@ type call struct {
 	decision dialplan.Decision
 	stage    *route.Stage // the first one, and whom it rings; consumed when the owner starts
 	targets  []target
+	pinned   *location.Target  // the one phone that the caller has named by its GRUU, or nil
 	history  []route.Diversion // the forwards so far, the first one first
 	incoming *Incoming         // it came over a trunk
 	late     bool              // the INVITE carried no offer

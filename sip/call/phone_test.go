@@ -10,11 +10,16 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
+
+	"linehall/sip/stack"
 )
 
 // message is a SIP message as text, read without any of the server's code.
@@ -138,14 +143,21 @@ func (p *phone) open(ip string) {
 	} else {
 		d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(ip)}
 	}
-	conn, err := d.DialContext(p.t.Context(), strings.ToLower(p.transport), server)
-	if err != nil {
-		p.t.Fatal(err)
+	var conn net.Conn
+	if p.transport == stack.WS {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)}
+		conn, p.local = p.upgrade(&d, server), token()+".invalid"
+	} else {
+		var err error
+		if conn, err = d.DialContext(p.t.Context(), strings.ToLower(p.transport), server); err != nil {
+			p.t.Fatal(err)
+		}
+		p.local = conn.LocalAddr().String()
 	}
-	p.conn, p.local = conn, conn.LocalAddr().String()
+	p.conn = conn
 	inbox := p.inbox
 	go func() {
-		if p.transport == "TCP" {
+		if p.transport != "UDP" {
 			r := bufio.NewReader(conn)
 			for {
 				m, err := readMessage(r)
@@ -169,6 +181,20 @@ func (p *phone) open(ip string) {
 			}
 		}
 	}()
+}
+
+// upgrade opens a WebSocket: the phone is a page in a browser.
+func (p *phone) upgrade(d *net.Dialer, server string) net.Conn {
+	p.t.Helper()
+	transport := &http.Transport{DialContext: d.DialContext}
+	p.t.Cleanup(transport.CloseIdleConnections)
+	socket, _, err := websocket.Dial(p.t.Context(), "ws://"+server+"/sip", &websocket.DialOptions{ //nolint:bodyclose // of an upgrade
+		Subprotocols: []string{stack.Subprotocol}, HTTPClient: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return websocket.NetConn(context.Background(), socket, websocket.MessageText)
 }
 
 func (p *phone) send(m *message) {
@@ -236,7 +262,7 @@ func (p *phone) quiet(what string, fits func(*message) bool) {
 func (p *phone) contact() string {
 	c := "<sip:" + p.ext + "@" + p.local
 	if p.transport != "UDP" {
-		c += ";transport=tcp"
+		c += ";transport=" + strings.ToLower(p.transport)
 	}
 	return c + ">"
 }

@@ -101,6 +101,8 @@ func mediaRefusal(err error) refusal {
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
 	case errors.As(err, &bad):
 		return refusal{code: 400, reason: "Bad Session Description", warn: 399, text: bad.Error()}
+	case errors.Is(err, errNoGateway):
+		return refusal{code: 488, warn: 399, text: "A phone in a browser and this phone cannot exchange media yet"}
 	default:
 		return refusal{code: 488, warn: 399, text: "The session description cannot be used"}
 	}

@@ -39,6 +39,8 @@ type Authenticator interface {
 // Locator knows where phones are (sip/location).
 type Locator interface {
 	Lookup(aor string) []location.Binding
+	// Resolve reads a GRUU; it reports false for any other URI.
+	Resolve(uri *sip.Uri) (location.Target, bool, error)
 }
 
 // Directory knows who phones are.

@@ -120,7 +120,7 @@ func (s *Service) targets(c *call, stage *route.Stage) []target {
 	var found []target
 	for _, e := range stage.Extensions {
 		switch {
-		case e == c.callerExtension():
+		case e == c.callerExtension() && c.pinned == nil:
 		case len(c.history) > route.MaxDiversions:
 			found = append(found, absent(e, tooOften))
 		case stage.Diversion != nil && slices.ContainsFunc(c.history, func(d route.Diversion) bool { return d.From == e }):

@@ -18,10 +18,11 @@ import (
 type target struct {
 	terminal directory.Terminal
 	binding  location.Binding
-	attempt  *Attempt // over a gateway: terminal and binding are empty
-	number   string   // outside: who is called
-	wave     int      // its turn within its group
-	refuse   refusal  // with a code: it is not tried
+	others   []location.Binding // further flows of the same phone
+	attempt  *Attempt           // over a gateway: terminal and binding are empty
+	number   string             // outside: who is called
+	wave     int                // its turn within its group
+	refuse   refusal            // with a code: it is not tried
 }
 
 // group is what the machine takes together: the phones of an extension, the ways outside.
@@ -90,20 +91,21 @@ func (s *Service) phones(c *call, extension string, limit int) []target {
 	if !ok || !t.MayRegister() {
 		return []target{absent(extension, refusal{code: 480, text: "not in use"})}
 	}
-	bindings := s.o.Locations.Lookup(s.aor(extension))
+	bindings := c.pin(s.o.Locations.Lookup(s.aor(extension)))
 	if len(bindings) == 0 {
 		return []target{{terminal: t, refuse: refusal{code: 480, text: "not registered"}}}
 	}
 	if !s.occupy(c, extension, limit) {
 		return []target{{terminal: t, refuse: refusal{code: 486, text: "the terminal has as many calls as it may have"}}}
 	}
-	found := make([]target, 0, len(bindings))
+	groups := s.flows(bindings)
+	found := make([]target, 0, len(groups))
 	wave := 0
-	for i, b := range bindings { // the most preferred first
-		if i > 0 && b.Q != bindings[i-1].Q {
+	for i, g := range groups { // the most preferred first
+		if i > 0 && g[0].Q != groups[i-1][0].Q {
 			wave++
 		}
-		found = append(found, target{terminal: t, binding: b, wave: wave})
+		found = append(found, target{terminal: t, binding: g[0], others: g[1:], wave: wave})
 	}
 	return found
 }
@@ -140,7 +142,7 @@ func (t *target) routes() []string {
 	if t.attempt != nil {
 		return t.attempt.Routes
 	}
-	return t.binding.Path
+	return t.binding.Routes()
 }
 
 // decided is the plan without a router, and always that of emergency and duty calls, which no

@@ -1,5 +1,5 @@
 // Package location is the location service: which contacts an AOR is bound to
-// (RFC 3261 §10, RFC 3327 Path, RFC 5626 instances and flows).
+// (RFC 3261 §10, RFC 3327 Path, RFC 5626 instances and flows, RFC 5627 GRUUs).
 //
 // Bindings live in memory and are written behind to SQLite in groups, at most
 // 100 ms later; Open reads them back, so a restart or a crash costs at most
@@ -66,6 +66,8 @@ type Options struct {
 	PerAOR   int           // contacts per AOR; 0 = 10
 	Total    int           // bindings in total; 0 = 20000
 	Grace    time.Duration // how long a binding outlives its lost connection; 0 = 60 s
+	Domain   string        // of the AORs, for GRUUs; "" makes none
+	GRUUKey  []byte        // seals temporary GRUUs: 32 bytes that stay the same over restarts; nil makes none of these
 	WriteLag time.Duration // how long a change waits for others to be written with; 0 = 50 ms
 	Log      *slog.Logger
 	// Registerer takes linehall_sip_registered_bindings{site}.
@@ -84,6 +86,7 @@ type Service struct {
 	opts  Options
 	log   *slog.Logger
 	store *store
+	gruus *gruus
 
 	byAOR  sync.Map // AOR → []Binding, never written after it was stored
 	total  atomic.Int64
@@ -120,6 +123,10 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 	}
 	if opts.Registerer != nil {
 		opts.Registerer.MustRegister(s.gauge)
+	}
+	var err error
+	if s.gruus, err = newGRUUs(opts.Domain, opts.GRUUKey); err != nil {
+		return nil, fmt.Errorf("location: %w", err)
 	}
 	bindings, err := s.store.load(ctx)
 	if err != nil {
@@ -327,6 +334,19 @@ func (b Binding) DialBack() (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	return stack.DialBack(b.Flow, &uri)
+}
+
+// Routes is the route set of a request to the contact (RFC 3327 §5.3): the URIs
+// of the Path, in its order.
+func (b Binding) Routes() []string {
+	out := make([]string, 0, len(b.Path))
+	for _, p := range b.Path {
+		if open, end := strings.IndexByte(p, '<'), strings.LastIndexByte(p, '>'); open >= 0 && end > open {
+			p = p[open+1 : end]
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // RequestURI is the Contact as the Request-URI of a request to it: everything

@@ -97,7 +97,13 @@ func (c *change) applyOne(list []location.Binding, k *contact) ([]location.Bindi
 	return append(kept, b), nil
 }
 
+// sameContact reports whether the contact refreshes the binding: its URI is the
+// same (RFC 3261 §10.3 step 7), unless both are flows, whose URI is no name: a
+// phone may use one URI over two flows (RFC 5626 §6).
 func sameContact(b location.Binding, k *contact) bool {
+	if b.RegID != "" && k.regID != "" && (b.RegID != k.regID || b.Instance != k.instance) {
+		return false
+	}
 	if b.Contact == k.uri {
 		return true
 	}

@@ -34,6 +34,7 @@ var (
 	errStar    = errors.New("Contact * Needs Expires 0") //nolint:staticcheck,revive // a reason phrase
 	errContact = errors.New("Bad Contact")               //nolint:staticcheck,revive // a reason phrase
 	errScheme  = errors.New("Contact Is No SIP URI")     //nolint:staticcheck,revive // a reason phrase
+	errFlows   = errors.New("More Than One Flow")        //nolint:staticcheck,revive // a reason phrase
 	errNumber  = errors.New("Too Many Contacts At Once") //nolint:staticcheck,revive // a reason phrase
 )
 
@@ -73,10 +74,30 @@ func parseWish(req *stack.Request, opts Options) (wish, error) {
 			w.contacts = append(w.contacts, c)
 		}
 	}
+	flows := 0
+	for i := range w.contacts {
+		if w.contacts[i].regID != "" && w.contacts[i].expires > 0 {
+			flows++
+		}
+	}
+	if flows > 0 && w.alive() > 1 { // RFC 5626 §6
+		return w, errFlows
+	}
 	if w.all && (len(w.contacts) > 0 || !hasGeneral || general != 0) {
 		return w, errStar
 	}
 	return w, nil
+}
+
+// alive counts the contacts that are not removed.
+func (w *wish) alive() int {
+	n := 0
+	for i := range w.contacts {
+		if w.contacts[i].expires > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func expiresHeader(req *stack.Request) (time.Duration, bool) {
@@ -136,8 +157,15 @@ func parseContact(text string) (c contact, expires time.Duration, err error) {
 			}
 			continue
 		}
+		switch strings.ToLower(name) {
+		case "pub-gruu", "temp-gruu": // ours to give, RFC 5627 §5.1
+			continue
+		}
 		c.take(strings.ToLower(name), value)
 		c.params += ";" + p
+	}
+	if n, err := strconv.ParseUint(c.regID, 10, 31); c.instance == "" || err != nil || n == 0 {
+		c.regID = "" // RFC 5626 §6: without an instance it is ignored
 	}
 	return c, expires, nil
 }

@@ -66,6 +66,12 @@ func (r *Registrar) options(b location.Binding) (*sip.Request, error) {
 		return nil, err //nolint:wrapcheck // names contact and AOR
 	}
 	req := sip.NewRequest(sip.OPTIONS, uri)
+	for _, p := range b.Routes() {
+		var next sip.Uri
+		if sip.ParseUri(p, &next) == nil {
+			req.AppendHeader(&sip.RouteHeader{Address: next})
+		}
+	}
 	req.AppendHeader(&sip.FromHeader{
 		Address: sip.Uri{Scheme: "sip", Host: r.opts.Domain},
 		Params:  sip.HeaderParams{{K: "tag", V: stack.NewTag()}},

@@ -1,5 +1,5 @@
-// Package registrar serves REGISTER: RFC 3261 §10.3, RFC 3327 (Path), instances
-// and reg-ids of RFC 5626, and what desk phones make of them.
+// Package registrar serves REGISTER: RFC 3261 §10.3, RFC 3327 (Path), RFC 5626
+// (outbound), RFC 5627 (GRUU), and what desk phones make of them.
 //
 // It authenticates (sip/digest), checks that the AOR is the terminal's, turns
 // the contacts of the request into bindings and applies them to sip/location in
@@ -74,7 +74,7 @@ type Registrar struct {
 	spread atomic.Uint32 // varies Retry-After
 }
 
-// New checks the options, tells the stack that we support Path, and starts
+// New checks the options, tells the stack what we support, and starts
 // nothing; call it before the stack runs.
 func New(opts Options) (*Registrar, error) {
 	if opts.Stack == nil || opts.Auth == nil || opts.Location == nil || opts.Directory == nil || opts.Sites == nil || opts.Domain == "" {
@@ -91,7 +91,7 @@ func New(opts Options) (*Registrar, error) {
 		// RFC 3261 §10.3 step 7: 423 is only for wishes under an hour.
 		return nil, fmt.Errorf("registrar: shortest expiry %s must not exceed the longest (%s) nor an hour", opts.MinExpires, opts.MaxExpires)
 	}
-	opts.Stack.Support("path")
+	opts.Stack.Support("path", "outbound", "gruu")
 	return &Registrar{opts: opts, log: opts.Log}, nil
 }
 
@@ -125,6 +125,8 @@ func (r *Registrar) answer(req *stack.Request, change *change) *sip.Response {
 		return r.refuse(req, sip.StatusNotFound, "Domain Not Served Here")
 	case to.Scheme != "sip" && to.Scheme != "sips":
 		return r.refuse(req, sip.StatusBadRequest, "To Is No SIP URI")
+	case to.UriParams.Has("gr"):
+		return r.refuse(req, sip.StatusBadRequest, "To Is No Address Of Record") // RFC 5627 §5.1
 	}
 	wish, err := parseWish(req, r.opts)
 	if err != nil {
@@ -136,6 +138,9 @@ func (r *Registrar) answer(req *stack.Request, change *change) *sip.Response {
 	}
 	if res := r.entitled(req, t, to); res != nil {
 		return res
+	}
+	if r.throughForeignHop(req, wish) {
+		return r.refuse(req, statusFirstHopLacksOutbound, "First Hop Lacks Outbound Support")
 	}
 	if wish.tooBrief {
 		res := r.refuse(req, sip.StatusIntervalToBrief, "Interval Too Brief")
@@ -161,6 +166,45 @@ func (r *Registrar) entitled(req *stack.Request, t directory.Terminal, to sip.Ur
 		return r.refuse(req, sip.StatusForbidden, "Terminal Disabled")
 	}
 	return nil
+}
+
+// RFC 5626 §11.6.
+const statusFirstHopLacksOutbound = 439
+
+// throughForeignHop reports whether a flow is asked for that we cannot keep: the
+// request came through a proxy, and the one next to the phone does not say that
+// it will find the flow again ("ob", RFC 5626 §6). The phone then registers
+// without reg-id.
+func (r *Registrar) throughForeignHop(req *stack.Request, w wish) bool {
+	if !wantsFlow(req, w) || len(req.GetHeaders("Via")) < 2 {
+		return false
+	}
+	path := paths(req)
+	if len(path) == 0 {
+		return true
+	}
+	edge := path[len(path)-1]
+	_, params, _ := strings.Cut(edge, ";")
+	for p := range strings.SplitSeq(strings.TrimSuffix(params, ">"), ";") {
+		if strings.EqualFold(strings.Trim(p, " <>"), "ob") {
+			return false
+		}
+	}
+	return true
+}
+
+// wantsFlow reports whether the phone asks for outbound: it says that it knows
+// what that is, and names a flow of its instance.
+func wantsFlow(req *stack.Request, w wish) bool {
+	if !stack.HasToken(req, "Supported", "outbound") {
+		return false
+	}
+	for i := range w.contacts {
+		if w.contacts[i].regID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // bind is steps 6 to 8.
@@ -224,8 +268,23 @@ func (r *Registrar) ours(host string) bool {
 func (r *Registrar) accept(req *stack.Request, c *change, bindings []location.Binding) *sip.Response {
 	res := r.opts.Stack.NewResponse(req, sip.StatusOK, "OK")
 	own, others := c.split(bindings)
+	gruu := stack.HasToken(req, "Supported", "gruu")
 	for _, b := range append(own, others...) {
-		res.AppendHeader(sip.NewHeader("Contact", "<"+b.Contact+">"+b.ContactParams+";expires="+seconds(b.Expires.Sub(c.now))))
+		value := "<" + b.Contact + ">" + b.ContactParams
+		if gruu {
+			value += r.gruus(b)
+		}
+		res.AppendHeader(sip.NewHeader("Contact", value+";expires="+seconds(b.Expires.Sub(c.now))))
+	}
+	outbound := wantsFlow(req, c.wish)
+	if outbound {
+		res.AppendHeader(sip.NewHeader("Require", "outbound")) // RFC 5626 §6
+		if req.Flow.Stream() && !req.Flow.Web() {
+			res.AppendHeader(sip.NewHeader("Flow-Timer", seconds(flowTimer)))
+		}
+	}
+	if outbound || gruu {
+		res.AppendHeader(sip.NewHeader("Supported", r.opts.Stack.SupportedTags()))
 	}
 	if len(own) > 0 {
 		res.AppendHeader(sip.NewHeader("Expires", seconds(own[0].Expires.Sub(c.now))))
@@ -235,6 +294,22 @@ func (r *Registrar) accept(req *stack.Request, c *change, bindings []location.Bi
 	}
 	res.AppendHeader(sip.NewHeader("Date", c.now.UTC().Format(dateFormat)))
 	return res
+}
+
+// flowTimer asks a phone to ping its connection this often (RFC 5626 §4.4.1),
+// which is less than firewalls take to forget one. Browsers cannot; we ping them.
+const flowTimer = 2 * time.Minute
+
+// gruus are the parameters of RFC 5627 §5.2.
+func (r *Registrar) gruus(b location.Binding) string {
+	var out string
+	if g := r.opts.Location.PublicGRUU(b); g != "" {
+		out += `;pub-gruu="` + g + `"`
+	}
+	if g := r.opts.Location.TemporaryGRUU(b); g != "" {
+		out += `;temp-gruu="` + g + `"`
+	}
+	return out
 }
 
 // dateFormat is RFC 3261 §20.17's; phones without NTP set their clock by it.
