@@ -74,7 +74,14 @@ func openBrowsers(t *testing.T, venues []browserVenue, seconds int) *browsers {
 	if err := os.WriteFile(file, plan, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := &browsers{t: t, command: exec.Command("node", "browser/venues.mjs", file)}
+	return startDriver(t, "browser/venues.mjs", file, artifacts)
+}
+
+// startDriver starts a driver of browsers and waits until they are open.
+func startDriver(t *testing.T, script, file, artifacts string) *browsers {
+	t.Helper()
+	var err error
+	b := &browsers{t: t, command: exec.Command("node", script, file)}
 	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	errors := &lockedBuffer{}
 	b.command.Stderr = errors

@@ -218,6 +218,12 @@ func (u *udpSocket) datagram(data []byte, flow Flow) {
 		if len(data) == 4 { // RFC 5626 §3.5.1 ping: CRLF CRLF is answered with CRLF
 			_ = u.write(data[:2], flow.Remote, flow.Local.Addr()) // the phone asks again
 		}
+	case stun:
+		if answer := stunAnswer(data, flow.Remote); answer != nil {
+			_ = u.write(answer, flow.Remote, flow.Local.Addr()) // the phone asks again
+			return
+		}
+		s.opts.Dropped.Count(listenerLabel(UDP), string(verdict))
 	default:
 		s.opts.Dropped.Count(listenerLabel(UDP), string(verdict))
 	}

@@ -1,0 +1,224 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// jssip bundles the SIP client of the browser phones for a page.
+func jssip(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "jssip.js")
+	result := api.Build(api.BuildOptions{
+		EntryPoints: []string{filepath.Join(repository, "web", "node_modules", "jssip", "lib", "JsSIP.js")},
+		Bundle:      true, Format: api.FormatIIFE, GlobalName: "JsSIP", Platform: api.PlatformBrowser, Outfile: file, Write: true,
+	})
+	if len(result.Errors) > 0 {
+		t.Fatalf("jssip: %+v", result.Errors)
+	}
+	return file
+}
+
+// browserPhone is one page with a phone.
+type browserPhone struct {
+	ID       string `json:"id"`
+	URI      string `json:"uri"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+func (a *appliance) browserPhones(extensions ...string) *browsers {
+	a.t.Helper()
+	phones := make([]browserPhone, len(extensions))
+	for i, e := range extensions {
+		acc := a.account(e)
+		phones[i] = browserPhone{e, "sip:" + e + "@" + acc.Domain, acc.AuthUser, acc.Password}
+	}
+	return drive(a.t, "browser/phones.mjs", map[string]any{"origin": a.origin(), "jssip": jssip(a.t), "phones": phones})
+}
+
+func (a *appliance) origin() string { return fmt.Sprintf("https://127.0.0.1:%d", a.ports.https) }
+
+// sessionResult is what became of a call in a page.
+type sessionResult struct {
+	Confirmed bool   `json:"confirmed"`
+	Failed    string `json:"failed"`
+	Code      int    `json:"code"`
+	Warning   string `json:"warning"`
+	Ended     string `json:"ended"`
+}
+
+// Phones in a browser (JsSIP, Chromium) register over WSS with digest, call each other with sound that does not pass
+// the appliance, cannot call a desk phone without a gateway, and are gone when their page is.
+func TestBrowserPhones(t *testing.T) {
+	a := startAppliance(t)
+	b := a.browserPhones("8001", "8002")
+	for _, id := range []string{"8001", "8002"} {
+		var r struct {
+			Status           int
+			Contact, Require string
+		}
+		b.do(map[string]string{"do": "register", "phone": id}, &r)
+		if r.Status != 200 || !strings.Contains(r.Contact, ".invalid;transport=ws") || r.Require != "outbound" {
+			t.Fatalf("%s: registration %+v", id, r)
+		}
+	}
+	if got := a.registered(); got != 2 {
+		t.Fatalf("%d registered, want 2", got)
+	}
+	var call sessionResult
+	b.do(map[string]string{"do": "call", "phone": "8001", "target": "sip:8002@linehall.test"}, &call)
+	if !call.Confirmed {
+		t.Fatalf("browser to browser: %+v", call)
+	}
+	for _, id := range []string{"8001", "8002"} {
+		var heard struct{ Packets int }
+		b.do(map[string]string{"do": "heard", "phone": id}, &heard)
+		if heard.Packets < 20 { // 50 on an idle machine
+			t.Errorf("%s hears %d packets/s", id, heard.Packets)
+		}
+	}
+	if got := a.metric("linehall_calls_active", `path="direct"`); got != 1 {
+		t.Errorf("%v direct calls", got)
+	}
+	b.do(map[string]string{"do": "hangup", "phone": "8002"}, &call)
+	b.do(map[string]string{"do": "ended", "phone": "8001"}, &call)
+	if call.Ended == "" {
+		t.Errorf("the caller's call: %+v", call)
+	}
+
+	// A GRUU of the callee's reaches it too, and its Contact is one: the caller's BYE goes there.
+	var gruu struct{ Public, Temporary string }
+	b.do(map[string]string{"do": "gruu", "phone": "8002"}, &gruu)
+	for _, uri := range []string{gruu.Public, gruu.Temporary} {
+		call = sessionResult{}
+		b.do(map[string]string{"do": "call", "phone": "8001", "target": uri}, &call)
+		if !call.Confirmed {
+			t.Fatalf("call to %s: %+v", uri, call)
+		}
+		b.do(map[string]string{"do": "hangup", "phone": "8001"}, &call)
+		b.do(map[string]string{"do": "ended", "phone": "8002"}, &call)
+		if call.Ended == "" {
+			t.Errorf("the callee's call: %+v", call)
+		}
+	}
+
+	a.registerAll([]account{a.account("8003")}, "127.0.0.1", phonePort(), "u1")
+	call = sessionResult{}
+	b.do(map[string]string{"do": "call", "phone": "8001", "target": "sip:8003@linehall.test"}, &call)
+	if call.Code != 488 || !strings.Contains(call.Warning, "browser") {
+		t.Errorf("browser to desk phone: %+v", call)
+	}
+
+	// The page is loaded anew: its phone has another contact, and the old one is not rung.
+	b.do(map[string]string{"do": "reload", "phone": "8002"}, nil)
+	b.do(map[string]string{"do": "register", "phone": "8002"}, nil)
+	call = sessionResult{}
+	b.do(map[string]string{"do": "call", "phone": "8001", "target": "sip:8002@linehall.test"}, &call)
+	if !call.Confirmed {
+		t.Errorf("after a reload: %+v", call)
+	}
+	b.do(map[string]string{"do": "unregister", "phone": "8002"}, nil)
+}
+
+// A certificate that is replaced shows at the next handshake, on the SIP TLS port and on that of WebSockets, and open
+// connections stay.
+func TestCertificateChangesUnderConnections(t *testing.T) {
+	a := startAppliance(t)
+	sipTLS, https := fmt.Sprintf("127.0.0.1:%d", a.ports.tls), fmt.Sprintf("127.0.0.1:%d", a.ports.https)
+	phones := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // what is looked at is which certificate comes
+	leaf := func(addr string) []byte {
+		t.Helper()
+		conn, err := (&tls.Dialer{Config: phones}).DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close() //nolint:errcheck // nothing was said
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw
+	}
+	before := [][]byte{leaf(sipTLS), leaf(https)}
+
+	desk, err := (&tls.Dialer{Config: phones}).DialContext(t.Context(), "tcp", sipTLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desk.Close() //nolint:errcheck // the test has ended
+	transport := &http.Transport{TLSClientConfig: phones}
+	defer transport.CloseIdleConnections()
+	page, res, err := websocket.Dial(t.Context(), "wss://"+https+"/sip", &websocket.DialOptions{
+		Subprotocols: []string{"sip"}, HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Origin": {"https://" + https}},
+	})
+	if err != nil {
+		t.Fatal(err, res)
+	}
+	defer page.CloseNow() //nolint:errcheck // the test has ended
+	alive := func() {
+		t.Helper()
+		id := fmt.Sprint(time.Now().UnixNano())
+		text := func(transport string) []byte {
+			return []byte("OPTIONS sip:linehall.test SIP/2.0\r\nVia: SIP/2.0/" + transport + " x.invalid;branch=z9hG4bK" + id + "\r\nMax-Forwards: 70\r\n" +
+				"From: <sip:x@linehall.test>;tag=" + id + "\r\nTo: <sip:linehall.test>\r\nCall-ID: " + id + "\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+		}
+		if _, err := desk.Write(text("TLS")); err != nil {
+			t.Fatal(err)
+		}
+		_ = desk.SetReadDeadline(time.Now().Add(10 * time.Second)) // of a live socket
+		buf := make([]byte, 4096)
+		if n, err := desk.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("SIP/2.0 200 ")) {
+			t.Errorf("TLS: %q, %v", buf[:n], err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := page.Write(ctx, websocket.MessageText, text("WSS")); err != nil {
+			t.Fatal(err)
+		}
+		if _, answer, err := page.Read(ctx); err != nil || !bytes.HasPrefix(answer, []byte("SIP/2.0 200 ")) {
+			t.Errorf("WSS: %q, %v", answer, err)
+		}
+	}
+	alive()
+	a.run("cert", "renew")
+	for i, addr := range []string{sipTLS, https} {
+		a.eventually(10*time.Second, "a new certificate on "+addr, func() error {
+			if bytes.Equal(leaf(addr), before[i]) {
+				return fmt.Errorf("still the old one")
+			}
+			return nil
+		})
+	}
+	alive()
+
+	_, refused, err := websocket.Dial(t.Context(), "wss://"+https+"/sip", &websocket.DialOptions{ //nolint:bodyclose // read by the library
+		Subprotocols: []string{"sip"}, HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Origin": {"https://evil.example"}},
+	})
+	if err == nil || refused == nil || refused.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another site: %v, %v", refused, err)
+	}
+}
+
+// drive starts a driver of browsers with its plan.
+func drive(t *testing.T, script string, plan map[string]any) *browsers {
+	t.Helper()
+	artifacts := t.TempDir()
+	text, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(artifacts, "plan.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startDriver(t, script, file, artifacts)
+}
