@@ -130,6 +130,7 @@ func (c *call) attempt(out *outgoing, flow stack.Flow, err error) {
 	}
 	var tx *stack.ClientTx
 	if err == nil {
+		flow = c.wide(out.req, out.leg, flow)
 		c.addContact(out.req, out.leg, flow)
 		if out.leg.Trunk != "" && out.leg.Dialog != nil { // the first INVITE was made for the gateway
 			out.leg.hide(out.req)

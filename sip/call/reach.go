@@ -103,3 +103,27 @@ func (c *call) bindingsOf(l *leg) (found []location.Binding, exact bool) {
 	}
 	return c.bindings(l), false
 }
+
+// datagramLimit is what a request may take over UDP before another transport is asked for (RFC 3261 §18.1.1: 1300 bytes,
+// when the path's MTU is not known).
+const datagramLimit = 1300
+
+// wide is the flow for a request that is too big for a datagram: a connection of the same phone, if it has one. Without,
+// it goes in fragments: desk phones take them, and a call that is not made helps nobody.
+func (c *call) wide(req *sip.Request, l *leg, flow stack.Flow) stack.Flow {
+	if flow.Transport != stack.UDP || len(req.Body()) == 0 && len(req.Headers()) < 12 || len(req.String()) <= datagramLimit {
+		return flow
+	}
+	bindings, exact := c.bindingsOf(l)
+	for _, b := range bindings {
+		if b.Flow.Stream() && (exact || sameInstance(b, flow, bindings)) && c.s.stack.Alive(b.Flow) {
+			return b.Flow
+		}
+	}
+	return flow
+}
+
+// sameInstance reports whether the binding's phone is the one that is reached over flow.
+func sameInstance(b location.Binding, flow stack.Flow, all []location.Binding) bool {
+	return slices.ContainsFunc(all, func(o location.Binding) bool { return o.Flow == flow && o.Instance != "" && o.Instance == b.Instance })
+}

@@ -168,3 +168,33 @@ func TestPathIsTheRouteSet(t *testing.T) {
 	edge.send(edge.reply(inv, 486, "Busy Here", ""))
 	a.final("INVITE")
 }
+
+// RFC 3261 §18.1.1: a request too big for a datagram takes the phone's connection, if it has one; else it goes in fragments.
+func TestBigRequests(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	a := newPhone(t, x, "8001", "TCP", "127.0.0.1")
+	stream, datagrams := newPhone(t, x, "8002", "TCP", "127.0.0.1"), newPhone(t, x, "8002", "UDP", "127.0.0.1")
+	a.register()
+	stream.flow("1", instance)
+	datagrams.flow("2", instance)
+	big := sdpFrom(a.local, "a=x:"+strings.Repeat("y", 2000))
+	refuse := func(p *phone) {
+		t.Helper()
+		inv := p.request("INVITE")
+		if !strings.Contains(inv.body, strings.Repeat("y", 2000)) {
+			t.Errorf("got:\n%s", inv.text())
+		}
+		p.send(p.reply(inv, 486, "Busy Here", ""))
+		a.final("INVITE")
+	}
+	a.invite("8002", sdpFrom(a.local))
+	inv := datagrams.request("INVITE") // the newest flow, and it fits
+	datagrams.send(datagrams.reply(inv, 486, "Busy Here", ""))
+	a.final("INVITE")
+	a.invite("8002", big)
+	refuse(stream)
+	_ = stream.conn.Close()
+	eventually(t, "the connection is gone", func() bool { return x.connections() == 1 })
+	a.invite("8002", big)
+	refuse(datagrams)
+}

@@ -30,7 +30,7 @@ const (
 	hashBytes       = 8
 )
 
-// ErrNotGRUU: the URI has the form of a GRUU of our domain, and is none.
+// ErrNotGRUU says that the URI has the form of a GRUU of our domain, and is none.
 var ErrNotGRUU = errors.New("no such GRUU")
 
 // gruus makes and reads the GRUUs of one domain.

@@ -541,3 +541,44 @@ func TestBurstAfterAPowerCut(t *testing.T) {
 		t.Errorf("%d of %d bound in %s", a.loc.Len(), many, took)
 	}
 }
+
+// Syntax, version, scheme and Require are checked before anybody is challenged: a client that cannot be served learns why
+// without a password, and a scanner costs no digest.
+func TestChecksBeforeTheChallenge(t *testing.T) {
+	a := run(t, nil)
+	for name, c := range map[string]struct {
+		start string
+		head  []string
+		code  int
+	}{
+		"version":         {"REGISTER sip:" + domain + " SIP/7.0", nil, 505},
+		"scheme":          {"REGISTER nobodyKnowsThisScheme:x SIP/2.0", nil, 416},
+		"request line":    {"REGISTER sip:" + domain + "  SIP/2.0", nil, 400},
+		"Require":         {"REGISTER sip:" + domain + " SIP/2.0", []string{"Require: teleport"}, 420},
+		"Proxy-Require":   {"REGISTER sip:" + domain + " SIP/2.0", []string{"Proxy-Require: teleport"}, 420},
+		"Max-Forwards":    {"REGISTER sip:" + domain + " SIP/2.0", []string{"Max-Forwards: 0"}, 483},
+		"two CSeqs":       {"REGISTER sip:" + domain + " SIP/2.0", []string{"CSeq: 2 REGISTER"}, 400},
+		"Contact":         {"REGISTER sip:" + domain + " SIP/2.0", []string{"Contact: <sip:>"}, 400},
+		"another's realm": {"REGISTER sip:elsewhere.example SIP/2.0", nil, 404},
+		"nothing wrong":   {"REGISTER sip:" + domain + " SIP/2.0", nil, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := stacktest.DialUDP(t, a.addr(stack.UDP))
+			id := strings.ReplaceAll(name, " ", "")
+			lines := []string{
+				c.start, p.Via(id), "From: <sip:8001@" + domain + ">;tag=1", "To: <sip:8001@" + domain + ">", "Call-ID: " + id, "CSeq: 1 REGISTER",
+			}
+			if !strings.HasPrefix(strings.Join(c.head, ""), "Max-Forwards") {
+				lines = append(lines, "Max-Forwards: 70")
+			}
+			p.Send(append(lines, c.head...)...)
+			m := p.Final()
+			if m.Code != c.code {
+				t.Errorf("got:\n%s", m.Raw)
+			}
+			if m.Code == 420 && m.Header("Unsupported") != "teleport" {
+				t.Errorf("got:\n%s", m.Raw)
+			}
+		})
+	}
+}

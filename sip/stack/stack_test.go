@@ -446,3 +446,37 @@ func TestMethodsWithoutAHandler(t *testing.T) {
 		t.Errorf("unknown method counted %v times as other", n)
 	}
 }
+
+// RFC 3261 §16.4: a strict router puts our URI into the request line, and the target into the last Route.
+func TestStrictRouteIsUndone(t *testing.T) {
+	type seen struct {
+		uri    string
+		routes int
+	}
+	got := make(chan seen, 1)
+	e := start(t, stack.Options{}, func(s *stack.Stack) {
+		s.Handle(sip.MESSAGE, func(_ context.Context, req *stack.Request) {
+			got <- seen{req.Recipient.String(), len(req.GetHeaders("Route"))}
+			_ = req.Tx.Respond(s.NewResponse(req, 200, "OK"))
+		})
+	})
+	p := stacktest.DialUDP(t, e.addr(stack.UDP))
+	for i, c := range []struct {
+		uri    string
+		routes []string
+		want   seen
+	}{
+		{"sip:127.0.0.1;lr", []string{"Route: <sip:far.example;lr>", "Route: <sip:8002@linehall.test>"}, seen{"sip:8002@linehall.test", 1}},
+		{"sip:8002@linehall.test", []string{"Route: <sip:127.0.0.1;lr>"}, seen{"sip:8002@linehall.test", 1}},
+		{"sip:127.0.0.1;lr", nil, seen{"sip:127.0.0.1;lr", 0}},
+	} {
+		id := fmt.Sprintf("strict%d", i)
+		lines := request(p, "MESSAGE", id, id, c.routes...)
+		lines[0] = "MESSAGE " + c.uri + " SIP/2.0"
+		p.Send(lines...)
+		p.Code(200)
+		if s := <-got; s != c.want {
+			t.Errorf("%s with %v: %+v", c.uri, c.routes, s)
+		}
+	}
+}

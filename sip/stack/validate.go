@@ -79,7 +79,8 @@ func (s *Stack) checkURI(req *sip.Request) *refusal {
 
 func hostValid(host string) bool {
 	if strings.HasPrefix(host, "[") {
-		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		// RFC 5118 §4.10: the grammar of RFC 3261 has three colons before an IPv4 tail; they are to be tolerated.
+		_, err := netip.ParseAddr(strings.Replace(strings.Trim(host, "[]"), ":::", "::", 1))
 		return err == nil
 	}
 	for _, c := range []byte(host) {

@@ -114,7 +114,17 @@ func DialUDPFrom(tb testing.TB, from, addr netip.AddrPort) *Peer {
 // DialTCP returns a peer on a TCP connection.
 func DialTCP(tb testing.TB, addr netip.AddrPort) *Peer {
 	tb.Helper()
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(tb.Context(), "tcp", addr.String())
+	return DialTCPFrom(tb, netip.AddrPort{}, addr)
+}
+
+// DialTCPFrom is DialTCP from a given address (port 0: any).
+func DialTCPFrom(tb testing.TB, from, addr netip.AddrPort) *Peer {
+	tb.Helper()
+	d := net.Dialer{Timeout: patience}
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(from)
+	}
+	conn, err := d.DialContext(tb.Context(), "tcp", addr.String())
 	if err != nil {
 		tb.Fatal(err)
 	}
