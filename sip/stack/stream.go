@@ -136,6 +136,7 @@ func (c *streamConn) read() verdict {
 	f := newFramer(s.limits)
 	buf := make([]byte, 16<<10)
 	heard := time.Now()
+	served := false // a message was understood
 	deadline := heard.Add(s.limits.FirstMessage)
 	for {
 		if err := c.conn.SetReadDeadline(deadline); err != nil {
@@ -165,8 +166,12 @@ func (c *streamConn) read() verdict {
 				break
 			}
 			if v, ok := c.frame(frame, kind); !ok {
+				if served {
+					c.lastAnswers()
+				}
 				return v
 			}
+			served = served || kind == frameMessage
 			started = false
 		}
 		switch {
@@ -175,6 +180,17 @@ func (c *streamConn) read() verdict {
 		case !started: // the first bytes of a message: it has to end in time
 			deadline = time.Now().Add(s.limits.MessageTime)
 		}
+	}
+}
+
+// lastAnswers gives handlers the time to answer what came before the stream lost
+// its meaning (a Content-Length that is too short, RFC 4475 §3.1.1.8).
+func (c *streamConn) lastAnswers() {
+	select {
+	case <-c.closed:
+	case <-c.stack.ctx.Done():
+	case <-time.After(handlerHead):
+		c.flush()
 	}
 }
 

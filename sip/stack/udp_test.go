@@ -114,11 +114,11 @@ func TestAnswerToTheViaPort(t *testing.T) {
 func TestGarbageDatagrams(t *testing.T) {
 	e := start(t, stack.Options{Limits: stack.Limits{Sources: 64}}, nil)
 	addr := e.addr(stack.UDP)
-	stunRequest := "\x00\x01\x00\x00\x21\x12\xa4\x42" + strings.Repeat("\x01", 12)
+	stunAllocate := "\x00\x03\x00\x00\x21\x12\xa4\x42" + strings.Repeat("\x01", 12)
 	for _, c := range []struct{ name, reason, raw string }{
 		{"random", "garbage", string(noise(1200))},
 		{"64 KiB", "garbage", strings.Repeat("A", 65507)},
-		{"stun", "stun", stunRequest},
+		{"stun", "stun", stunAllocate},
 		{"dns", "garbage", "\x12\x34\x01\x00\x00\x01\x00\x00"},
 		{"http", "garbage", "GET / HTTP/1.0\r\n\r\n"},
 		{"half", "malformed", "OPTIONS sip:x@y SIP/2.0\r\nVia: SIP/2.0/UDP a"},
