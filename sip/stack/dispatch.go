@@ -58,7 +58,7 @@ func (s *Stack) malformed(data []byte, out *outlet) {
 }
 
 func (s *Stack) receiveResponse(res *sip.Response, flow Flow) {
-	if len(res.GetHeaders("Via")) != 1 || res.CSeq() == nil || res.StatusCode < 100 || res.StatusCode > 699 {
+	if len(headersNamed(res, "Via")) != 1 || res.CSeq() == nil || res.StatusCode < 100 || res.StatusCode > 699 {
 		// RFC 3261 §8.1.3.3: more than our own Via means that it went astray.
 		s.opts.Dropped.Count(flow.listener(), "bad_response")
 		return
@@ -132,7 +132,7 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 // (RFC 3261 §16.4): our own URI, known by its lr parameter, stands in the request
 // line, and what the request is for in the last Route.
 func unstrict(req *sip.Request) {
-	routes := req.GetHeaders("Route")
+	routes := headersNamed(req, "Route")
 	if len(routes) == 0 || req.Recipient.User != "" || !req.Recipient.UriParams.Has("lr") {
 		return
 	}
@@ -151,25 +151,25 @@ func unstrict(req *sip.Request) {
 
 // open starts the server transaction of a new request and its handler.
 func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
-	t := &ServerTx{
-		stack: s, key: key, req: req, flow: out.flow, out: out, tag: newTag(),
-		cancelled: make(chan struct{}), acks: make(chan *sip.Request, 4),
-	}
-	if req.IsInvite() {
-		// The machine builds 100 and we build 487 from the request while the
-		// handler may be changing it.
-		t.req = skeleton(req)
-	}
-	t.tx = sip.NewServerTx(key, t.req, out, s.txLog)
-	t.tx.OnTerminate(func(string, error) { s.servers.drop(t) })
-	s.servers.put(t)
-	_ = t.tx.Init() // it only starts timers
-	life := s.limits.HandlerTime
+	t := &ServerTx{stack: s, key: key, id: s.opened.Add(1), method: req.Method, flow: out.flow, out: out, tag: newTag()}
 	if !req.IsInvite() {
-		life = sip.Timer_F
+		t.tx = &plainTx{t: t}
+		s.servers.put(t)
+		s.expiries.add(t, expiryGuard)
+		s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
+		return
 	}
+	t.cancelled, t.acks = make(chan struct{}), make(chan *sip.Request, 4)
+	// The machine builds 100 and we build 487 from the request while the
+	// handler may be changing it.
+	t.req, t.merge = skeleton(req), mergeKey(req)
+	tx := sip.NewServerTx(key, t.req, out, s.txLog)
+	tx.OnTerminate(func(string, error) { s.servers.drop(t) })
+	t.tx = tx
+	s.servers.put(t)
+	_ = tx.Init() // it only starts timers
 	t.mu.Lock()
-	t.guard = time.AfterFunc(life, t.expire)
+	t.guard = time.AfterFunc(s.limits.HandlerTime, t.expire)
 	t.mu.Unlock()
 	if c := s.early.take(key); c != nil {
 		s.answerCancel(c.req, c.out, t)
@@ -181,7 +181,7 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 // dispatch runs a handler in its own goroutine, in its Call-ID's order.
 func (s *Stack) dispatch(h Handler, req *Request) {
 	turn := s.order.enter(req.CallID().Value())
-	s.work.Go(func() {
+	s.workers.run(&s.work, func() {
 		defer turn.leave()
 		turn.wait()
 		s.serve(h, req)
@@ -194,7 +194,11 @@ func (s *Stack) serve(h Handler, req *Request) {
 	done := false
 	defer func() {
 		if !done && req.Tx.tx != nil {
-			_ = req.Tx.Respond(s.newResponse(req.Tx.req, req.Tx.tag, sip.StatusInternalServerError, "Server Internal Error"))
+			of := req.Tx.req
+			if of == nil {
+				of = req.Request // the handler has lost it
+			}
+			_ = req.Tx.Respond(s.newResponse(of, req.Tx.tag, sip.StatusInternalServerError, "Server Internal Error"))
 		}
 	}()
 	h(s.ctx, req)
@@ -225,7 +229,7 @@ func (s *Stack) receiveAck(req *sip.Request, out *outlet, key string) {
 	s.metrics.answered(sip.ACK, 0)
 	done := make(chan struct{})
 	close(done)
-	t := &ServerTx{stack: s, key: key, req: req, flow: out.flow, out: out, done: done, cancelled: make(chan struct{})}
+	t := &ServerTx{stack: s, key: key, method: sip.ACK, flow: out.flow, out: out, done: done}
 	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
 }
 

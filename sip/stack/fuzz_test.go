@@ -55,7 +55,7 @@ func reader(tb testing.TB) (feed func([]byte) [][]byte, panics prometheus.Counte
 	out := &sink{}
 	u := newUDPSocket(s, out)
 	flow := Flow{Transport: UDP, Local: u.addr, Remote: netip.MustParseAddrPort("127.0.0.9:5060")}
-	tb.Cleanup(func() { s.servers.terminateAll(); s.early.close() })
+	tb.Cleanup(func() { s.servers.terminateAll(); s.early.close(); s.expiries.stop(); s.stop(); s.workers.wait() })
 	return func(data []byte) [][]byte {
 		out.mu.Lock()
 		out.written = nil

@@ -3,6 +3,7 @@ package stack
 import (
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,12 @@ func known(m sip.RequestMethod) bool { return slices.Contains(knownMethods, m) }
 // "other", a code is three digits or "none".
 type metrics struct {
 	requests *prometheus.CounterVec
+	known    sync.Map // answeredKey → prometheus.Counter: looking one up by its labels hashes them each time
+}
+
+type answeredKey struct {
+	method sip.RequestMethod
+	code   int
 }
 
 func newMetrics(reg prometheus.Registerer, s *Stack) *metrics {
@@ -54,9 +61,18 @@ func (m *metrics) answered(method sip.RequestMethod, code int) {
 	if !known(method) {
 		method = "other"
 	}
+	key := answeredKey{method, code}
+	if c, ok := m.known.Load(key); ok {
+		c.(prometheus.Counter).Inc() //nolint:errcheck,forcetypeassert // the map holds nothing else
+		return
+	}
 	text := "none"
 	if code >= 100 && code <= 699 {
 		text = strconv.Itoa(code)
+	} else {
+		key.code = 0
 	}
-	m.requests.WithLabelValues(string(method), text).Inc()
+	c := m.requests.WithLabelValues(string(method), text)
+	m.known.Store(key, c)
+	c.Inc()
 }

@@ -33,6 +33,17 @@ var canonicalNames = lowered(
 	"Call-ID",
 )
 
+// isCanonical are the values of canonicalNames: most names come spelled like that.
+var isCanonical = spelled(canonicalNames)
+
+func spelled(names map[string]string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
 func lowered(names ...string) map[string]string {
 	m := make(map[string]string, len(names))
 	for _, n := range names {
@@ -53,6 +64,9 @@ func normalise(m interface{ Headers() []sip.Header }) {
 }
 
 func fullName(name string) string {
+	if isCanonical[name] {
+		return name
+	}
 	if len(name) == 1 {
 		if full, ok := compactNames[strings.ToLower(name)]; ok {
 			return full

@@ -47,6 +47,10 @@ func (s *Stack) Alive(f Flow) bool {
 
 // WriteMsg sends a message. sipgo's machines call it with their lock held.
 func (o *outlet) WriteMsg(msg sip.Message) error {
+	if o.conn != nil {
+		_, err := o.send(msg)
+		return err
+	}
 	buf := writeBuffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer writeBuffers.Put(buf)
 	buf.Reset()
@@ -54,10 +58,20 @@ func (o *outlet) WriteMsg(msg sip.Message) error {
 	if !intact(msg, buf.Bytes()) {
 		return ErrInjected
 	}
-	if o.conn != nil {
-		return o.conn.send(bytes.Clone(buf.Bytes()))
-	}
 	return o.socket.write(buf.Bytes(), o.to, o.flow.Local.Addr())
+}
+
+// send sends a message and returns its text, which must not be changed.
+func (o *outlet) send(msg sip.Message) ([]byte, error) {
+	buf := writeBuffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer writeBuffers.Put(buf)
+	buf.Reset()
+	msg.StringWrite(buf)
+	if !intact(msg, buf.Bytes()) {
+		return nil, ErrInjected
+	}
+	text := bytes.Clone(buf.Bytes())
+	return text, o.writeRaw(text)
 }
 
 // intact reports whether the text has one line per header: a value with a line

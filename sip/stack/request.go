@@ -109,11 +109,63 @@ func hostText(a netip.Addr) string {
 	return a.String()
 }
 
+// GetHeader returns the first header of that name, or nil.
+func (r *Request) GetHeader(name string) sip.Header { return headerNamed(r.Request, name) }
+
+// GetHeaders returns all headers of that name, in order. They are the request's own.
+func (r *Request) GetHeaders(name string) []sip.Header { return headersNamed(r.Request, name) }
+
+// headerNamed and headersNamed find by the canonical name, which every header has once it is normalised: the library
+// folds the case of each header's name at each look, with an allocation for most. Other names are left to it.
+func headerNamed(m sip.Message, name string) sip.Header {
+	list, ok := headerList(m, name)
+	if !ok {
+		list = m.GetHeaders(name)
+		if len(list) == 0 {
+			return nil
+		}
+		return list[0]
+	}
+	for _, h := range list {
+		if h.Name() == name {
+			return h
+		}
+	}
+	return nil
+}
+
+func headersNamed(m sip.Message, name string) []sip.Header {
+	list, ok := headerList(m, name)
+	if !ok {
+		return m.GetHeaders(name)
+	}
+	var out []sip.Header
+	for _, h := range list {
+		if h.Name() == name {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func headerList(m sip.Message, name string) ([]sip.Header, bool) {
+	if !isCanonical[name] {
+		return nil, false
+	}
+	switch m := m.(type) {
+	case *sip.Request:
+		return m.Headers(), true
+	case *sip.Response:
+		return m.Headers(), true
+	}
+	return nil, false
+}
+
 // Tokens returns the comma separated tokens of all headers of that name, as
 // Supported, Require and Allow have them.
 func Tokens(msg sip.Message, name string) []string {
 	var out []string
-	for _, h := range msg.GetHeaders(name) {
+	for _, h := range headersNamed(unwrap(msg), name) {
 		for part := range strings.SplitSeq(h.Value(), ",") {
 			if part = strings.TrimSpace(part); part != "" {
 				out = append(out, part)
@@ -123,11 +175,21 @@ func Tokens(msg sip.Message, name string) []string {
 	return out
 }
 
+// unwrap returns the message inside of a Request.
+func unwrap(msg sip.Message) sip.Message {
+	if r, ok := msg.(*Request); ok {
+		return r.Request
+	}
+	return msg
+}
+
 // HasToken reports whether Tokens contains the token, in any case.
 func HasToken(msg sip.Message, name, token string) bool {
-	for _, t := range Tokens(msg, name) {
-		if strings.EqualFold(t, token) {
-			return true
+	for _, h := range headersNamed(unwrap(msg), name) {
+		for part := range strings.SplitSeq(h.Value(), ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
 		}
 	}
 	return false

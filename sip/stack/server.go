@@ -12,13 +12,16 @@ import (
 // ServerTx is the server transaction of one request (RFC 3261 §17.2, RFC 6026).
 // It may be used from many goroutines.
 type ServerTx struct {
-	stack *Stack
-	tx    *sip.ServerTx // nil for an ACK
-	key   string
-	req   *sip.Request
-	flow  Flow
-	out   *outlet
-	tag   string
+	stack  *Stack
+	tx     machine // nil for an ACK
+	key    string
+	merge  string // key of serverTable.merge, of an INVITE
+	id     uint64 // tells apart transactions that have had the same key
+	method sip.RequestMethod
+	req    *sip.Request // the headers that responses repeat, of an INVITE
+	flow   Flow
+	out    *outlet
+	tag    string
 
 	cancelled chan struct{}
 	done      chan struct{} // of a transaction without tx: closed from the start
@@ -39,7 +42,7 @@ type ServerTx struct {
 // and ErrFlowGone when it cannot leave.
 func (t *ServerTx) Respond(res *sip.Response) error {
 	if t.tx == nil {
-		return fmt.Errorf("%s takes no response: %w", t.req.Method, ErrAnswered)
+		return fmt.Errorf("%s takes no response: %w", t.method, ErrAnswered)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +61,7 @@ func (t *ServerTx) Alter(change func(*sip.Response)) {
 }
 
 func (t *ServerTx) respondLocked(res *sip.Response) error {
-	repeated := res.IsSuccess() && t.final >= 200 && t.final < 300 && t.req.IsInvite()
+	repeated := res.IsSuccess() && t.final >= 200 && t.final < 300 && t.method == sip.INVITE
 	if t.final != 0 && !repeated {
 		return ErrAnswered
 	}
@@ -72,12 +75,12 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 		t.final = res.StatusCode
 		if !t.counted {
 			t.counted = true
-			t.stack.metrics.answered(t.req.Method, res.StatusCode)
+			t.stack.metrics.answered(t.method, res.StatusCode)
 		}
 		t.stopGuard()
 	}
 	if err := t.tx.Respond(res); err != nil {
-		return fmt.Errorf("%s %d to %s: %w", t.req.Method, res.StatusCode, t.flow.Remote, flowError(err))
+		return fmt.Errorf("%s %d to %s: %w", t.method, res.StatusCode, t.flow.Remote, flowError(err))
 	}
 	return nil
 }
@@ -133,7 +136,7 @@ func (t *ServerTx) stopGuard() {
 // expire ends a transaction that its handler never answered: RFC 4320 forbids
 // 408 to a non-INVITE, an INVITE gets one.
 func (t *ServerTx) expire() {
-	if t.req.IsInvite() {
+	if t.method == sip.INVITE {
 		_ = t.Respond(t.stack.newResponse(t.req, t.tag, sip.StatusRequestTimeout, "Request Timeout"))
 		return
 	}
@@ -173,8 +176,8 @@ func (st *serverTable) put(t *ServerTx) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.byKey[t.key] = t
-	if m := mergeKey(t.req); m != "" {
-		st.merge[m] = t.key
+	if t.merge != "" {
+		st.merge[t.merge] = t.key
 	}
 }
 
@@ -184,8 +187,8 @@ func (st *serverTable) drop(t *ServerTx) {
 	if st.byKey[t.key] == t {
 		delete(st.byKey, t.key)
 	}
-	if m := mergeKey(t.req); m != "" && st.merge[m] == t.key {
-		delete(st.merge, m)
+	if t.merge != "" && st.merge[t.merge] == t.key {
+		delete(st.merge, t.merge)
 	}
 }
 

@@ -105,13 +105,16 @@ type Stack struct {
 	streams []*streamListener
 	conns   *connTable
 
-	servers *serverTable
-	clients *clientTable
-	dials   *dialler
-	secure  secureDials
-	order   *ordering
-	early   *earlyCancels
-	tagKey  []byte // of To tags that need no memory
+	servers  *serverTable
+	clients  *clientTable
+	dials    *dialler
+	secure   secureDials
+	order    *ordering
+	workers  *workers
+	expiries *expiries
+	opened   atomic.Uint64 // server transactions so far
+	early    *earlyCancels
+	tagKey   []byte // of To tags that need no memory
 
 	ctx       context.Context // ends with Run; handlers get it
 	stop      context.CancelFunc
@@ -156,6 +159,8 @@ func New(opts Options) (*Stack, error) {
 	s.clients = newClientTable()
 	s.dials = newDialler()
 	s.order = newOrdering()
+	s.workers = newWorkers(s.ctx)
+	s.expiries = newExpiries(s)
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
 	s.metrics = newMetrics(opts.Registerer, s)
@@ -295,10 +300,12 @@ func (s *Stack) Run(ctx context.Context) error {
 		s.conns.closeAll()
 		s.clients.terminateAll(ErrClosed)
 		s.servers.terminateAll()
+		s.expiries.stop()
 		s.early.close()
 		return nil
 	})
 	err := g.Wait()
 	s.work.Wait()
+	s.workers.wait()
 	return err
 }

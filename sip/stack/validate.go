@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,19 +22,33 @@ func badRequest(reason string) *refusal {
 }
 
 // singleHeaders may occur once (RFC 3261 §7.3.1, table 2 of §20).
-var singleHeaders = []string{"From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type", "Event", "Refer-To"}
+var singleHeaders = [...]string{"From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type", "Event", "Refer-To"}
 
 // validate names the status owed to a request that parsed (RFC 3261 §8.2,
 // §16.3, RFC 4475). It is a function of the request and the options alone.
 func (s *Stack) validate(req *sip.Request) *refusal {
-	for _, check := range []func(*sip.Request) *refusal{
-		s.checkVersion, checkCSeq, checkSingles, s.checkURI, checkHops, checkNames, s.checkRequire, checkBody,
-	} {
-		if r := check(req); r != nil {
-			return r
-		}
+	if r := s.checkVersion(req); r != nil {
+		return r
 	}
-	return nil
+	if r := checkCSeq(req); r != nil {
+		return r
+	}
+	if r := checkSingles(req); r != nil {
+		return r
+	}
+	if r := s.checkURI(req); r != nil {
+		return r
+	}
+	if r := checkHops(req); r != nil {
+		return r
+	}
+	if r := checkNames(req); r != nil {
+		return r
+	}
+	if r := s.checkRequire(req); r != nil {
+		return r
+	}
+	return checkBody(req)
 }
 
 func (s *Stack) checkVersion(req *sip.Request) *refusal {
@@ -54,22 +69,29 @@ func checkCSeq(req *sip.Request) *refusal {
 }
 
 func checkSingles(req *sip.Request) *refusal {
-	for _, name := range singleHeaders {
-		if len(req.GetHeaders(name)) > 1 {
-			return badRequest("Multiple " + name)
+	var seen [len(singleHeaders)]bool
+	for _, h := range req.Headers() {
+		i := slices.Index(singleHeaders[:], h.Name())
+		if i < 0 {
+			continue
 		}
+		if seen[i] {
+			return badRequest("Multiple " + singleHeaders[i])
+		}
+		seen[i] = true
 	}
 	return nil
 }
 
 func (s *Stack) checkURI(req *sip.Request) *refusal {
 	uri := &req.Recipient
+	text := uri.String()
 	switch {
 	case uri.Scheme != "sip" && uri.Scheme != "sips":
 		return &refusal{code: sip.StatusRequestedRangeNotSatisfiable, reason: "Unsupported URI Scheme"}
-	case len(uri.String()) > s.limits.URIBytes:
+	case len(text) > s.limits.URIBytes:
 		return &refusal{code: sip.StatusRequestURITooLong, reason: "Request-URI Too Long"}
-	case !hostValid(uri.Host) || uri.Port < 0 || uri.Port > 65535 || strings.ContainsAny(uri.String(), " \t<>\""):
+	case !hostValid(uri.Host) || uri.Port < 0 || uri.Port > 65535 || strings.ContainsAny(text, " \t<>\""):
 		return badRequest("Bad Request-URI")
 	case len(uri.Headers) > 0:
 		return badRequest("Headers In Request-URI") // RFC 3261 §19.1.1
@@ -95,7 +117,7 @@ func hostValid(host string) bool {
 func checkHops(req *sip.Request) *refusal {
 	h := req.MaxForwards()
 	switch {
-	case h == nil && len(req.GetHeaders("Max-Forwards")) > 0, h != nil && *h > 255:
+	case h == nil && headerNamed(req, "Max-Forwards") != nil, h != nil && *h > 255:
 		return badRequest("Bad Max-Forwards")
 	case h != nil && *h == 0:
 		return &refusal{code: sip.StatusTooManyHops, reason: "Too Many Hops"}
@@ -117,6 +139,9 @@ func checkNames(req *sip.Request) *refusal {
 // checkRequire follows RFC 3261 §8.2.2.3 and §16.3 no. 5.
 func (s *Stack) checkRequire(req *sip.Request) *refusal {
 	var unknown []string
+	if headerNamed(req, "Require") == nil && headerNamed(req, "Proxy-Require") == nil {
+		return nil
+	}
 	for _, tag := range append(Tokens(req, "Require"), Tokens(req, "Proxy-Require")...) {
 		if !s.supported[strings.ToLower(tag)] {
 			unknown = append(unknown, tag)
@@ -134,7 +159,7 @@ func checkBody(req *sip.Request) *refusal {
 	if len(req.Body()) == 0 {
 		return checkAccept(req)
 	}
-	if enc := req.GetHeader("Content-Encoding"); enc != nil && !strings.EqualFold(strings.TrimSpace(enc.Value()), "identity") {
+	if enc := headerNamed(req, "Content-Encoding"); enc != nil && !strings.EqualFold(strings.TrimSpace(enc.Value()), "identity") {
 		return &refusal{code: sip.StatusUnsupportedMediaType, reason: "Unsupported Content-Encoding", headers: [][2]string{{"Accept-Encoding", "identity"}}}
 	}
 	switch req.Method {
@@ -142,7 +167,7 @@ func checkBody(req *sip.Request) *refusal {
 	default:
 		return nil
 	}
-	if disposition := req.GetHeader("Content-Disposition"); disposition != nil && strings.Contains(strings.ToLower(disposition.Value()), "handling=optional") {
+	if disposition := headerNamed(req, "Content-Disposition"); disposition != nil && strings.Contains(strings.ToLower(disposition.Value()), "handling=optional") {
 		return nil
 	}
 	kind := ""
@@ -158,7 +183,7 @@ func checkBody(req *sip.Request) *refusal {
 
 // checkAccept refuses an INVITE whose sender cannot read an SDP answer.
 func checkAccept(req *sip.Request) *refusal {
-	if !req.IsInvite() || len(req.GetHeaders("Accept")) == 0 {
+	if !req.IsInvite() || headerNamed(req, "Accept") == nil {
 		return nil
 	}
 	for _, t := range Tokens(req, "Accept") {
