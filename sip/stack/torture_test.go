@@ -113,21 +113,21 @@ func TestRFC4475(t *testing.T) { runTorture(t, "rfc4475", 75, torture) }
 
 func TestRFC5118(t *testing.T) { runTorture(t, "rfc5118", 118, tortureIPv6) }
 
-// runTorture sends every message over UDP and over TCP, each from an address of its own, because many share a branch.
-// Behind the same connection a phone is served: what comes over a stream must not cost it more than its own connection.
+// runTorture sends every message over UDP and over TCP, each to a stack of its own: many share a branch and a Call-ID.
 func runTorture(t *testing.T, folder string, net byte, table map[string]expectation) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/" + folder + "/*.dat")
 	if err != nil || len(files) != len(table) {
 		t.Fatalf("%d files, %d expectations: %v", len(files), len(table), err)
 	}
-	e := start(t, stack.Options{Limits: stack.Limits{MessageTime: time.Second}}, func(s *stack.Stack) {
+	setup := func(s *stack.Stack) {
 		for method, code := range map[sip.RequestMethod]int{sip.REGISTER: 200, sip.OPTIONS: 200, sip.MESSAGE: 200, sip.BYE: 200, sip.INVITE: 486} {
 			s.Handle(method, func(_ context.Context, req *stack.Request) {
 				_ = req.Tx.Respond(s.NewResponse(req, code, "Answered"))
 			})
 		}
-	})
+	}
+	limits := stack.Limits{MessageTime: time.Second}
 	for i, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".dat")
 		raw, err := os.ReadFile(file)
@@ -140,11 +140,13 @@ func runTorture(t *testing.T, folder string, net byte, table map[string]expectat
 		}
 		t.Run(name+"/udp", func(t *testing.T) {
 			t.Parallel()
+			e := start(t, stack.Options{Limits: limits}, setup)
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 44, net, byte(i + 1)}), 0)
 			tortured(t, stacktest.DialUDPFrom(t, from, e.addr(stack.UDP)), raw, want.code, want.why)
 		})
 		t.Run(name+"/tcp", func(t *testing.T) {
 			t.Parallel()
+			e := start(t, stack.Options{Limits: limits}, setup)
 			code, why := want.code, want.why
 			if want.stream != nil {
 				code, why = want.stream.code, want.stream.why
