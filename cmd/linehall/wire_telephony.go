@@ -76,7 +76,7 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	if err != nil {
 		return nil, err
 	}
-	t.stack.Handle(sip.REGISTER, register.Serve)
+	t.stack.HandleAtOnce(sip.REGISTER, register.Serve)
 	t.stack.OnFlowClosed(t.locations.FlowClosed)
 	if err := t.openTrunks(config, g); err != nil { //nolint:contextcheck // keepers live with the service
 		return nil, err

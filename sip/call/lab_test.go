@@ -134,7 +134,7 @@ func (x *exchange) start(o labOptions) {
 	register := must[*registrar.Registrar](t)(registrar.New(registrar.Options{
 		Stack: st, Auth: auth, Location: x.places, Directory: x.people, Sites: atlas, Domain: domain, Log: log,
 	}))
-	st.Handle(sip.REGISTER, register.Serve)
+	st.HandleAtOnce(sip.REGISTER, register.Serve)
 	rel := must[*relay.Relay](t)(relay.New(relay.Options{First: 20000, Last: 29999, Log: log, Quarantine: time.Millisecond}))
 	x.ledger = line.NewLedger(table, log, nil)
 	media := anchor.New(anchor.Options{Relay: rel, Ledger: x.ledger, Log: log})

@@ -23,16 +23,17 @@ package digest
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // RFC 7616: what most desk phones speak
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -83,8 +84,8 @@ type Authenticator struct {
 	opts    Options
 	log     *slog.Logger
 	nonces  *nonces
-	decoy   []byte // derives passwords that do not exist
-	results *prometheus.CounterVec
+	decoys  *sync.Pool // of hash.Hash: derive passwords that do not exist
+	results map[string]prometheus.Counter
 }
 
 // New checks the options. Nonces of an earlier process are stale for this one.
@@ -101,15 +102,18 @@ func New(opts Options) (*Authenticator, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	results := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "linehall_sip_auth_total",
+		Help: "Digest checks by result: ok, challenge (no credentials), stale, wrong, forbidden.",
+	}, []string{"result"})
 	a := &Authenticator{
-		opts: opts, log: opts.Log, nonces: newNonces(opts.Lifetime, opts.Nonces), decoy: randomKey(),
-		results: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "linehall_sip_auth_total",
-			Help: "Digest checks by result: ok, challenge (no credentials), stale, wrong, forbidden.",
-		}, []string{"result"}),
+		opts: opts, log: opts.Log, nonces: newNonces(opts.Lifetime, opts.Nonces), decoys: keyedMACs(), results: map[string]prometheus.Counter{},
+	}
+	for _, r := range []string{"ok", "challenge", "stale", "wrong", "forbidden"} {
+		a.results[r] = results.WithLabelValues(r)
 	}
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(a.results)
+		opts.Registerer.MustRegister(results)
 	}
 	return a, nil
 }
@@ -142,7 +146,7 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 		return a.refuse(req, sip.StatusForbidden, "From Is Not Yours")
 	}
 	req.Trust()
-	a.results.WithLabelValues("ok").Inc()
+	a.results["ok"].Inc()
 	return t, nil
 }
 
@@ -176,9 +180,11 @@ func (a *Authenticator) account(user string) (directory.Terminal, string, bool) 
 			t, ok = d, true
 		}
 	}
-	mac := hmac.New(sha256.New, a.decoy)
+	mac := a.decoys.Get().(hash.Hash) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	mac.Reset()
 	mac.Write([]byte(user))
 	password := hex.EncodeToString(mac.Sum(nil))
+	a.decoys.Put(mac)
 	if !ok {
 		return directory.Terminal{}, password, false
 	}
@@ -237,7 +243,7 @@ func (a *Authenticator) ours(host string) bool {
 }
 
 func (a *Authenticator) challenge(req *stack.Request, algorithm, result string, stale bool) (directory.Terminal, *sip.Response) {
-	a.results.WithLabelValues(result).Inc()
+	a.results[result].Inc()
 	res := a.opts.Responder.NewResponse(req, sip.StatusUnauthorized, "Unauthorized")
 	value := `Digest realm="` + a.opts.Realm + `", nonce="` + a.nonces.issue(time.Now()) +
 		`", algorithm=` + algorithm + `, qop="auth"`
@@ -249,7 +255,7 @@ func (a *Authenticator) challenge(req *stack.Request, algorithm, result string, 
 }
 
 func (a *Authenticator) refuse(req *stack.Request, code int, reason string) (directory.Terminal, *sip.Response) {
-	a.results.WithLabelValues("forbidden").Inc()
+	a.results["forbidden"].Inc()
 	return directory.Terminal{}, a.opts.Responder.NewResponse(req, code, reason)
 }
 

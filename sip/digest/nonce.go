@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 	"sync"
 	"time"
 )
@@ -27,7 +28,7 @@ const (
 // nonces issues nonces without memory and remembers, for those that were used,
 // which counts have been seen.
 type nonces struct {
-	key      []byte
+	macs     *sync.Pool // of hash.Hash, keyed: a new one costs more than its use
 	lifetime time.Duration
 	limit    int
 
@@ -48,7 +49,13 @@ type window struct {
 }
 
 func newNonces(lifetime time.Duration, limit int) *nonces {
-	return &nonces{key: randomKey(), lifetime: lifetime, limit: limit, used: make(map[[8]byte]*window)}
+	return &nonces{macs: keyedMACs(), lifetime: lifetime, limit: limit, used: make(map[[8]byte]*window)}
+}
+
+// keyedMACs is a pool of HMAC-SHA-256 under one random key.
+func keyedMACs() *sync.Pool {
+	key := randomKey()
+	return &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
 }
 
 func (n *nonces) issue(now time.Time) string {
@@ -60,7 +67,9 @@ func (n *nonces) issue(now time.Time) string {
 }
 
 func (n *nonces) mac(b []byte) []byte {
-	m := hmac.New(sha256.New, n.key)
+	m := n.macs.Get().(hash.Hash) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer n.macs.Put(m)
+	m.Reset()
 	m.Write(b)
 	return m.Sum(nil)[:nonceBytes-macOffset]
 }

@@ -113,7 +113,7 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		opts: opts, log: opts.Log, store: &store{db: opts.DB},
+		opts: opts, log: opts.Log, store: &store{db: opts.DB, rows: make(map[string]int)},
 		flows: make(map[stack.Flow]map[string]bool), due: newSchedule(),
 		dirty: make(map[string]bool), sites: make(map[site.ID]int), wake: make(chan struct{}, 1),
 		gauge: prometheus.NewGaugeVec(prometheus.GaugeOpts{

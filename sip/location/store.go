@@ -21,7 +21,10 @@ var migrations embed.FS
 func Schema() database.Schema { return database.Schema{Name: "location", Files: migrations} }
 
 // store keeps bindings in SQLite; without a database it keeps nothing.
-type store struct{ db *sql.DB }
+type store struct {
+	db   *sql.DB
+	rows map[string]int // by AOR: how many are written, as far as this process knows; of who saves
+}
 
 const columns = "aor, position, contact, contact_params, transport, local, remote, path, expires_ms, since_ms, " +
 	"instance, reg_id, call_id, cseq, q, user_agent, site, updated_ms"
@@ -84,20 +87,23 @@ func (st *store) save(ctx context.Context, batch map[string][]Binding) (err erro
 			err = database.Explain(err)
 		}
 	}()
-	remove, err := tx.PrepareContext(ctx, "DELETE FROM location_bindings WHERE aor = ?")
+	remove, err := tx.PrepareContext(ctx, "DELETE FROM location_bindings WHERE aor = ? AND position >= ?")
 	if err != nil {
 		return err
 	}
 	defer remove.Close() //nolint:errcheck // ends with the transaction
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO location_bindings ("+columns+
+	insert, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO location_bindings ("+columns+
 		") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
 	defer insert.Close() //nolint:errcheck // ends with the transaction
 	for aor, list := range batch {
-		if _, err = remove.ExecContext(ctx, aor); err != nil {
-			return err
+		// A refresh, which is nearly all there is, replaces rows; only a shorter list leaves some behind.
+		if before, known := st.rows[aor]; !known || before > len(list) {
+			if _, err = remove.ExecContext(ctx, aor, len(list)); err != nil {
+				return err
+			}
 		}
 		for i, b := range list {
 			if _, err = insert.ExecContext(ctx, aor, i, b.Contact, b.ContactParams, b.Flow.Transport, b.Flow.Local.String(),
@@ -107,7 +113,17 @@ func (st *store) save(ctx context.Context, batch map[string][]Binding) (err erro
 			}
 		}
 	}
-	return tx.Commit()
+	if err = tx.Commit(); err != nil {
+		return err
+	}
+	for aor, list := range batch {
+		if len(list) == 0 {
+			delete(st.rows, aor)
+			continue
+		}
+		st.rows[aor] = len(list)
+	}
+	return nil
 }
 
 // milliseconds is 0 for the zero time.

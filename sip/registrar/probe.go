@@ -19,15 +19,26 @@ const probeTime = 4 * time.Second
 // restarts without +sip.instance comes back with a new Call-ID and often a new
 // port, and leaves a dead contact behind that every call would ring in vain;
 // two phones on one address look just the same. A living one answers OPTIONS
-// (RFC 3261 §11.2) and stays. It runs in the handler, after the answer.
-func (r *Registrar) sweep(ctx context.Context, added, after []location.Binding) {
+// (RFC 3261 §11.2) and stays. The asking waits for nobody who registers.
+func (r *Registrar) sweep(added, after []location.Binding) {
+	var suspects []location.Binding
 	for _, fresh := range added {
 		for _, b := range after {
-			if suspect(fresh, b) && !r.answers(ctx, b) && ctx.Err() == nil {
-				r.drop(b)
+			if suspect(fresh, b) {
+				suspects = append(suspects, b)
 			}
 		}
 	}
+	if suspects == nil {
+		return
+	}
+	r.opts.Stack.Later(func(ctx context.Context) {
+		for _, b := range suspects {
+			if !r.answers(ctx, b) && ctx.Err() == nil {
+				r.drop(b)
+			}
+		}
+	})
 }
 
 // suspect: the same user agent at the same address, with another Call-ID and

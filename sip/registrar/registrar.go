@@ -6,7 +6,7 @@
 // one step. It knows nothing of calls. A Registrar is safe for concurrent use.
 //
 //	r, err := registrar.New(registrar.Options{Stack: s, Auth: auth, Location: loc, Directory: dir, Sites: atlas})
-//	s.Handle(sip.REGISTER, r.Serve)
+//	s.HandleAtOnce(sip.REGISTER, r.Serve)
 package registrar
 
 import (
@@ -101,15 +101,16 @@ func def[T int | time.Duration](v *T, d T) {
 	}
 }
 
-// Serve is the handler of REGISTER. The order of the checks is RFC 3261 §10.3's.
-func (r *Registrar) Serve(ctx context.Context, req *stack.Request) {
+// Serve is the handler of REGISTER, which waits for nothing (HandleAtOnce). The
+// order of the checks is RFC 3261 §10.3's.
+func (r *Registrar) Serve(_ context.Context, req *stack.Request) {
 	change := &change{aor: location.AOR(req.To().Address.User, r.opts.Domain), now: time.Now()}
 	res := r.answer(req, change)
 	if err := req.Tx.Respond(res); err != nil {
 		r.log.Debug("answer to a register not sent", observe.Remote, req.Flow.Remote, observe.Err, err)
 	}
-	if res.IsSuccess() {
-		r.sweep(ctx, change.added, r.opts.Location.Lookup(change.aor))
+	if res.IsSuccess() && len(change.added) > 0 {
+		r.sweep(change.added, r.opts.Location.Lookup(change.aor))
 	}
 }
 

@@ -97,7 +97,7 @@ func run(t *testing.T, tune func(*stack.Options, *registrar.Options, *location.O
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Handle(sip.REGISTER, r.Serve)
+	s.HandleAtOnce(sip.REGISTER, r.Serve)
 	s.OnFlowClosed(loc.FlowClosed)
 	if err := s.Listen(t.Context()); err != nil {
 		t.Fatal(err)

@@ -180,6 +180,10 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 
 // dispatch runs a handler in its own goroutine, in its Call-ID's order.
 func (s *Stack) dispatch(h Handler, req *Request) {
+	if s.atOnce[req.Method] && s.order.free(req.CallID().Value()) {
+		s.serve(h, req)
+		return
+	}
 	turn := s.order.enter(req.CallID().Value())
 	s.workers.run(&s.work, func() {
 		defer turn.leave()

@@ -40,6 +40,13 @@ func (o *ordering) enter(callID string) *turn {
 	return t
 }
 
+// free reports whether no handler of the Call-ID runs or waits.
+func (o *ordering) free(callID string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last[callID] == nil
+}
+
 // wait returns when the previous handler has ended, or has started and had its
 // time: handlers start in order in any case.
 func (t *turn) wait() {

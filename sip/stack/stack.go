@@ -96,6 +96,7 @@ type Stack struct {
 	admit   *admission
 
 	handlers  map[sip.RequestMethod]Handler
+	atOnce    map[sip.RequestMethod]bool
 	supported map[string]bool
 	events    []string // of Allow-Events
 	stray     func(res *sip.Response, flow Flow)
@@ -148,6 +149,7 @@ func New(opts Options) (*Stack, error) {
 		log:       opts.Log,
 		txLog:     slog.New(slog.DiscardHandler),
 		handlers:  make(map[sip.RequestMethod]Handler),
+		atOnce:    make(map[sip.RequestMethod]bool),
 		supported: make(map[string]bool),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -175,6 +177,23 @@ func New(opts Options) (*Stack, error) {
 // stack. ACK goes to Handle(sip.ACK) when it belongs to a 2xx; the ACK of any
 // other response ends in the INVITE's transaction (ServerTx.Acks).
 func (s *Stack) Handle(m sip.RequestMethod, h Handler) { s.handlers[m] = h }
+
+// HandleAtOnce is Handle for a handler that only computes and never waits: it
+// runs on the goroutine that reads the socket, which saves two switches of
+// goroutines for each request. What takes time goes to Later.
+func (s *Stack) HandleAtOnce(m sip.RequestMethod, h Handler) {
+	s.handlers[m] = h
+	s.atOnce[m] = true
+}
+
+// Later runs f in a goroutine of the stack, which Run waits for; a panic in it is
+// recovered. It is called from handlers.
+func (s *Stack) Later(f func(ctx context.Context)) {
+	s.workers.run(&s.work, func() {
+		defer observe.Recover(s.log, s.opts.Panics, "sip later")
+		f(s.ctx)
+	})
+}
 
 // Support adds option tags that Require and Proxy-Require may ask for; before Run.
 func (s *Stack) Support(tags ...string) {
