@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"slices"
+	"strings"
 
 	"linehall/sip/call"
 )
@@ -74,6 +75,9 @@ func (l *lamp) write(d *document) {
 
 func (l *lamp) uri(d *document, number string) {
 	d.raw("sip:")
+	if strings.Contains(number, "#") { // RFC 3261 §25.1 allows it escaped only
+		number = strings.ReplaceAll(number, "#", "%23")
+	}
 	d.text(number)
 	d.raw("@")
 	d.text(l.domain)

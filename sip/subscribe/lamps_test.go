@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"linehall/internal/directory"
 	"linehall/sip/call"
+	"linehall/sip/location"
 )
 
 // RFC 4235: what a lamp shows from the ring to the end, with everything that pickup needs.
@@ -417,5 +419,28 @@ func TestKeepAliveNotify(t *testing.T) {
 		if res := h.response(); res.Code != 489 || !strings.Contains(res.Header("Allow-Events"), "vq-rtcpxr") {
 			t.Errorf("got %s", res.Raw)
 		}
+	})
+}
+
+// A NAT gives a phone another address; its registration says so long before its subscriptions
+// are refreshed.
+func TestPhoneBehindNAT(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		h := b.phone("8003", 3)
+		w := h.subscribe("dialog", "8002")
+		w.notify("200 OK")
+		moved := &handset{bubble: b, ext: "8003", addr: "10.0.9.9:6666", sock: b.net.Listen("10.0.9.9:6666"), seq: 1}
+		b.people.mu.Lock()
+		aor := location.AOR("8003", domain)
+		b.people.bindings[aor][0].Flow.Remote = netip.MustParseAddrPort(moved.addr)
+		b.people.mu.Unlock()
+		b.s.PhoneChanged(aor)
+		synctest.Wait()
+		b.s.CallChanged(talk("c1", call.DialogEarly))
+		w.h = moved
+		if m := w.notify("200 OK"); !strings.HasPrefix(m.Start, "NOTIFY sip:8003@10.0.0.3:5060 ") {
+			t.Errorf("request line %s", m.Start)
+		}
+		h.quiet(time.Minute)
 	})
 }

@@ -96,8 +96,19 @@ func (s *Service) wakePhone(extension string, now time.Time) {
 	if s.owned[extension] == 0 {
 		return
 	}
+	bindings := s.o.Locations.Lookup(s.aor(extension))
 	for _, sub := range s.subs {
-		if sub.owner == extension && (sub.parked || sub.failures > 0) {
+		if sub.owner != extension {
+			continue
+		}
+		// A phone behind a NAT keeps its contact and gets another address.
+		for _, b := range bindings {
+			if !sub.flow.Stream() && !b.Flow.Stream() && b.Contact == sub.dialog.Target && b.Flow != sub.flow && len(sub.dialog.Routes) == 0 {
+				sub.flow = b.Flow
+				s.save(sub)
+			}
+		}
+		if sub.parked || sub.failures > 0 {
 			sub.wake(now)
 			s.schedule(sub)
 		}

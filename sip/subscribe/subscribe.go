@@ -267,9 +267,11 @@ func (s *Service) admit(req *stack.Request, sub *subscription) *sip.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owned[sub.owner] >= s.limits.PerTerminal && !s.dropTwin(sub) {
+		s.o.Dropped.Count("sip_subscribe", "terminal_limit")
 		return s.refusal(req, sip.StatusForbidden, "Too Many Subscriptions")
 	}
 	if len(s.subs) >= s.limits.Total {
+		s.o.Dropped.Count("sip_subscribe", "total_limit")
 		return s.refusal(req, sip.StatusServiceUnavailable, "Service Unavailable")
 	}
 	s.put(sub)
