@@ -184,7 +184,7 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 	if plan.First == nil {
 		return refusal{code: 480, text: "nobody to ring"}
 	}
-	c.stage = plan.First
+	c.stage = c.withWayAround(plan.First)
 	c.diverted(c.stage)
 	if c.stage.Outside != nil && s.o.Trunks != nil {
 		return refusal{} // the owner finds out

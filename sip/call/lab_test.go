@@ -55,12 +55,13 @@ type exchange struct {
 }
 
 type labOptions struct {
-	limits  call.Limits
-	line    int64 // bit/s of branch1's line; 0: 2 Mbit/s
-	members []string
-	hook    func(call.Info) // OnChange
-	router  call.Router
-	trunks  call.Trunks
+	limits     call.Limits
+	line       int64 // bit/s of branch1's line; 0: 2 Mbit/s
+	members    []string
+	hook       func(call.Info) // OnChange
+	router     call.Router
+	trunks     call.Trunks
+	branch, hq *site.Overflow // ways around the line
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -87,8 +88,8 @@ func (x *exchange) table(o labOptions) *site.Table {
 		rate = 2e6
 	}
 	return must[*site.Table](x.t)(site.NewTable([]site.Site{
-		{ID: "hq", Name: "局机关", Main: true, Prefix: "8", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24")}},
-		{ID: "branch1", Name: "林东", Prefix: "2", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24")}, Line: &site.Line{Up: rate, Down: rate}},
+		{ID: "hq", Name: "局机关", Main: true, Prefix: "8", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24")}, Overflow: o.hq},
+		{ID: "branch1", Name: "林东", Prefix: "2", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24")}, Line: &site.Line{Up: rate, Down: rate}, Overflow: o.branch},
 	}))
 }
 
@@ -151,7 +152,7 @@ func (x *exchange) start(o labOptions) {
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
-		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Limits: o.limits, Log: log, Registerer: x.reg,
+		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Lines: x.ledger, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

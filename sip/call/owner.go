@@ -11,6 +11,7 @@ import (
 
 	"linehall/internal/directory"
 	"linehall/internal/observe"
+	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/line"
 	"linehall/sip/cdr"
@@ -68,13 +69,14 @@ type call struct {
 	terminal    directory.Terminal // the caller's
 	fromName    string
 	toName      string
-	recoverable bool     // the last save worked
-	stored      bool     // the store may hold us
-	unsaved     bool     // something changed since the last save
-	left        bool     // the process ends, the call goes on
-	priorities  []string // Resource-Priority towards the callee
-	preempted   string   // the Reason header of a call that gave way
-	rang        bool     // the caller has heard something (call set-up time)
+	recoverable bool                     // the last save worked
+	stored      bool                     // the store may hold us
+	unsaved     bool                     // something changed since the last save
+	left        bool                     // the process ends, the call goes on
+	ways        map[*route.Stage]site.ID // around the lines, and to which site
+	priorities  []string                 // Resource-Priority towards the callee
+	preempted   string                   // the Reason header of a call that gave way
+	rang        bool                     // the caller has heard something (call set-up time)
 
 	timers  map[timerName]*timer
 	pending int // outgoing transactions without a final response

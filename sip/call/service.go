@@ -125,6 +125,7 @@ type Options struct {
 	Plan      Plan
 	Router    Router // nil: a number rings what the plan says
 	Trunks    Trunks // nil: there is no way outside
+	Lines     Lines  // nil: no line is ever known to be down
 	Sites     *site.Atlas
 	Anchor    *anchor.Anchor
 	Records   Records

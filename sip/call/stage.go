@@ -41,7 +41,7 @@ func (c *call) start() {
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
 	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.incoming != nil,
+		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.incoming != nil && c.s.foreign(flow),
 	})
 	c.origin.begin(c)
 	c.arm(timerName{kind: "setup"}, c.s.limits.Setup, func() { c.step(evRingTimeout{}) })
@@ -67,6 +67,7 @@ func (c *call) open(a acOpen) {
 	c.leaveStage()
 	c.log.Info("next stage", slog.String("after", a.Outcome.String()), slog.Any("extensions", a.Stage.Extensions))
 	c.diverted(a.Stage)
+	c.overflowed(a.Stage)
 	c.forwarded(a.Stage)
 	c.find(a.Stage)
 }
@@ -220,7 +221,7 @@ func (c *call) launch(b *branchLeg) {
 	number, _ := b.target.party()
 	flow := b.target.flow()
 	b.path = c.media.Branch(number+" "+b.target.contact(), anchor.Party{
-		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside(),
+		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside() && c.s.foreign(flow),
 	})
 	if r := c.sendInvite(b, b.of.callID, b.of.tag); r.code != 0 {
 		b.refuse = r

@@ -27,6 +27,7 @@ type Record struct {
 	Dialled     string     `json:"dialled"`
 	Class       string     `json:"class"`
 	Precedence  string     `json:"precedence,omitempty"`   // routine to flash_override; "" for an emergency
+	Overflow    string     `json:"overflow,omitempty"`     // site whose line could not take the call, which then went over a trunk
 	PreemptedBy string     `json:"preempted_by,omitempty"` // id of the call that took its place
 	Result      string     `json:"result"`
 	Code        int        `json:"code"` // SIP status the caller got
