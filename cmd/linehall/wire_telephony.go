@@ -121,6 +121,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	}
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
+		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {

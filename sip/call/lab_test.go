@@ -55,13 +55,14 @@ type exchange struct {
 }
 
 type labOptions struct {
-	limits     call.Limits
-	line       int64 // bit/s of branch1's line; 0: 2 Mbit/s
-	members    []string
-	hook       func(call.Info) // OnChange
-	router     call.Router
-	trunks     call.Trunks
-	branch, hq *site.Overflow // ways around the line
+	limits      call.Limits
+	line        int64 // bit/s of branch1's line; 0: 2 Mbit/s
+	members     []string
+	hook        func(call.Info) // OnChange
+	router      call.Router
+	trunks      call.Trunks
+	preemptBusy bool
+	branch, hq  *site.Overflow // ways around the line
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -152,7 +153,7 @@ func (x *exchange) start(o labOptions) {
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
-		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Lines: x.ledger, Limits: o.limits, Log: log, Registerer: x.reg,
+		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

@@ -101,7 +101,10 @@ type (
 		Code   int
 		Reason string
 	}
-	evPreempted struct{ Reason string } // another call took its place
+	evPreempted struct { // another call took its place
+		Code   int
+		Reason string
+	}
 )
 
 func (evProvisional) isEvent()   {}
@@ -243,8 +246,8 @@ func (m *machine) step(ev event) []action {
 		return m.hangup(480, ev)
 	case evGiveUp:
 		return m.giveUp(ev)
-	case evPreempted: // a caller that still waits hears what it would have heard on a full line
-		return m.hangup(488, evHangup{"system", ev.Reason})
+	case evPreempted: // a caller that still waits hears what it would have heard without room
+		return m.hangup(ev.Code, evHangup{"system", ev.Reason})
 	}
 	return nil
 }

@@ -71,18 +71,18 @@ func TestMachine(t *testing.T) {
 		{
 			"a ringing call gives way",
 			[]string{"a"},
-			[]event{evProvisional{0, "t", 180}, evPreempted{"p"}},
+			[]event{evProvisional{0, "t", 180}, evPreempted{488, "p"}},
 			[]action{acCancel{0}, acReject{488, -1}, acEnd{cause{488, "system", "p"}}},
 			phaseEnded,
 		},
 		{
 			"an established call gives way",
 			[]string{"a"},
-			[]event{evAnswer{0, "t"}, evAnswerTaken{}, evAck{}, evPreempted{"p"}},
+			[]event{evAnswer{0, "t"}, evAnswerTaken{}, evAck{}, evPreempted{488, "p"}},
 			[]action{acBye{caller, "p"}, acBye{callee, "p"}, acEnd{cause{200, "system", "p"}}},
 			phaseEnded,
 		},
-		{"an ended call has no place to give", []string{"a"}, []event{evCallerGone{}, evPreempted{"p"}}, nil, phaseEnded},
+		{"an ended call has no place to give", []string{"a"}, []event{evCallerGone{}, evPreempted{488, "p"}}, nil, phaseEnded},
 		{
 			"cancel",
 			[]string{"a", "b"},

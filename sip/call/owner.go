@@ -96,8 +96,12 @@ type (
 	msgCancelled struct{ req *stack.Request } // the stack has answered CANCEL and 487
 	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
 	msgHangup    struct{ by, reason string }
-	msgPreempted struct{ by, reason string } // by is another call, reason a Reason header
-	msgDeflected struct {                    // where a phone's 3xx leads, see evDeflected
+	msgPreempted struct { // by is another call, reason a Reason header, code for a caller who still waits
+		by     string
+		code   int
+		reason string
+	}
+	msgDeflected struct { // where a phone's 3xx leads, see evDeflected
 		branch  *branchLeg
 		stage   *route.Stage
 		earlier []route.Diversion // forwards on the way there

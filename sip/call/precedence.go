@@ -2,6 +2,7 @@ package call
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -106,7 +107,7 @@ func (c *call) impartPriority(inv *sip.Request) {
 func (c *call) holder() line.Holder {
 	return line.Holder{
 		Class: c.class, Precedence: c.precedence, Name: c.id, Since: c.rec.StartedAt,
-		Preempted: func(by line.Preemption) { c.notify(msgPreempted{by: by.By, reason: reservationPreempted}) },
+		Preempted: func(by line.Preemption) { c.notify(msgPreempted{by.By, 488, reservationPreempted}) },
 	}
 }
 
@@ -131,7 +132,7 @@ func (c *call) onPreempted(m msgPreempted) {
 	c.log.Info("call preempted", slog.String("by", m.by), slog.String(observe.Reason, m.reason))
 	c.preempted, c.rec.PreemptedBy = m.reason, m.by
 	c.s.metrics.preempted.Inc()
-	c.step(evPreempted{"preempted by a more important call"})
+	c.step(evPreempted{m.code, "preempted by a more important call"})
 }
 
 // byeReason is the Reason header (RFC 3326) of a BYE of ours.
@@ -147,8 +148,46 @@ func (c *call) byeReason(text string) string {
 
 // ownRefusal is the final response of a call that ends by our own decision.
 func (c *call) ownRefusal(code int) refusal {
-	if c.preempted == "" {
-		return refusal{code: code}
+	r := refusal{code: code, cause: c.preempted}
+	if c.preempted == reservationPreempted {
+		r.warn, r.text = 370, "Insufficient Bandwidth"
 	}
-	return refusal{code: code, warn: 370, text: "Insufficient Bandwidth", cause: c.preempted}
+	return r
+}
+
+// makeWay ends the least important call of a busy extension, if it is less important than c and the
+// configuration allows it (RFC 4411 §3.1: access preemption); then c is counted in its place.
+// Among equals the newest ends. Emergency calls neither ask for room nor give theirs.
+func (s *Service) makeWay(c *call, extension string, limit int) bool {
+	if c.precedence == line.PrecedenceRoutine || s.o.PreemptBusy == nil || !s.o.PreemptBusy() {
+		return false
+	}
+	victim := s.replace(c, extension)
+	if victim == nil {
+		return false
+	}
+	victim.notify(msgPreempted{c.id, 486, userPreempted})
+	return s.occupy(c, extension, limit)
+}
+
+// replace takes the least important call off an extension's books.
+func (s *Service) replace(c *call, extension string) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var victim *call
+	for _, o := range s.calls {
+		if o == c || o.emergency() || o.precedence >= c.precedence || !slices.Contains(o.parties, extension) {
+			continue
+		}
+		if victim == nil || o.precedence < victim.precedence || o.precedence == victim.precedence && o.id > victim.id { // ids rise with time
+			victim = o
+		}
+	}
+	if victim != nil {
+		victim.parties = slices.DeleteFunc(victim.parties, func(p string) bool { return p == extension })
+		if s.busy[extension]--; s.busy[extension] <= 0 {
+			delete(s.busy, extension)
+		}
+	}
+	return victim
 }

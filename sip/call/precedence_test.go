@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"linehall/media/line"
+	"linehall/sip/call"
 	"linehall/sip/cdr"
 )
 
@@ -253,4 +254,59 @@ func TestPreemptionAfterARestart(t *testing.T) {
 	connect(t, officer, b2)
 	low.ended(t, lineTaken)
 	high.hangUp(high.da)
+}
+
+const phoneTaken = `preemption;cause=1;text="UA Preemption"`
+
+// A telephone that has as many calls as it may have: with preempt_busy the least important one ends for a higher call, the
+// newest of equals; not for an equal.
+func TestPreemptionOfABusyPhone(t *testing.T) {
+	x, staff, officer, chief, b1, _ := office(t, labOptions{preemptBusy: true, limits: call.Limits{PerTerminal: 2}})
+	first := connect(t, staff, b1)
+	second := connect(t, staff, b1)
+	third := newPhone(t, x, "8002", "UDP", "127.0.0.31")
+	third.register()
+	refused(t, x, third, "2001", 486) // a routine call
+	flash := connect(t, officer, b1)
+	second.ended(t, phoneTaken)
+	override := connect(t, chief, b1)
+	first.ended(t, phoneTaken)
+	refused(t, x, officer, "2001", 486)
+	override.hangUp(override.da)
+	flash.hangUp(flash.da)
+	var ended int
+	for _, r := range x.wantRecords(6) {
+		if r.PreemptedBy != "" {
+			ended++
+		}
+	}
+	if ended != 2 {
+		t.Errorf("%d calls gave way", ended)
+	}
+	again := connect(t, staff, b1)
+	again.hangUp(again.da)
+}
+
+// A call that rings gives way too; its caller hears that the telephone is busy.
+func TestPreemptionOfARingingPhone(t *testing.T) {
+	x, staff, officer, _, b1, _ := office(t, labOptions{preemptBusy: true, limits: call.Limits{PerTerminal: 1}})
+	inv := staff.invite("2001", sdpFrom(staff.local))
+	in := b1.request("INVITE")
+	b1.send(b1.reply(in, 180, "Ringing", ""))
+	staff.status("INVITE", 180)
+	k := connect(t, officer, b1)
+	res := staff.status("INVITE", 486)
+	staff.send(staff.ackFailure(inv, res))
+	if res.header("Reason") != phoneTaken {
+		t.Errorf("Reason %q", res.header("Reason"))
+	}
+	k.hangUp(k.da)
+	x.wantRecords(2)
+}
+
+func TestBusyPhonesStayBusy(t *testing.T) {
+	x, staff, officer, _, b1, _ := office(t, labOptions{limits: call.Limits{PerTerminal: 1}})
+	k := connect(t, staff, b1)
+	refused(t, x, officer, "2001", 486)
+	k.hangUp(k.da)
 }

@@ -126,14 +126,17 @@ type Options struct {
 	Router    Router // nil: a number rings what the plan says
 	Trunks    Trunks // nil: there is no way outside
 	Lines     Lines  // nil: no line is ever known to be down
-	Sites     *site.Atlas
-	Anchor    *anchor.Anchor
-	Records   Records
-	Store     Store
-	Limits    Limits
-	Dropped   *observe.Dropped
-	Panics    prometheus.Counter // may be nil
-	Log       *slog.Logger
+	// PreemptBusy says whether a call of higher precedence ends the least important call of a
+	// telephone that has as many as it may have; nil: never. It is asked per call.
+	PreemptBusy func() bool
+	Sites       *site.Atlas
+	Anchor      *anchor.Anchor
+	Records     Records
+	Store       Store
+	Limits      Limits
+	Dropped     *observe.Dropped
+	Panics      prometheus.Counter // may be nil
+	Log         *slog.Logger
 	// Registerer takes the linehall_calls_* and linehall_call_* families; nil registers nothing.
 	Registerer prometheus.Registerer
 }

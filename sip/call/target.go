@@ -95,7 +95,7 @@ func (s *Service) phones(c *call, extension string, limit int) []target {
 	if len(bindings) == 0 {
 		return []target{{terminal: t, refuse: refusal{code: 480, text: "not registered"}}}
 	}
-	if !s.occupy(c, extension, limit) {
+	if !s.occupy(c, extension, limit) && !s.makeWay(c, extension, limit) {
 		return []target{{terminal: t, refuse: refusal{code: 486, text: "the terminal has as many calls as it may have"}}}
 	}
 	groups := s.flows(bindings)

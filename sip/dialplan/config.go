@@ -24,6 +24,10 @@ type Config struct {
 	Duty string `yaml:"duty"`
 	// DutyMembers are the extensions of that group.
 	DutyMembers []string `yaml:"duty_members"`
+	// PreemptBusy says that a call of higher precedence (class of service:
+	// priority) ends the least important call of a telephone that has as many
+	// as it may have.
+	PreemptBusy bool `yaml:"preempt_busy"`
 	// Numbering is how the public network writes numbers.
 	Numbering NumberingConfig `yaml:"numbering"`
 	// Features maps a feature's name to its code, like pickup: "**". A code is

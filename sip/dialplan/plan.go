@@ -124,6 +124,9 @@ func (p *Plan) Group(number string) (GroupConfig, bool) {
 // Groups lists the groups in the order of the configuration; the caller must not write to them.
 func (p *Plan) Groups() []GroupConfig { return p.cfg.Groups }
 
+// PreemptsBusy is Config.PreemptBusy.
+func (p *Plan) PreemptsBusy() bool { return p.cfg.PreemptBusy }
+
 // HasTrunk reports whether the plan knows a trunk of that name.
 func (p *Plan) HasTrunk(name string) bool {
 	_, known := p.trunks[name]
