@@ -17,15 +17,14 @@ import (
 // to the other. Both are believed only when a trunk that is trusted sends them, and never cross
 // from a phone to another one.
 
-// Forwards is how a peer is told about earlier forwards.
-type Forwards uint8
+// forwards is how a peer is told about earlier forwards.
+type forwards uint8
 
-// The ways; they may be combined. The zero value tells nothing, which hides our numbers.
+// The ways; they may be combined.
 const (
-	ForwardsDiversion Forwards = 1 << iota // RFC 5806
-	ForwardsHistory                        // RFC 7044
-	ForwardsHidden    Forwards = 0
-	ForwardsBoth               = ForwardsDiversion | ForwardsHistory
+	asDiversion forwards = 1 << iota // RFC 5806
+	asHistory                        // RFC 7044
+	asBoth      = asDiversion | asHistory
 )
 
 // causes is RFC 7544 §5: the "cause" of a target that a diversion led to. What is not listed is
@@ -61,20 +60,20 @@ func reasonOf(cause int) route.Reason {
 	return route.UnknownReason
 }
 
-// ForwardHeaders tells a target about the forwards that led to it, the first one first. name says
+// forwardHeaders tells a target about the forwards that led to it, the first one first. name says
 // how the target is to see a number; last is the target itself. The newest diversion stands first,
 // the oldest entry of the history.
-func ForwardHeaders(how Forwards, history []route.Diversion, name func(number string) Identity, last Identity) [][2]string {
+func forwardHeaders(how forwards, history []route.Diversion, name func(number string) Identity, last Identity) [][2]string {
 	if len(history) == 0 {
 		return nil
 	}
 	var headers [][2]string
-	if how&ForwardsDiversion != 0 {
+	if how&asDiversion != 0 {
 		for _, d := range slices.Backward(history) {
 			headers = append(headers, [2]string{"Diversion", name(d.From).nameAddr() + ";reason=" + string(d.Reason) + ";counter=1"})
 		}
 	}
-	if how&ForwardsHistory == 0 {
+	if how&asHistory == 0 {
 		return headers
 	}
 	index := "1"

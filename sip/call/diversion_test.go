@@ -26,20 +26,17 @@ func TestForwardHeaders(t *testing.T) {
 		{"History-Info", `"N8004" <sip:8004@linehall.test;cause=408>;index=1.1.1;mp=1.1`},
 		{"History-Info", `<sip:8005@linehall.test;cause=404>;index=1.1.1.1;mp=1.1.1`},
 	}
-	if diff := cmp.Diff(want, ForwardHeaders(ForwardsBoth, history, name, last)); diff != "" {
+	if diff := cmp.Diff(want, forwardHeaders(asBoth, history, name, last)); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	if got := ForwardHeaders(ForwardsBoth, nil, name, last); got != nil {
+	if got := forwardHeaders(asBoth, nil, name, last); got != nil {
 		t.Errorf("without a forward: %v", got)
 	}
-	if got := ForwardHeaders(ForwardsHidden, history, name, last); got != nil {
-		t.Errorf("hidden: %v", got)
-	}
 	// What we write we read, either way; reasons that History-Info has no cause for are unknown.
-	for _, how := range []Forwards{ForwardsDiversion, ForwardsHistory} {
-		got := forwardsOf(requestWith(ForwardHeaders(how, history, name, last)...))
+	for _, how := range []forwards{asDiversion, asHistory} {
+		got := forwardsOf(requestWith(forwardHeaders(how, history, name, last)...))
 		want := append([]route.Diversion(nil), history...)
-		if how == ForwardsHistory {
+		if how == asHistory {
 			want[2].Reason = route.UnknownReason
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -108,7 +105,7 @@ func FuzzForwards(f *testing.F) {
 				t.Fatalf("%d forwards", len(history))
 			}
 			plain := func(number string) Identity { return Identity{URI: "sip:" + escapeUser(number) + "@h"} }
-			for _, h := range ForwardHeaders(ForwardsBoth, history, plain, plain("1")) {
+			for _, h := range forwardHeaders(asBoth, history, plain, plain("1")) {
 				if strings.ContainsAny(h[1], "\r\n") {
 					t.Fatalf("%q breaks the line", h[1])
 				}

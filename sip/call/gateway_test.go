@@ -416,7 +416,12 @@ func TestForwardOutside(t *testing.T) {
 	b.fail(b.request("INVITE"), 486, "Busy Here")
 	a.status("INVITE", 181)
 	g := p.gateways[0]
-	g.pickUp(a, g.request("INVITE")).hangUpFrom(a)
+	inv := g.request("INVITE")
+	want := []string{`"Linehall" <sip:+864715550000@` + g.local + ">;reason=user-busy;counter=1"}
+	if diff := cmp.Diff(want, inv.all("Diversion")); diff != "" || inv.header("History-Info") != "" {
+		t.Errorf("Diversion (-want +got):\n%s", diff)
+	}
+	g.pickUp(a, inv).hangUpFrom(a)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if diff := cmp.Diff([]route.Diversion{{From: "8002", Reason: route.UserBusy}}, p.asked[0].Diversions); diff != "" {

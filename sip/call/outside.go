@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -129,6 +130,30 @@ func (c *call) outsideInvite(a *Attempt, inv *sip.Request, tag string) refusal {
 	inv.AppendHeader(to)
 	return refusal{}
 }
+
+// outsideForwards tells another network that the call was forwarded, which is why a caller may be shown
+// who is no subscriber of ours: Diversion, which networks ask for. Whoever of us forwarded it is our
+// identity there; other numbers came from outside and go there again.
+func (s *Service) outsideForwards(a *Attempt, history []route.Diversion) [][2]string {
+	if a.Asserted.URI == "" {
+		return nil
+	}
+	var us sip.Uri
+	if sip.ParseUri(a.Asserted.URI, &us) != nil {
+		return nil
+	}
+	name := func(number string) Identity {
+		if _, ours := s.o.Directory.ByExtension(number); ours || !outsideNumber(number) {
+			return a.Asserted
+		}
+		return Identity{URI: "sip:" + escapeUser(number) + "@" + us.HostPort()}
+	}
+	return forwardHeaders(asDiversion, history, name, Identity{})
+}
+
+// outsideNumber reports whether a number is written as the public network does, so that it can be
+// none of our groups or services.
+func outsideNumber(number string) bool { return strings.HasPrefix(number, "+") }
 
 func (a *Attempt) to() string {
 	if a.To != "" {

@@ -267,9 +267,9 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 // tell gives an INVITE what its target is told about the stage: the forwards that led here, and how
 // it is to ring.
 func (c *call) tell(b *branchLeg, l *leg, inv *sip.Request) {
-	if a := b.target.attempt; a != nil { // the trunk has its own way to say it
+	if a := b.target.attempt; a != nil {
 		l.hide(inv)
-		for _, h := range a.Headers {
+		for _, h := range append(c.s.outsideForwards(a, b.of.history), a.Headers...) {
 			inv.AppendHeader(sip.NewHeader(h[0], h[1]))
 		}
 		return
@@ -277,7 +277,7 @@ func (c *call) tell(b *branchLeg, l *leg, inv *sip.Request) {
 	number, name := b.target.party()
 	last := c.s.numberOf(number)
 	last.Name = name
-	for _, h := range ForwardHeaders(ForwardsBoth, b.of.history, c.s.numberOf, last) {
+	for _, h := range forwardHeaders(asBoth, b.of.history, c.s.numberOf, last) {
 		inv.AppendHeader(sip.NewHeader(h[0], h[1]))
 	}
 	if b.of.stage.Alert == route.Intercom {

@@ -53,7 +53,7 @@ type Attempt struct {
 	// From is our identity there, Asserted that of P-Asserted-Identity (without a URI: none).
 	From, Asserted Identity
 	Contact        string      // user part of our Contact
-	Headers        [][2]string // further headers: Privacy, and see ForwardHeaders
+	Headers        [][2]string // further headers, such as Privacy
 	// Patience is how long the gateway may be silent before the next one is tried; 0: until the end
 	// of the transaction.
 	Patience time.Duration
