@@ -13,6 +13,7 @@ import (
 	"linehall/provisioning/inventory"
 	"linehall/sfu/room"
 	"linehall/sip/dialplan"
+	"linehall/sip/trace"
 	"linehall/sip/trunk"
 )
 
@@ -28,7 +29,7 @@ type Config struct {
 	Conference    room.Config      `yaml:"conference"`
 	Security      auth.Config      `yaml:"security"`
 	Recording     Recording        `yaml:"recording"`
-	Observability observe.Config   `yaml:"observability"`
+	Observability Observability    `yaml:"observability"`
 
 	path      string           // the file it came from, "" for defaults
 	places    map[string]place // where each setting stood in it
@@ -65,6 +66,12 @@ type ListenMedia struct {
 	TCP setting.Address `yaml:"tcp"`
 }
 
+// Observability says what is logged, and what is kept of SIP messages.
+type Observability struct {
+	Log   observe.LogConfig `yaml:"log"`
+	Trace trace.Config      `yaml:"trace"`
+}
+
 // Recording has no settings in this version: nothing is recorded.
 type Recording struct{}
 
@@ -82,7 +89,7 @@ func Default() Config {
 		Terminals:     inventory.DefaultConfig(),
 		Dialplan:      dialplan.DefaultConfig(),
 		Security:      auth.DefaultConfig(),
-		Observability: observe.DefaultConfig(),
+		Observability: Observability{Log: observe.DefaultLog(), Trace: trace.DefaultConfig()},
 	}
 }
 

@@ -137,7 +137,8 @@ func (c *checker) domains() {
 	c.merge("dialplan", config.Dialplan.Validate())
 	c.merge("conference", config.Conference.Validate())
 	c.merge("security", config.Security.Validate())
-	c.merge("observability", config.Observability.Validate())
+	c.merge("observability.log", config.Observability.Log.Validate())
+	c.merge("observability.trace", config.Observability.Trace.Validate())
 	for i, t := range config.Trunks {
 		c.merge(setting.Index("trunks", i), t.Validate())
 		if t.CAFile != "" {

@@ -85,6 +85,15 @@ func (v callsView) CDRs(ctx context.Context, q api.CDRQuery) ([]api.CDR, error) 
 	return shown, nil
 }
 
+// CDR returns the record of a call that ended.
+func (v callsView) CDR(ctx context.Context, id string) (api.CDR, error) {
+	r, err := v.records.Get(ctx, id)
+	if errors.Is(err, cdr.ErrUnknown) {
+		return api.CDR{}, fmt.Errorf("call %s: %w", id, api.ErrNotFound)
+	}
+	return shownRecord(r), err
+}
+
 func shownRecord(r cdr.Record) api.CDR {
 	shown := api.CDR{
 		ID: r.ID, CallID: r.CallID, StartedAt: r.StartedAt, AnsweredAt: r.AnsweredAt, DurationSeconds: float64(r.Seconds),

@@ -10,12 +10,13 @@ import (
 	"linehall/sip/cdr"
 	"linehall/sip/location"
 	"linehall/sip/subscribe"
+	"linehall/sip/trace"
 	"linehall/web/session"
 )
 
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(),
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
+	"linehall/sip/trace"
 	"linehall/sip/trunk"
 )
 
@@ -32,6 +33,7 @@ type telephony struct {
 	beat      *heartbeat.Beat
 	trunks    *trunk.Service
 	plan      *currentPlan
+	trace     *trace.Book
 
 	subscriptions *subscriptions
 }
@@ -51,7 +53,14 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 		return nil, err
 	}
 	t.plan.now.Store(plan)
-	if t.stack, err = stack.New(stackOptions(config, g)); err != nil {
+	if t.trace, err = trace.Open(ctx, trace.Options{
+		DB: g.db, Config: config.Observability.Trace, Dropped: g.dropped, Log: g.log, Registerer: g.registry,
+	}); err != nil {
+		return nil, err
+	}
+	options := stackOptions(config, g)
+	options.Tap = t.trace
+	if t.stack, err = stack.New(options); err != nil {
 		return nil, err
 	}
 	gruuKey, err := g.box.Derive("temporary gruus", 32)
@@ -122,7 +131,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
 		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
-		Records: t.records, Store: store, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
+		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
 		return err
@@ -180,7 +189,7 @@ func (t *telephony) stages() []stage {
 		}
 	}
 	return []stage{
-		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}}},
+		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},

@@ -112,6 +112,7 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 		}
 	}
 	c.s.release(c)
+	c.s.o.Trace.End(c.id)
 	c.publish()
 	c.log.Info("call ended", slog.String("result", c.rec.Result), slog.Int(observe.Code, end.Code), slog.String("by", end.By),
 		slog.String(observe.Reason, c.rec.Reason), slog.Int64("seconds", c.rec.Seconds))

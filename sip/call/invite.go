@@ -205,8 +205,10 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 
 // refuseCall answers and records a call that never rang.
 func (s *Service) refuseCall(ctx context.Context, c *call, req *stack.Request, r refusal) {
+	s.o.Trace.Bind(c.rec.CallID, c.id)
 	s.respond(req, r)
 	s.vacate(c)
+	s.o.Trace.End(c.id)
 	now := time.Now().UTC()
 	c.rec.EndedAt, c.rec.Result, c.rec.Code, c.rec.EndedBy, c.rec.Reason = &now, cdr.Refused, r.code, "system", r.text
 	if r.code == 486 {

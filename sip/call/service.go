@@ -68,6 +68,19 @@ type Store interface {
 	Load(ctx context.Context) (map[string][]byte, error)
 }
 
+// Trace keeps the messages of calls (sip/trace).
+type Trace interface {
+	// Bind says that the messages of a Call-ID belong to a call; End that the call is over.
+	Bind(sipCallID, id string)
+	End(id string)
+}
+
+// untraced keeps nothing.
+type untraced struct{}
+
+func (untraced) Bind(string, string) {}
+func (untraced) End(string)          {}
+
 // Limits and timers; zero fields take the default.
 type Limits struct {
 	Ring  time.Duration // of a stage that does not say; 60 s
@@ -133,6 +146,7 @@ type Options struct {
 	Anchor      *anchor.Anchor
 	Records     Records
 	Store       Store
+	Trace       Trace // may be nil
 	Limits      Limits
 	Dropped     *observe.Dropped
 	Panics      prometheus.Counter // may be nil
@@ -173,6 +187,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Trace == nil {
+		o.Trace = untraced{}
 	}
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
@@ -381,6 +398,7 @@ func (s *Service) release(c *call) {
 func (s *Service) know(c *call, callID, localTag string) {
 	key := dialogKey{callID, localTag}
 	c.keys = append(c.keys, key)
+	s.o.Trace.Bind(callID, c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dialogs[key] = c

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,6 +53,25 @@ func (l *Log) Query(ctx context.Context, f Filter) ([]Record, error) {
 		return nil, fmt.Errorf("call records: %w", database.Explain(err))
 	}
 	return scan(rows)
+}
+
+// ErrUnknown is the error for a call that has no closed record.
+var ErrUnknown = errors.New("no record of this call")
+
+// Get returns the closed record of a call.
+func (l *Log) Get(ctx context.Context, id string) (Record, error) {
+	rows, err := l.db.QueryContext(ctx, "SELECT record FROM cdr WHERE id = ? AND ended_at IS NOT NULL", id)
+	if err != nil {
+		return Record{}, fmt.Errorf("call record %s: %w", id, database.Explain(err))
+	}
+	records, err := scan(rows)
+	switch {
+	case err != nil:
+		return Record{}, err
+	case len(records) == 0:
+		return Record{}, fmt.Errorf("call record %s: %w", id, ErrUnknown)
+	}
+	return records[0], nil
 }
 
 // Finished reports whether a call's record is closed.

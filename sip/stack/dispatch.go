@@ -31,6 +31,9 @@ func (s *Stack) ingest(data []byte, out *outlet) {
 		s.malformed(data, out)
 		return
 	}
+	if s.opts.Tap != nil {
+		s.opts.Tap.Message(true, out.flow, data)
+	}
 	msg, err := s.parser.ParseSIP(data)
 	if err != nil {
 		s.malformed(data, out)

@@ -58,6 +58,7 @@ func (o *outlet) WriteMsg(msg sip.Message) error {
 	if !intact(msg, buf.Bytes()) {
 		return ErrInjected
 	}
+	o.show(buf.Bytes())
 	return o.socket.write(buf.Bytes(), o.to, o.flow.Local.Addr())
 }
 
@@ -89,10 +90,26 @@ func intact(msg sip.Message, text []byte) bool {
 
 // writeRaw sends bytes that are a whole message; b is taken.
 func (o *outlet) writeRaw(b []byte) error {
+	o.show(b)
 	if o.conn != nil {
 		return o.conn.send(b)
 	}
 	return o.socket.write(b, o.to, o.flow.Local.Addr())
+}
+
+// show lets the tap see what leaves.
+func (o *outlet) show(b []byte) {
+	s := o.stack()
+	if s.opts.Tap != nil {
+		s.opts.Tap.Message(false, o.flow, b)
+	}
+}
+
+func (o *outlet) stack() *Stack {
+	if o.conn != nil {
+		return o.conn.stack
+	}
+	return o.socket.stack
 }
 
 // LocalAddr implements sip.Connection.

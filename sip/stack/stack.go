@@ -78,6 +78,13 @@ type Options struct {
 	// Registerer takes linehall_sip_requests_total, linehall_sip_transactions and
 	// linehall_sip_connections; nil registers nothing.
 	Registerer prometheus.Registerer
+	Tap        Tap // sees every message; nil: nobody looks
+}
+
+// Tap sees every whole message that came in (before it is parsed) or goes out. data is borrowed until it returns. It is
+// called by whoever reads or sends and must not block.
+type Tap interface {
+	Message(in bool, flow Flow, data []byte)
 }
 
 // Handler serves one request. It runs in its own goroutine; the next request of

@@ -44,6 +44,7 @@ type Options struct {
 	Lines        Lines
 	Rooms        Rooms
 	Records      Records
+	Traces       Traces
 	Certificates Certificates
 	Trunks       Trunks
 	Dialplan     Dialplan
@@ -92,6 +93,7 @@ func New(opts Options) *API {
 	a.registerCalls()
 	a.registerRooms()
 	a.registerRecords()
+	a.registerTraces()
 	a.registerUsers()
 	a.registerTokens()
 	a.registerCertificates()

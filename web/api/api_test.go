@@ -134,6 +134,24 @@ func (o *organisation) CDRs(_ context.Context, q api.CDRQuery) ([]api.CDR, error
 	return []api.CDR{{ID: "r1", FromSite: "hq", ToSite: "branch1"}, {ID: "r2", FromSite: "hq", ToSite: "hq"}}, o.fail
 }
 
+func (o *organisation) CDR(ctx context.Context, id string) (api.CDR, error) {
+	records, err := o.CDRs(ctx, api.CDRQuery{})
+	for _, r := range records {
+		if r.ID == id {
+			return r, err
+		}
+	}
+	return api.CDR{}, fmt.Errorf("call %s: %w", id, api.ErrNotFound)
+}
+
+func (o *organisation) Trace(_ context.Context, id string) (api.Trace, error) {
+	return api.Trace{ID: id, Parties: []api.TraceParty{}, Steps: []api.TraceStep{}}, o.fail
+}
+
+func (o *organisation) Capture(context.Context, string, time.Duration) ([]byte, error) {
+	return []byte("pcap"), o.fail
+}
+
 func (o *organisation) Certificates(context.Context) []api.Certificate {
 	return []api.Certificate{{Use: "browser", NotAfter: noon}}
 }
@@ -170,7 +188,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o, Trunks: o, Dialplan: o,
+		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -247,6 +265,9 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /devices":                "admin operator",
 		"DELETE /devices/{id}":        "admin operator",
 		"GET /cdrs":                   "admin operator auditor",
+		"GET /cdrs/{id}":              "admin operator auditor",
+		"GET /calls/{id}/trace":       "admin operator auditor",
+		"GET /calls/{id}/pcap":        "admin operator",
 		"GET /audit":                  "admin auditor",
 		"GET /audit/verify":           "admin auditor",
 		"GET /users":                  "admin",
@@ -496,6 +517,9 @@ func TestChangesAreOnRecord(t *testing.T) {
 	}
 	ask(http.MethodGet, "/terminals/8001?secrets=true", nil)
 	ask(http.MethodGet, "/terminals/8001", nil) // not recorded
+	if rec := w.ask(t, admin, http.MethodGet, "/calls/c1/pcap?media_seconds=5", nil); rec.Body.String() != "pcap" || rec.Header().Get("Content-Type") != "application/vnd.tcpdump.pcap" {
+		t.Errorf("capture: %d %s %q", rec.Code, rec.Header(), rec.Body)
+	}
 	ask(http.MethodPost, "/certificates/renew", nil)
 	if w.renewed != 1 || !slices.Equal(w.hungUp, []string{"c1"}) {
 		t.Errorf("renewed %d times, hung up %v", w.renewed, w.hungUp)
@@ -505,7 +529,7 @@ func TestChangesAreOnRecord(t *testing.T) {
 	want := []string{
 		"anna user.add berta", "anna user.password berta", "anna user.remove berta",
 		"anna token.add whip", "anna token.revoke " + id, "anna call.hangup c1",
-		"anna enrolment.open branch1", "anna terminal.secrets 8001", "anna certificate.renew ",
+		"anna enrolment.open branch1", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
 		"anna call.hangup c2", "anna call.hangup.failed c2",
 	}
 	if diff := cmp.Diff(want, w.actions(t)); diff != "" {
@@ -535,7 +559,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Certificates: o, Trunks: o, Dialplan: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -582,7 +606,7 @@ func TestASiteSeesItself(t *testing.T) {
 	if len(status["sites"].([]any)) != 1 || len(status["alarms"].([]any)) != 0 || status["terminals_total"] != float64(1) {
 		t.Errorf("status %v", status)
 	}
-	for path, method := range map[string]string{"/terminals/8001": http.MethodGet, "/calls/c2": http.MethodDelete} {
+	for path, method := range map[string]string{"/terminals/8001": http.MethodGet, "/calls/c2": http.MethodDelete, "/calls/c2/trace": http.MethodGet, "/calls/r2/pcap": http.MethodGet, "/cdrs/r2": http.MethodGet} {
 		if rec := w.ask(t, p, method, path, nil); rec.Code != http.StatusNotFound {
 			t.Errorf("%s of another site: %d", path, rec.Code)
 		}

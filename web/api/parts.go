@@ -64,6 +64,7 @@ type CDRQuery struct {
 // Records knows the calls that ended.
 type Records interface {
 	CDRs(ctx context.Context, q CDRQuery) ([]CDR, error)
+	CDR(ctx context.Context, id string) (CDR, error)
 }
 
 // Certificates knows the certificates in use.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"linehall/internal/audit"
 	"linehall/internal/auth"
 )
@@ -46,6 +48,8 @@ type verification struct {
 	Message  string `json:"message"`
 }
 
+func recordSites(c CDR) []string { return []string{c.FromSite, c.ToSite} }
+
 func (a *API) registerRecords() {
 	view(a, operation("list-cdrs", http.MethodGet, "/cdrs", "records", "The calls that ended", watchers), watchers,
 		func(ctx context.Context, p auth.Principal, in *cdrIn) (*body[cdrList], error) {
@@ -53,13 +57,24 @@ func (a *API) registerRecords() {
 			if err != nil {
 				return nil, err
 			}
-			records = only(p, records, func(c CDR) []string { return []string{c.FromSite, c.ToSite} })
+			records = only(p, records, recordSites)
 			for i := range records {
 				if records[i].Legs == nil {
 					records[i].Legs = []CDRLeg{}
 				}
 			}
 			return &body[cdrList]{cdrList{records}}, nil
+		})
+	view(a, operation("get-cdr", http.MethodGet, "/cdrs/{id}", "records", "One call that ended", watchers), watchers,
+		func(ctx context.Context, p auth.Principal, in *callIn) (*body[CDR], error) {
+			r, err := a.opts.Records.CDR(ctx, in.ID)
+			if err == nil && !sees(p, recordSites(r)...) {
+				err = huma.Error404NotFound("no such call at your site")
+			}
+			if r.Legs == nil {
+				r.Legs = []CDRLeg{}
+			}
+			return &body[CDR]{r}, err
 		})
 	view(a, operation("list-audit", http.MethodGet, "/audit", "records", "What was done, newest first", auditors), auditors,
 		func(ctx context.Context, _ auth.Principal, in *auditIn) (*body[eventList], error) {

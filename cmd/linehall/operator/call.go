@@ -57,7 +57,7 @@ func (o *operator) call() *cobra.Command {
 			})
 		},
 	}
-	return group("call", "calls", list, one, hangup)
+	return group("call", "calls", list, one, hangup, o.callTrace())
 }
 
 func renderCalls(out io.Writer, body struct {

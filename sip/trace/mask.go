@@ -1,0 +1,139 @@
+package trace
+
+import (
+	"bytes"
+	"strings"
+)
+
+// star replaces every byte of a secret: lengths stay, so Content-Length does too.
+const star = '*'
+
+// shownFeature is how much of a dialled feature code is shown: the code and an extension; what follows may be a PIN.
+const shownFeature = 8
+
+// mask overwrites the secrets of a SIP message in place. It is total: any bytes will do.
+func mask(text []byte) {
+	head, body := text, []byte(nil)
+	if at := bytes.Index(text, []byte("\r\n\r\n")); at >= 0 {
+		head, body = text[:at], text[at+4:]
+	}
+	kind := ""
+	for line := range bytes.Lines(head) {
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
+			switch string(bytes.ToLower(bytes.TrimSpace(name))) {
+			case "authorization", "proxy-authorization":
+				maskDigest(value)
+			case "content-type", "c":
+				kind = strings.ToLower(strings.TrimSpace(string(value)))
+			}
+		}
+		maskFeature(line)
+	}
+	maskBody(body, kind, bytes.HasPrefix(text, []byte("MESSAGE ")))
+}
+
+// maskDigest hides what would let somebody search for the password: response, and the client's part of it.
+func maskDigest(value []byte) {
+	for _, name := range []string{"response", "cnonce"} {
+		rest := value
+		for {
+			at := bytes.Index(bytes.ToLower(rest), []byte(name+"="))
+			if at < 0 {
+				break
+			}
+			rest = rest[at+len(name)+1:]
+			rest = fill(rest, "\",; \t\r\n")
+		}
+	}
+	if token := bytes.TrimSpace(value); len(token) > 6 && strings.EqualFold(string(token[:6]), "basic ") {
+		fill(token[6:], "\r\n")
+	}
+}
+
+// fill overwrites up to one of the end bytes, behind an opening quote, and returns the rest.
+func fill(b []byte, ends string) []byte {
+	if len(b) > 0 && b[0] == '"' {
+		b = b[1:]
+	}
+	for i := range b {
+		if strings.IndexByte(ends, b[i]) >= 0 {
+			return b[i:]
+		}
+		b[i] = star
+	}
+	return nil
+}
+
+// maskFeature hides what is dialled behind a feature code and an extension: it may be a PIN.
+func maskFeature(line []byte) {
+	for rest := line; ; {
+		at := bytes.Index(rest, []byte(":*"))
+		escaped := bytes.Index(bytes.ToLower(rest), []byte(":%2a"))
+		if at < 0 || escaped >= 0 && escaped < at {
+			at = escaped
+		}
+		if at < 0 {
+			return
+		}
+		rest = rest[at+1:]
+		for i := range rest {
+			if strings.IndexByte("@;> \t\r\n", rest[i]) >= 0 {
+				break
+			}
+			if i >= shownFeature {
+				rest[i] = star
+			}
+		}
+	}
+}
+
+func maskBody(body []byte, kind string, text bool) {
+	switch {
+	case len(body) == 0:
+	case strings.Contains(kind, "dtmf"):
+		maskDigits(body)
+	case text && !strings.Contains(kind, "sdp"):
+		for i := range body {
+			if body[i] != '\r' && body[i] != '\n' {
+				body[i] = star
+			}
+		}
+	default:
+		maskKeys(body)
+	}
+}
+
+// maskDigits hides the digit of application/dtmf-relay ("Signal=5") and application/dtmf ("5").
+func maskDigits(body []byte) {
+	for line := range bytes.Lines(body) {
+		name, value, ok := bytes.Cut(line, []byte("="))
+		switch {
+		case !ok:
+			fill(line, "\r\n")
+		case strings.EqualFold(strings.TrimSpace(string(name)), "signal"):
+			fill(value, "\r\n")
+		}
+	}
+}
+
+// maskKeys hides the keys of a session description: RFC 4568 inline keys, RFC 8839 passwords, k= lines.
+func maskKeys(body []byte) {
+	for line := range bytes.Lines(body) {
+		switch {
+		case bytes.HasPrefix(line, []byte("a=crypto:")):
+			for rest := line; ; {
+				at := bytes.Index(rest, []byte("inline:"))
+				if at < 0 {
+					break
+				}
+				rest = fill(rest[at+len("inline:"):], "|; \t\r\n")
+			}
+		case bytes.HasPrefix(line, []byte("a=ice-pwd:")):
+			fill(line[len("a=ice-pwd:"):], "\r\n")
+		case bytes.HasPrefix(line, []byte("a=key-mgmt:")):
+			fill(line[len("a=key-mgmt:"):], "\r\n")
+		case bytes.HasPrefix(line, []byte("k=")):
+			fill(line[2:], "\r\n")
+		}
+	}
+}

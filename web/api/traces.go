@@ -1,0 +1,112 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"linehall/internal/audit"
+	"linehall/internal/auth"
+)
+
+// Traces keeps the SIP messages of calls, secrets masked.
+type Traces interface {
+	// Trace returns the ladder of a call that goes on or has ended; ErrNotFound when nothing of it is kept.
+	Trace(ctx context.Context, id string) (Trace, error)
+	// Capture returns the messages of a call as a capture file, with media that passes during the next mediaTime.
+	Capture(ctx context.Context, id string, mediaTime time.Duration) ([]byte, error)
+}
+
+// Trace is a call as messages between us and everybody who took part, oldest first.
+type Trace struct {
+	ID      string       `json:"id"`
+	Parties []TraceParty `json:"parties" nullable:"false"`
+	Steps   []TraceStep  `json:"steps" nullable:"false"`
+}
+
+// TraceParty is one end.
+type TraceParty struct {
+	Name      string `json:"name" doc:"extension or number, if the messages say it"`
+	Address   string `json:"address" example:"127.0.1.11:5060"`
+	Transport string `json:"transport"`
+}
+
+// TraceStep is one message.
+type TraceStep struct {
+	At       time.Time `json:"at"`
+	Party    int       `json:"party" doc:"index into parties"`
+	Received bool      `json:"received" doc:"from the party to the appliance"`
+	Summary  string    `json:"summary" example:"INVITE 2001 [sdp]"`
+	Repeated bool      `json:"repeated" doc:"a retransmission"`
+	Text     string    `json:"text" doc:"the whole message; secrets are stars"`
+}
+
+type captureIn struct {
+	ID           string `path:"id" maxLength:"256"`
+	MediaSeconds int    `query:"media_seconds" minimum:"0" maximum:"50" default:"0" doc:"wait so long and add what is said meanwhile, relayed calls only"`
+}
+
+type captureOut struct {
+	ContentType string `header:"Content-Type"`
+	Disposition string `header:"Content-Disposition"`
+	Body        []byte
+}
+
+func (a *API) registerTraces() {
+	view(a, operation("get-call-trace", http.MethodGet, "/calls/{id}/trace", "records", "The SIP messages of a call as a ladder", watchers), watchers,
+		func(ctx context.Context, p auth.Principal, in *callIn) (*body[Trace], error) {
+			if err := a.mayTrace(ctx, p, in.ID); err != nil {
+				return nil, err
+			}
+			t, err := a.opts.Traces.Trace(ctx, in.ID)
+			return &body[Trace]{t}, err
+		})
+	capture := operation("get-call-capture", http.MethodGet, "/calls/{id}/pcap", "records", "The SIP messages of a call as a capture file, on wish with its media", operators)
+	capture.Responses = map[string]*huma.Response{"200": {
+		Description: "a file for packet analysers",
+		Content:     map[string]*huma.MediaType{captureType: {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}}
+	change(a, capture, operators,
+		func(ctx context.Context, p auth.Principal, in *captureIn) (audit.Event, error) {
+			e := audit.Event{Action: "call.capture", Object: in.ID, Detail: map[string]string{"media": (time.Duration(in.MediaSeconds) * time.Second).String()}}
+			return e, a.mayTrace(ctx, p, in.ID)
+		},
+		func(ctx context.Context, _ auth.Principal, in *captureIn) (*captureOut, error) {
+			file, err := a.opts.Traces.Capture(ctx, in.ID, time.Duration(in.MediaSeconds)*time.Second)
+			return &captureOut{ContentType: captureType, Disposition: `attachment; filename="call-` + fileName(in.ID) + `.pcap"`, Body: file}, err
+		})
+}
+
+const captureType = "application/vnd.tcpdump.pcap"
+
+// mayTrace: one who is bound to a site sees the calls that touch it.
+func (a *API) mayTrace(ctx context.Context, p auth.Principal, id string) error {
+	if p.Site == "" {
+		return nil
+	}
+	c, err := a.opts.Calls.Call(ctx, id)
+	sites := callSites(c)
+	if errors.Is(err, ErrNotFound) {
+		var r CDR
+		r, err = a.opts.Records.CDR(ctx, id)
+		sites = recordSites(r)
+	}
+	if err == nil && !sees(p, sites...) {
+		err = huma.Error404NotFound("no such call at your site")
+	}
+	return err
+}
+
+// fileName keeps of an id what may stand in a header's quotes.
+func fileName(id string) string {
+	out := make([]byte, 0, len(id))
+	for i := range len(id) {
+		if c := id[i]; c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-' {
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
