@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,6 +56,12 @@ func TestTraceOfACall(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, all)
 		}
 	}
+	a.eventually(20*time.Second, "the call's messages have left the memory", func() error {
+		if n := a.metric("linehall_trace_calls"); n != 0 {
+			return fmt.Errorf("%v calls", n)
+		}
+		return nil
+	})
 	a.kill9() // what is shown now comes from the database or not at all
 	a.start()
 	a.decode(&later, "call", "trace", call.ID)

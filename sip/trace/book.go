@@ -41,7 +41,7 @@ type Options struct {
 	Config     Config
 	Dropped    *observe.Dropped
 	Log        *slog.Logger
-	Registerer prometheus.Registerer // takes linehall_trace_messages_total
+	Registerer prometheus.Registerer // takes linehall_trace_messages_total and linehall_trace_calls
 }
 
 // Book keeps messages.
@@ -92,9 +92,17 @@ func Open(ctx context.Context, o Options) (*Book, error) {
 	b.hep = newExporter(o.Dropped, o.Log)
 	b.Apply(o.Config)
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(b.total)
+		o.Registerer.MustRegister(b.total, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "linehall_trace_calls", Help: "Calls whose messages are in memory: those that go on and those that ended a moment ago.",
+		}, b.waiting))
 	}
 	return b, nil
+}
+
+func (b *Book) waiting() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return float64(len(b.calls))
 }
 
 // Apply takes over a reloaded configuration.

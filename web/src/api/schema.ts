@@ -88,6 +88,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/calls/{id}/pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The SIP messages of a call as a capture file, on wish with its media
+         * @description Roles: admin, operator.
+         */
+        get: operations["get-call-capture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calls/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The SIP messages of a call as a ladder
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["get-call-trace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cdrs": {
         parameters: {
             query?: never;
@@ -100,6 +140,26 @@ export interface paths {
          * @description Roles: admin, operator, auditor.
          */
         get: operations["list-cdrs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cdrs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One call that ended
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["get-cdr"];
         put?: never;
         post?: never;
         delete?: never;
@@ -183,6 +243,26 @@ export interface paths {
          * @description Roles: admin, operator.
          */
         delete: operations["revoke-device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dialplan/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the number plan makes of a number, and why
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["explain-number"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -492,6 +572,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/trunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The ways to other networks
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["list-trunks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -700,6 +800,40 @@ export interface components {
             udp_port: number;
             wss_url: string;
         };
+        Decision: {
+            /** @description what was dialled behind the feature's code */
+            argument?: string;
+            as_dialled?: string;
+            /** @description the rule, short code or DID that decided */
+            decided_by?: string;
+            feature?: string;
+            group?: string;
+            /** @enum {string} */
+            hours?: "open" | "closed" | "holiday";
+            /** @description number shown to the other network instead of the trunk's choice */
+            identity?: string;
+            /** @enum {string} */
+            kind: "extension" | "duty" | "emergency" | "group" | "room" | "feature" | "outside" | "forbidden" | "unknown";
+            /** @description of ours as it is listed; outside in E.164 where it has that form */
+            number: string;
+            /** @enum {string} */
+            priority?: "routine" | "priority" | "immediate" | "flash" | "flash_override";
+            /** @description extensions that ring for an emergency call when no target can be reached */
+            reserve?: string[] | null;
+            steps: components["schemas"]["DecisionStep"][] | null;
+            /** @description extensions that ring */
+            targets?: string[] | null;
+            /** @enum {string} */
+            toll?: "internal" | "local" | "long_distance" | "international";
+            /** @description tried in this order */
+            trunks?: string[] | null;
+            /** @description the caller's number is not shown */
+            withheld?: boolean;
+        };
+        DecisionStep: {
+            result: string;
+            rule: string;
+        };
         Device: {
             /** Format: date-time */
             created_at: string;
@@ -787,6 +921,31 @@ export interface components {
         };
         EventList: {
             events: components["schemas"]["Event"][] | null;
+        };
+        Gateway: {
+            /** @description where its name leads to */
+            addresses: string[] | null;
+            /** Format: int64 */
+            calls: number;
+            last_error: string | null;
+            /** Format: date-time */
+            last_error_at: string | null;
+            /**
+             * Format: int64
+             * @description 0: no limit
+             */
+            max_calls: number;
+            name: string;
+            registered: boolean;
+            /** Format: date-time */
+            registered_until: string | null;
+            /**
+             * Format: date-time
+             * @description of up or down
+             */
+            since: string | null;
+            /** @enum {string} */
+            state: "up" | "down" | "unknown";
         };
         Line: {
             calls: components["schemas"]["LineCalls"];
@@ -1058,6 +1217,59 @@ export interface components {
         };
         TokenList: {
             tokens: components["schemas"]["Token"][] | null;
+        };
+        Trace: {
+            id: string;
+            parties: components["schemas"]["TraceParty"][];
+            steps: components["schemas"]["TraceStep"][];
+        };
+        TraceParty: {
+            /** @example 127.0.1.11:5060 */
+            address: string;
+            /** @description extension or number, if the messages say it */
+            name: string;
+            transport: string;
+        };
+        TraceStep: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: int64
+             * @description index into parties
+             */
+            party: number;
+            /** @description from the party to the appliance */
+            received: boolean;
+            /** @description a retransmission */
+            repeated: boolean;
+            /** @example INVITE 2001 [sdp] */
+            summary: string;
+            /** @description the whole message; secrets are stars */
+            text: string;
+        };
+        Trunk: {
+            /**
+             * Format: int64
+             * @description in both directions
+             */
+            calls: number;
+            gateways: components["schemas"]["Gateway"][] | null;
+            /**
+             * Format: int64
+             * @description 0: no limit
+             */
+            max_calls: number;
+            name: string;
+            /** @description we register with its gateways */
+            register: boolean;
+            /**
+             * @description up: at least one gateway takes calls
+             * @enum {string}
+             */
+            state: "up" | "down" | "unknown";
+        };
+        TrunkList: {
+            trunks: components["schemas"]["Trunk"][] | null;
         };
         UnknownList: {
             unknown: components["schemas"]["UnknownTerminal"][] | null;
@@ -1416,6 +1628,145 @@ export interface operations {
             };
         };
     };
+    "get-call-capture": {
+        parameters: {
+            query?: {
+                /** @description wait so long and add what is said meanwhile, relayed calls only */
+                media_seconds?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a file for packet analysers */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tcpdump.pcap": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-call-trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trace"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-cdrs": {
         parameters: {
             query?: {
@@ -1452,6 +1803,73 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-cdr": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CDR"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1649,6 +2067,81 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "explain-number": {
+        parameters: {
+            query?: {
+                /** @description extension that dials; without trunk */
+                from?: string;
+                /** @description trunk that the call comes from; without from */
+                trunk?: string;
+                /** @description number of the outside caller; with trunk */
+                caller?: string;
+                number?: string;
+                /** @description moment that schedules are asked about; now when absent */
+                at?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Decision"];
+                };
             };
             /** @description Unauthorized */
             401: {
@@ -2551,6 +3044,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-trunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
