@@ -20,7 +20,9 @@ func Schema() database.Schema { return database.Schema{Name: "call", Files: migr
 // transaction: the first one writes for all who came while the one before was writing. It is
 // safe for concurrent use and has no goroutine of its own.
 type SQLStore struct {
-	db *sql.DB
+	db     *sql.DB
+	save   *sql.Stmt // prepared once: reading the statement costs as much as running it
+	delete *sql.Stmt
 
 	mu      sync.Mutex // guards what follows; not held over database work
 	waiting []change
@@ -38,7 +40,15 @@ func newSQLStore(ctx context.Context, db *sql.DB) (*SQLStore, error) {
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM call_state").Scan(new(int)); err != nil {
 		return nil, fmt.Errorf("call state: %w", database.Explain(err))
 	}
-	return &SQLStore{db: db}, nil
+	s := &SQLStore{db: db}
+	var err error
+	if s.save, err = db.PrepareContext(ctx, "INSERT INTO call_state (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state"); err != nil {
+		return nil, fmt.Errorf("call state: %w", database.Explain(err))
+	}
+	if s.delete, err = db.PrepareContext(ctx, "DELETE FROM call_state WHERE id = ?"); err != nil {
+		return nil, fmt.Errorf("call state: %w", database.Explain(err))
+	}
+	return s, nil
 }
 
 // Save returns when the state is committed.
@@ -94,23 +104,31 @@ func (s *SQLStore) lead(ctx context.Context) {
 }
 
 func (s *SQLStore) write(ctx context.Context, batch []change) error {
+	if len(batch) == 1 { // a statement on its own is a transaction
+		return database.Explain(run(ctx, s.save, s.delete, &batch[0]))
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return database.Explain(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	save, remove := tx.StmtContext(ctx, s.save), tx.StmtContext(ctx, s.delete)
 	for i := range batch {
-		if batch[i].state == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM call_state WHERE id = ?", batch[i].id)
-		} else {
-			_, err = tx.ExecContext(ctx, "INSERT INTO call_state (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
-				batch[i].id, string(batch[i].state))
-		}
-		if err != nil {
+		if err := run(ctx, save, remove, &batch[i]); err != nil {
 			return database.Explain(err)
 		}
 	}
 	return database.Explain(tx.Commit())
+}
+
+func run(ctx context.Context, save, remove *sql.Stmt, c *change) error {
+	var err error
+	if c.state == nil {
+		_, err = remove.ExecContext(ctx, c.id)
+	} else {
+		_, err = save.ExecContext(ctx, c.id, string(c.state))
+	}
+	return err //nolint:wrapcheck // write explains it
 }
 
 // Load returns all states by call id.

@@ -33,6 +33,8 @@ const (
 	// Finish waits.
 	queueLength = 2048
 	batchLength = 256
+	// openLag is how long the row of a new call waits for others, so that a commit serves many.
+	openLag = 50 * time.Millisecond
 )
 
 // ErrClosed means that Run has ended.
@@ -40,9 +42,10 @@ var ErrClosed = errors.New("call records are closed")
 
 // Log is safe for concurrent use.
 type Log struct {
-	db    *sql.DB
-	log   *slog.Logger
-	queue chan write
+	db     *sql.DB
+	insert *sql.Stmt // prepared once: reading the statement costs as much as running it
+	log    *slog.Logger
+	queue  chan write
 	// closing guards queue against senders after Run has drained it.
 	closing sync.RWMutex
 	closed  bool
@@ -66,6 +69,10 @@ func Open(ctx context.Context, db *sql.DB, log *slog.Logger, reg prometheus.Regi
 		written: prometheus.NewCounter(prometheus.CounterOpts{Name: "linehall_cdr_written_total", Help: "Call records closed."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "linehall_cdr_failed_total", Help: "Call record writes that the database refused."}),
 	}
+	var err error
+	if l.insert, err = db.PrepareContext(ctx, insertRecord); err != nil {
+		return nil, fmt.Errorf("call records: %w", database.Explain(err))
+	}
 	if reg != nil {
 		reg.MustRegister(l.written, l.failed)
 	}
@@ -84,6 +91,7 @@ func (l *Log) CloseInterrupted(ctx context.Context, recovered func(id string) bo
 		return 0, fmt.Errorf("call records: %w", database.Explain(err))
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	insert := tx.StmtContext(ctx, l.insert)
 	count := 0
 	for i := range open {
 		r := &open[i]
@@ -95,7 +103,7 @@ func (l *Log) CloseInterrupted(ctx context.Context, recovered func(id string) bo
 			r.Seconds = int64(now.Sub(*r.AnsweredAt) / time.Second)
 			r.Result = Answered
 		}
-		if err := put(ctx, tx, r); err != nil {
+		if err := put(ctx, insert, r); err != nil {
 			return 0, fmt.Errorf("call record %s: %w", r.ID, err)
 		}
 		count++
@@ -162,7 +170,7 @@ func (l *Log) Run(ctx context.Context) error {
 	for {
 		select {
 		case w := <-l.queue:
-			l.commit(ctx, l.batch(w))
+			l.commit(ctx, l.gather(ctx, w))
 		case <-ctx.Done():
 			l.close(ctx)
 			return nil
@@ -191,8 +199,25 @@ func (l *Log) close(ctx context.Context) {
 	}
 }
 
-func (l *Log) batch(first write) []write {
+// gather is batch for a running log: as long as nobody waits for a row, others may join it.
+func (l *Log) gather(ctx context.Context, first write) []write {
 	batch := []write{first}
+	lag := time.NewTimer(openLag)
+	defer lag.Stop()
+	for len(batch) < batchLength && batch[len(batch)-1].done == nil {
+		select {
+		case w := <-l.queue:
+			batch = append(batch, w)
+		case <-lag.C:
+			return batch
+		case <-ctx.Done():
+			return batch
+		}
+	}
+	return l.batch(batch...)
+}
+
+func (l *Log) batch(batch ...write) []write {
 	for len(batch) < batchLength {
 		select {
 		case w := <-l.queue:
@@ -225,13 +250,17 @@ func (l *Log) commit(ctx context.Context, batch []write) {
 }
 
 func (l *Log) write(ctx context.Context, batch []write) error {
+	if len(batch) == 1 { // a statement on its own is a transaction
+		return put(ctx, l.insert, &batch[0].record)
+	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return database.Explain(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	insert := tx.StmtContext(ctx, l.insert)
 	for i := range batch {
-		if err := put(ctx, tx, &batch[i].record); err != nil {
+		if err := put(ctx, insert, &batch[i].record); err != nil {
 			return err
 		}
 	}

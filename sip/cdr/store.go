@@ -18,9 +18,14 @@ var migrations embed.FS
 // Schema is the table of call records.
 func Schema() database.Schema { return database.Schema{Name: "cdr", Files: migrations} }
 
-// put writes a record inside tx. A finished row is never touched again, so that a call that is
-// recovered twice is written once.
-func put(ctx context.Context, tx *sql.Tx, r *Record) error {
+// insertRecord takes what put gives it. A finished row is never touched again, so that a call
+// that is recovered twice is written once.
+const insertRecord = `INSERT INTO cdr (id, started_at, ended_at, caller, callee, record) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, callee = excluded.callee, record = excluded.record
+		WHERE cdr.ended_at IS NULL`
+
+// put writes a record with insertRecord.
+func put(ctx context.Context, insert *sql.Stmt, r *Record) error {
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -29,9 +34,7 @@ func put(ctx context.Context, tx *sql.Tx, r *Record) error {
 	if r.EndedAt != nil {
 		ended = r.EndedAt.UnixMilli()
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO cdr (id, started_at, ended_at, caller, callee, record) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, callee = excluded.callee, record = excluded.record
-		WHERE cdr.ended_at IS NULL`, r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw))
+	_, err = insert.ExecContext(ctx, r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw))
 	return database.Explain(err)
 }
 
