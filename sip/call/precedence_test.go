@@ -70,6 +70,21 @@ func TestResourcePriority(t *testing.T) {
 	}
 }
 
+// RFC 4412 §3.2: OPTIONS tells which values are known.
+func TestOptionsTellsThePriorities(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	p := newPhone(t, x, "8001", "UDP", "127.0.0.11")
+	p.call = token()
+	p.send(p.fresh("OPTIONS", "sip:"+domain, "sip:"+domain))
+	res := p.status("OPTIONS", 200)
+	if got := res.header("Accept-Resource-Priority"); !strings.HasPrefix(got, "dsn.routine, ") || !strings.HasSuffix(got, ", q735.0") {
+		t.Errorf("Accept-Resource-Priority %q", got)
+	}
+	if !strings.Contains(res.header("Supported"), "resource-priority") {
+		t.Errorf("Supported %q", res.header("Supported"))
+	}
+}
+
 // free is what calls may still take of the branch's line.
 func (x *exchange) free() int64 {
 	for _, s := range x.ledger.Snapshot() {

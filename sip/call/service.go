@@ -198,6 +198,7 @@ func New(o Options) (*Service, error) {
 	s.metrics = newMetrics(o.Registerer, s)
 	o.Stack.Handle(sip.INVITE, s.serveInvite)
 	o.Stack.Support(priorityTag)
+	o.Stack.Announce("Accept-Resource-Priority", acceptedPriorities())
 	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
 		o.Stack.Handle(m, s.ServeInDialog)
 	}

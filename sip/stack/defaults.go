@@ -17,6 +17,9 @@ func (s *Stack) ServeOptions(_ context.Context, req *Request) {
 	res.AppendHeader(sip.NewHeader("Accept-Encoding", "identity"))
 	res.AppendHeader(sip.NewHeader("Accept-Language", "en, zh"))
 	res.AppendHeader(sip.NewHeader("Supported", s.SupportedTags()))
+	for _, h := range s.announced {
+		res.AppendHeader(sip.NewHeader(h[0], h[1]))
+	}
 	res.AppendHeader(sip.NewHeader("Allow-Events", s.AllowedEvents()))
 	_ = req.Tx.Respond(res) // the peer asks again when the answer is lost
 }

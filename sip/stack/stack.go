@@ -105,7 +105,8 @@ type Stack struct {
 	handlers  map[sip.RequestMethod]Handler
 	atOnce    map[sip.RequestMethod]bool
 	supported map[string]bool
-	events    []string // of Allow-Events
+	announced [][2]string // headers of our answer to OPTIONS
+	events    []string    // of Allow-Events
 	stray     func(res *sip.Response, flow Flow)
 	closed    []func(Flow)
 
@@ -221,6 +222,11 @@ func (s *Stack) AllowEvents(events ...string) {
 
 // AllowedEvents is the value of our Allow-Events header.
 func (s *Stack) AllowedEvents() string { return strings.Join(s.events, ", ") }
+
+// Announce adds a header to the answers to OPTIONS outside dialogs; before Run.
+func (s *Stack) Announce(name, value string) {
+	s.announced = append(s.announced, [2]string{name, value})
+}
 
 // OnStrayResponse sets the receiver of responses without a transaction and of
 // retransmitted 2xx to INVITE (RFC 3261 §13.2.2.4: the ACK must be sent

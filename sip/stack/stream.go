@@ -60,6 +60,7 @@ func (l *streamListener) run(ctx context.Context) error {
 			}
 			continue
 		}
+		mark(conn)
 		flow := Flow{Transport: l.transport, Local: tcpAddr(conn.LocalAddr()), Remote: tcpAddr(conn.RemoteAddr())}
 		c := s.conns.admit(s, flow, conn)
 		if c == nil {

@@ -71,6 +71,15 @@ func listenPacket(ctx context.Context, address string) (PacketSocket, error) {
 	return k, nil
 }
 
+// mark gives an accepted connection the mark of its listener: of IPv6 it does not inherit it.
+func mark(conn net.Conn) {
+	if c, ok := conn.(*net.TCPConn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			_ = setTOS("tcp6", "", raw) // on IPv4 the second option is refused, which does no harm
+		}
+	}
+}
+
 // setTOS marks signalling with CS3; a kernel that refuses still carries it.
 func setTOS(network, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) { //nolint:wrapcheck // net wraps it
