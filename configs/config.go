@@ -13,6 +13,7 @@ import (
 	"linehall/provisioning/inventory"
 	"linehall/sfu/room"
 	"linehall/sip/dialplan"
+	"linehall/sip/feature"
 	"linehall/sip/trace"
 	"linehall/sip/trunk"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	Terminals     inventory.Config `yaml:"terminals"`
 	Dialplan      dialplan.Config  `yaml:"dialplan"`
 	Trunks        []trunk.Config   `yaml:"trunks"`
+	Feature       feature.Config   `yaml:"feature"`
 	Conference    room.Config      `yaml:"conference"`
 	Security      auth.Config      `yaml:"security"`
 	Recording     Recording        `yaml:"recording"`
@@ -88,6 +90,7 @@ func Default() Config {
 		},
 		Terminals:     inventory.DefaultConfig(),
 		Dialplan:      dialplan.DefaultConfig(),
+		Feature:       feature.DefaultConfig(),
 		Security:      auth.DefaultConfig(),
 		Observability: Observability{Log: observe.DefaultLog(), Trace: trace.DefaultConfig()},
 	}

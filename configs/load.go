@@ -135,6 +135,7 @@ func (c *checker) domains() {
 	c.merge("listen.rtp", config.Listen.RTP.Validate())
 	c.merge("terminals", config.Terminals.Validate())
 	c.merge("dialplan", config.Dialplan.Validate())
+	c.merge("feature", config.Feature.Validate())
 	c.merge("conference", config.Conference.Validate())
 	c.merge("security", config.Security.Validate())
 	c.merge("observability.log", config.Observability.Log.Validate())

@@ -79,7 +79,7 @@ func serve(t *testing.T) (base string, client *http.Client) {
 	}
 	e := empty{}
 	surface := api.New(api.Options{
-		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Records: e, Certificates: e,
+		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Records: e, Certificates: e, Features: e,
 		Users: users, Sessions: sessions, Audit: log,
 		PublicURL: func() string { return "https://linehall.test" }, Language: func() string { return "zh-CN" },
 	})
@@ -172,3 +172,15 @@ func TestAVisitToTheConsole(t *testing.T) {
 		t.Errorf("me after log-out: %d", code)
 	}
 }
+
+func (empty) Features(context.Context, string) (api.TerminalFeatures, error) {
+	return api.TerminalFeatures{}, api.ErrNotFound
+}
+
+func (empty) SetFeatures(context.Context, string, api.FeatureSettings) error { return api.ErrNotFound }
+
+func (empty) SetPIN(context.Context, string, string) error { return api.ErrNotFound }
+
+func (empty) LogOut(context.Context, string) error                       { return api.ErrNotFound }
+func (empty) Groups(context.Context) []api.Group                         { return nil }
+func (empty) SetGroupMember(context.Context, string, string, bool) error { return api.ErrNotFound }

@@ -7,6 +7,8 @@ import (
 
 	"linehall/configs"
 	"linehall/sip/dialplan"
+	"linehall/sip/feature"
+	"linehall/sip/route"
 	"linehall/web/api"
 )
 
@@ -23,6 +25,7 @@ func planOptions(config configs.Config) []dialplan.Option {
 type dialplanView struct {
 	plan      *currentPlan
 	directory dialplan.Directory
+	features  *feature.Service
 }
 
 // Explain decides as a call would.
@@ -31,7 +34,24 @@ func (v dialplanView) Explain(_ context.Context, q api.ExplainQuery) (api.Decisi
 	if err != nil {
 		return api.Decision{}, fmt.Errorf("%w: %w", api.ErrNotFound, err)
 	}
+	d.Steps = append(d.Steps, v.rings(q, d)...)
 	return shownDecision(d), nil
+}
+
+// rings says what forwards, groups and the like would make of the call now.
+func (v dialplanView) rings(q api.ExplainQuery, d dialplan.Decision) []dialplan.Step {
+	switch d.Kind {
+	case dialplan.Extension, dialplan.Group:
+	case dialplan.Duty, dialplan.Emergency, dialplan.Room, dialplan.Feature, dialplan.Outside, dialplan.Forbidden, dialplan.Unknown:
+		return nil // nothing that is switched on a telephone counts there
+	}
+	caller, _ := v.directory.ByExtension(q.From)
+	number := q.Caller
+	if q.Trunk == "" {
+		number = q.From
+	}
+	_, steps := v.features.Explain(route.Request{Caller: caller, Trunk: q.Trunk, Number: number, Site: caller.Site, Decision: d})
+	return steps
 }
 
 // explain asks a plan about a number that an extension dials, or that comes over a trunk.

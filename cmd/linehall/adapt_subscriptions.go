@@ -66,13 +66,15 @@ func openSubscriptions(ctx context.Context, config configs.Config, g *ground, t 
 	s.numbers.now.Store(numbersOf(config))
 	var err error
 	s.Service, err = subscribe.Open(ctx, subscribe.Options{
-		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Numbers: s.numbers, Quality: qualityReports{t.records, g.log},
+		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Numbers: s.numbers,
+		Features: featureKeys{t.features, g.directory}, Quality: qualityReports{t.records, g.log},
 		Sites: g.atlas, DB: g.db, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	t.locations.OnChange(s.PhoneChanged)
+	t.features.OnChange(s.Changed)
 	return s, nil
 }
 

@@ -129,6 +129,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
 	r.a.telephony.plan.now.Store(plan)
 	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service
+	r.a.telephony.applyFeatures(updated)
 	r.a.delivery.server.Apply(organisation)
 	r.level.Set(level)
 	r.a.telephony.subscriptions.apply(updated)

@@ -15,6 +15,7 @@ import (
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
 	"linehall/sip/digest"
+	"linehall/sip/feature"
 	"linehall/sip/heartbeat"
 	"linehall/sip/location"
 	"linehall/sip/registrar"
@@ -36,6 +37,9 @@ type telephony struct {
 	trace     *trace.Book
 
 	subscriptions *subscriptions
+	features      *feature.Service
+	zone          atomic.Pointer[time.Location] // of the organisation; a reload may change both
+	language      atomic.Pointer[string]
 }
 
 // currentPlan is the number plan that a reload swaps; calls being set up keep the one they asked.
@@ -70,6 +74,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	if t.locations, err = location.Open(ctx, location.Options{
 		DB: g.db, Domain: config.Appliance.Domain, GRUUKey: gruuKey, Log: g.log, Registerer: g.registry,
 	}); err != nil {
+		return nil, err
+	}
+	if err := t.openFeatures(ctx, config, g); err != nil {
 		return nil, err
 	}
 	auth, err := digest.New(digest.Options{
@@ -129,7 +136,8 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		return err
 	}
 	t.calls, err = call.New(call.Options{
-		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
+		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
+		Router: t.features, Features: t.features,
 		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
@@ -137,6 +145,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		return err
 	}
 	t.calls.OnChange(t.subscriptions.CallChanged)
+	t.calls.OnChange(t.features.CallChanged)
 	t.share(sip.OPTIONS, t.stack.ServeOptions)
 	t.subscriptions.share(t)
 	recovered, err := t.calls.Restore(ctx)
@@ -193,6 +202,6 @@ func (t *telephony) stages() []stage {
 		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},
-		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},
+		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"features", t.features.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},
 	}
 }

@@ -17,6 +17,9 @@ import (
 // ServeInDialog takes a request that belongs to one of our dialogs, of any method but CANCEL.
 func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
+	if c == nil && s.noticed(req) {
+		return
+	}
 	if c == nil {
 		if !req.IsAck() { // an ACK has no response; a late one belongs to a call that has ended
 			s.respond(req, refusal{code: 481})

@@ -41,7 +41,14 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	}
 	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
 	c := s.newCall(req, from)
-	if r := s.route(ctx, c, req, from); r.code != 0 {
+	r := s.route(ctx, c, req, from)
+	if r.code == 404 && c.decision.Kind == dialplan.Feature && s.o.Features != nil {
+		var answered bool
+		if answered, r = s.serveFeature(ctx, c, req, from); answered && r.code == 0 {
+			return
+		}
+	}
+	if r.code != 0 {
 		s.refuseCall(ctx, c, req, r)
 		return
 	}
@@ -153,7 +160,7 @@ func (s *Service) acceptable(d dialplan.Decision) refusal {
 
 // request is what the router is asked.
 func (c *call) request(d dialplan.Decision, history []route.Diversion) route.Request {
-	r := route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history}
+	r := route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history, Alert: c.alert}
 	if c.incoming != nil {
 		r.Trunk, r.Number = c.incoming.Trunk, c.incoming.From
 	}

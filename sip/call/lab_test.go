@@ -60,6 +60,7 @@ type labOptions struct {
 	members     []string
 	hook        func(call.Info) // OnChange
 	router      call.Router
+	features    call.Features
 	trunks      call.Trunks
 	preemptBusy bool
 	branch, hq  *site.Overflow // ways around the line
@@ -145,7 +146,7 @@ func (x *exchange) start(o labOptions) {
 		members = []string{"8009", "8002"}
 	}
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
-		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8"},
+		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0"},
 		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
 	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
@@ -153,7 +154,7 @@ func (x *exchange) start(o labOptions) {
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
-		Records: x.records, Store: store, Router: o.router, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
+		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

@@ -48,6 +48,7 @@ type call struct {
 	ex       exchange
 	origin   origin // nil for a restored call
 	decision dialplan.Decision
+	alert    route.Alert  // wanted by a feature code
 	stage    *route.Stage // the first one, and whom it rings; consumed when the owner starts
 	targets  []target
 	pinned   *location.Target  // the one phone that the caller has named by its GRUU, or nil

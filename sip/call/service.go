@@ -136,9 +136,10 @@ type Options struct {
 	Locations Locator
 	Directory Directory
 	Plan      Plan
-	Router    Router // nil: a number rings what the plan says
-	Trunks    Trunks // nil: there is no way outside
-	Lines     Lines  // nil: no line is ever known to be down
+	Router    Router   // nil: a number rings what the plan says
+	Features  Features // nil: feature codes are refused
+	Trunks    Trunks   // nil: there is no way outside
+	Lines     Lines    // nil: no line is ever known to be down
 	// PreemptBusy says whether a call of higher precedence ends the least important call of a
 	// telephone that has as many as it may have; nil: never. It is asked per call.
 	PreemptBusy func() bool
@@ -169,6 +170,7 @@ type Service struct {
 	mu      sync.Mutex // guards the fields below; held briefly, never over a send
 	calls   map[string]*call
 	dialogs map[dialogKey]*call
+	notices map[dialogKey]*notice
 	busy    map[string]int  // calls per extension
 	lines   map[lineKey]int // calls per trunk and gateway
 	ctx     context.Context
@@ -193,7 +195,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
-		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, busy: map[string]int{}, lines: map[lineKey]int{},
+		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, busy: map[string]int{}, lines: map[lineKey]int{},
 	}
 	s.metrics = newMetrics(o.Registerer, s)
 	o.Stack.Handle(sip.INVITE, s.serveInvite)

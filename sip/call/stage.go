@@ -84,7 +84,7 @@ func (c *call) find(stage *route.Stage) {
 // diverted notes the forward that leads to a stage.
 func (c *call) diverted(stage *route.Stage) {
 	if d := stage.Diversion; d != nil {
-		c.history = append(c.history, *d)
+		c.history = append(append(c.history, stage.Before...), *d)
 	}
 }
 
@@ -98,9 +98,15 @@ func (c *call) forwarded(stage *route.Stage) {
 	if stage.Outside != nil {
 		to = stage.Outside.Number
 	}
-	f := forwardRecord(*d)
-	f.To, f.At = to, time.Now().UTC()
-	c.rec.Forwards = append(c.rec.Forwards, f)
+	now := time.Now().UTC()
+	all := append(slices.Clone(stage.Before), *d)
+	for i, by := range all {
+		f := forwardRecord(by)
+		if f.To, f.At = to, now; i+1 < len(all) { // it led to whoever forwards next
+			f.To = all[i+1].From
+		}
+		c.rec.Forwards = append(c.rec.Forwards, f)
+	}
 	c.log.Info("call forwarded", slog.String("by", d.From), slog.String("to", to), slog.String(observe.Reason, string(d.Reason)))
 	if o, ok := c.origin.(interface{ forwarded(c *call) }); ok {
 		o.forwarded(c)

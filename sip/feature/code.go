@@ -56,8 +56,6 @@ func codes() map[string]func(*code, context.Context) route.Served {
 		"group_in":            func(c *code, ctx context.Context) route.Served { return c.group(ctx, true) },
 		"group_out":           func(c *code, ctx context.Context) route.Served { return c.group(ctx, false) },
 		"intercom":            (*code).intercom,
-		"pickup":              (*code).pickup,
-		"group_pickup":        (*code).groupPickup,
 		"call_completion":     (*code).complete,
 		"call_completion_off": (*code).forget,
 		"status":              (*code).status,
@@ -356,26 +354,13 @@ func (c *code) intercom(context.Context) route.Served {
 	return route.Served{Dial: d.Number, Alert: route.Intercom}
 }
 
-// pickup answers the call that rings at an extension which the caller might call.
-func (c *code) pickup(context.Context) route.Served {
-	d := c.s.o.Plan.Decide(callerOf(c.caller), c.argument, c.s.now())
-	if d.Kind != dialplan.Extension && d.Kind != dialplan.Duty && d.Kind != dialplan.Group {
-		return c.refuse(404, sayNotAllowed, c.argument)
-	}
-	return route.Served{Pickup: without(d.Targets, c.caller.Extension)}
+// MayPickUp reports whether a terminal may answer a call that rings at an extension (sip/call's
+// Pickup): a colleague's of its pickup groups and ring groups, and a boss's for the secretary.
+func (s *Service) MayPickUp(picker directory.Terminal, ringing string) bool {
+	return slices.Contains(s.Colleagues(picker.Extension), ringing)
 }
 
-// groupPickup answers a call of a colleague.
-func (c *code) groupPickup(context.Context) route.Served {
-	colleagues := c.s.Colleagues(c.caller.Extension)
-	if len(colleagues) == 0 {
-		return c.refuse(404, sayNoGroup)
-	}
-	return route.Served{Pickup: colleagues}
-}
-
-// Colleagues lists whose calls an extension may pick up: those that share a pickup group or a ring
-// group with it.
+// Colleagues lists whose calls an extension may pick up.
 func (s *Service) Colleagues(extension string) []string {
 	found := map[string]bool{}
 	for _, g := range s.o.Plan.Groups() {
@@ -388,7 +373,7 @@ func (s *Service) Colleagues(extension string) []string {
 	s.mu.RLock()
 	mine := s.book[extension].PickupGroups
 	for other, own := range s.book {
-		if slices.ContainsFunc(own.PickupGroups, func(g string) bool { return slices.Contains(mine, g) }) {
+		if own.Boss.Secretary == extension || slices.ContainsFunc(own.PickupGroups, func(g string) bool { return slices.Contains(mine, g) }) {
 			found[other] = true
 		}
 	}
@@ -402,13 +387,11 @@ func (s *Service) Colleagues(extension string) []string {
 	return list
 }
 
-func without(list []string, one string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(e string) bool { return e == one })
-}
-
 func (c *code) complete(ctx context.Context) route.Served {
 	wish, err := c.s.Complete(ctx, c.caller, c.argument)
 	switch {
+	case errors.Is(err, ErrNotServed):
+		return c.refuse(501, sayNotServed)
 	case errors.Is(err, ErrTooManyWishes):
 		return c.refuse(403, sayManyWishes)
 	case errors.Is(err, ErrStore):

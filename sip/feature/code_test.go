@@ -21,8 +21,6 @@ func told(s route.Served) string {
 		return fmt.Sprintf("%d %s", s.Refuse.Code, s.Refuse.Text)
 	case s.Dial != "":
 		return strings.TrimSpace(fmt.Sprintf("dial %s %s", s.Dial, s.Alert))
-	case len(s.Pickup) > 0:
-		return "pickup " + strings.Join(s.Pickup, " ")
 	}
 	return s.Show
 }
@@ -77,14 +75,8 @@ func TestCodes(t *testing.T) {
 		{name: "call back, withheld", before: func(o *office) { o.noteCall("8005", "8001", true) }, codes: []dialled{{"call_back", "404 Caller's number withheld"}}},
 		{name: "call back, nobody", codes: []dialled{{"call_back", "404 No last caller"}}},
 		{name: "groups", codes: []dialled{{"group_out 8100", "Out of group 8100"}, {"group_in", "In group 8100 8101 8102 8103"}, {"group_out", "Out of group 8100 8101 8102 8103"}, {"group_in 8100", "In group 8100"}, {"group_in 8999", "404 Not a group member"}}, want: Settings{LoggedOut: []string{"8101", "8102", "8103"}}},
-		{name: "no member", at: "8005", codes: []dialled{{"group_in", "404 Not a group member"}, {"group_pickup", "404 Not a group member"}}},
+		{name: "no member", at: "8005", codes: []dialled{{"group_in", "404 Not a group member"}}},
 		{name: "intercom", codes: []dialled{{"intercom 8002", "dial 8002 intercom"}, {"intercom 8100", "404 8100 not allowed"}, {"intercom 4711", "404 4711 not allowed"}}},
-		{name: "pickup", codes: []dialled{{"pickup 8002", "pickup 8002"}, {"pickup 8100", "pickup 8002 8003"}, {"pickup 8000", "pickup 8004 8005"}, {"pickup 4711", "404 4711 not allowed"}, {"group_pickup", "pickup 8002 8003"}}},
-		{name: "pickup groups", at: "8005", before: func(o *office) {
-			o.force("8005", Settings{PickupGroups: []string{"hall", "post"}})
-			o.force("8004", Settings{PickupGroups: []string{"post"}})
-			o.force("8006", Settings{PickupGroups: []string{"other"}})
-		}, codes: []dialled{{"group_pickup", "pickup 8004"}}, want: Settings{PickupGroups: []string{"hall", "post"}}},
 		{name: "boss", before: func(o *office) { o.force("8001", Settings{Boss: Boss{Secretary: "8002"}}) }, codes: []dialled{{"boss_secretary", "Secretary on"}, {"status", "Secretary on"}, {"boss_secretary", "Secretary off"}}, want: Settings{Boss: Boss{Secretary: "8002"}}},
 		{name: "no boss", codes: []dialled{{"boss_secretary", "404 No secretary set"}}},
 		{name: "completion", codes: []dialled{{"call_completion", "404 Nothing to call back"}, {"call_completion 8002", "8002: will call back"}, {"call_completion 8002", "8002: will call back"}, {"call_completion 8001", "404 Nothing to call back"}, {"call_completion 013800000000", "404 Nothing to call back"}, {"call_completion_off", "Call backs off: 1"}}},
@@ -179,7 +171,7 @@ func TestACodeThatCannotBeRecorded(t *testing.T) {
 // Every code of the number plan is served, or named here as somebody else's or later.
 func TestEveryCodeOfTheNumberPlan(t *testing.T) {
 	t.Parallel()
-	elsewhere := []string{"forced_release", "hide_number", "park", "voicemail"}
+	elsewhere := []string{"forced_release", "group_pickup", "hide_number", "park", "pickup", "voicemail"}
 	for _, f := range dialplan.Features() {
 		if slices.Contains(Codes(), f.Name) == slices.Contains(elsewhere, f.Name) {
 			t.Errorf("%s: served %v", f.Name, slices.Contains(Codes(), f.Name))
@@ -199,6 +191,33 @@ func TestTextsInChinese(t *testing.T) {
 	for code, want := range map[string]string{"forward_always": "无条件转移至 8002", "forward_busy": "遇忙转移至 8002"} {
 		if got := told(o.Dial(t.Context(), o.people["8001"], code, "8002")); got != want {
 			t.Errorf("%s: %q", code, got)
+		}
+	}
+}
+
+// Whose calls somebody may pick up: colleagues of pickup groups and ring groups, and bosses.
+func TestPickup(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, nil)
+	o.force("8005", Settings{PickupGroups: []string{"hall", "post"}})
+	o.force("8004", Settings{PickupGroups: []string{"post"}, Boss: Boss{Secretary: "8006"}})
+	o.force("8006", Settings{PickupGroups: []string{"other"}})
+	for _, tt := range []struct {
+		picker, ringing string
+		want            bool
+	}{
+		{"8005", "8004", true},
+		{"8004", "8005", true},
+		{"8005", "8006", false},
+		{"8006", "8004", true},
+		{"8004", "8006", false},
+		{"8001", "8003", true},
+		{"8001", "8005", false},
+		{"8001", "8001", false},
+		{"2001", "8001", false},
+	} {
+		if got := o.MayPickUp(o.people[tt.picker], tt.ringing); got != tt.want {
+			t.Errorf("%s of %s: %v", tt.picker, tt.ringing, got)
 		}
 	}
 }

@@ -45,6 +45,7 @@ const (
 var (
 	ErrNothingToComplete = errors.New("no unanswered call to an extension")
 	ErrTooManyWishes     = errors.New("too many calls wait to be completed")
+	ErrNotServed         = errors.New("nobody calls back here")
 )
 
 // Completion is a wish, for people.
@@ -92,6 +93,9 @@ func (s *Service) CallBackWith(o Originator) { s.caller = o }
 
 // Complete asks for a call back when callee is free; "" is whom the caller called last in vain.
 func (s *Service) Complete(ctx context.Context, caller directory.Terminal, callee string) (Completion, error) {
+	if s.caller == nil {
+		return Completion{}, ErrNotServed
+	}
 	if callee == "" {
 		s.mu.RLock()
 		tried, known := s.watch.dialled[caller.Extension]

@@ -183,19 +183,28 @@ func (a actingAuth) Check(req *stack.Request) (directory.Terminal, *sip.Response
 	return a.s.Acting(t), nil
 }
 
-// ActingLocations lets a guest's calls ring at the desk.
-func (s *Service) ActingLocations(inner Locator) Locator { return actingLocations{s, inner} }
+// Whereabouts is where the call core finds phones (sip/location).
+type Whereabouts interface {
+	Locator
+	Resolve(uri *sip.Uri) (location.Target, bool, error)
+}
+
+// ActingLocations lets a guest's calls ring at the desk. A GRUU names a device, whoever uses it.
+func (s *Service) ActingLocations(inner Whereabouts) Whereabouts {
+	return actingLocations{Whereabouts: inner, s: s}
+}
 
 type actingLocations struct {
-	s     *Service
-	inner Locator
+	Whereabouts
+
+	s *Service
 }
 
 // Lookup returns the bindings of the phone that the extension uses.
 func (l actingLocations) Lookup(aor string) []location.Binding {
 	user, host, ok := strings.Cut(aor, "@")
 	if !ok {
-		return l.inner.Lookup(aor)
+		return l.Whereabouts.Lookup(aor)
 	}
-	return l.inner.Lookup(l.s.physical(user) + "@" + host)
+	return l.Whereabouts.Lookup(l.s.physical(user) + "@" + host)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"linehall/internal/audit"
 	"linehall/internal/database"
 	"linehall/internal/directory"
@@ -90,6 +92,10 @@ func (p *phones) Lookup(aor string) []location.Binding {
 	return []location.Binding{{AOR: aor, Contact: "sip:" + aor}}
 }
 
+func (p *phones) Resolve(*sip.Uri) (location.Target, bool, error) {
+	return location.Target{}, false, nil
+}
+
 func (p *phones) set(extension string, there bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,6 +150,7 @@ func newOffice(t *testing.T, db *sql.DB) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.CallBackWith(&caller{})
 	return o
 }
 

@@ -192,7 +192,7 @@ func (p *planner) boss(t directory.Terminal, s *Settings, h hop) (found part, de
 	}
 	p.step("boss", "the secretary %s rings first, then %s", b.Secretary, t.Extension)
 	to := h.to(b.Secretary, why)
-	stage, ok := p.stage(to, &route.Stage{Extensions: []string{b.Secretary}, Ring: theirs.noAnswerAfter(), Limits: limit(b.Secretary, theirs.CallLimit)})
+	stage, ok := p.stage(to, &route.Stage{Extensions: []string{b.Secretary}, Ring: theirs.NoAnswerAfter(), Limits: limit(b.Secretary, theirs.CallLimit)})
 	if !ok {
 		return part{}, false
 	}
@@ -265,7 +265,7 @@ func (p *planner) phones(t directory.Terminal, s *Settings, h hop) part {
 		}
 		*f.edge = found.stage
 		if f.kind == NoAnswer {
-			stage.Ring = s.noAnswerAfter()
+			stage.Ring = s.NoAnswerAfter()
 		}
 	}
 	return part{stage: stage}
@@ -335,7 +335,8 @@ func (p *planner) stage(h hop, s *route.Stage) (*route.Stage, bool) {
 		return nil, false
 	}
 	if len(h.why) > 0 {
-		s.Diversion = &h.why[len(h.why)-1]
+		last := len(h.why) - 1
+		s.Diversion, s.Before = &h.why[last], h.why[:last]
 	}
 	return s, true
 }

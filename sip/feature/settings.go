@@ -105,8 +105,8 @@ func (s *Settings) forward(k Kind) *Forward {
 	return &s.Always
 }
 
-// noAnswerAfter is how long the phone rings before a call is forwarded.
-func (s *Settings) noAnswerAfter() time.Duration {
+// NoAnswerAfter is how long the phone rings before a call is forwarded.
+func (s *Settings) NoAnswerAfter() time.Duration {
 	if s.NoAnswerSeconds == 0 {
 		return defaultNoAnswer
 	}
@@ -162,7 +162,7 @@ func (s Settings) Validate() error {
 			found.Add(string(k)+".to", "a forward needs a number")
 		}
 	}
-	if d := s.noAnswerAfter(); d < minNoAnswer || d > maxNoAnswer {
+	if d := s.NoAnswerAfter(); d < minNoAnswer || d > maxNoAnswer {
 		found.Add("no_answer_seconds", "%d is not between %d and %d", s.NoAnswerSeconds, int(minNoAnswer.Seconds()), int(maxNoAnswer.Seconds()))
 	}
 	if s.CallLimit < 0 || s.CallLimit > maxCallLimit {

@@ -1,8 +1,7 @@
 package route
 
-// Served is what a feature code came to: text for the display, a refusal, a number to go on with,
-// or extensions whose ringing call the caller takes. Exactly one of Show, Refuse, Dial and Pickup
-// is set.
+// Served is what a feature code came to: text for the display, a refusal, or a number to go on
+// with. Exactly one of Show, Refuse and Dial is set.
 type Served struct {
 	// Show is a line for the phone's display; the call ends after it.
 	Show   string
@@ -12,6 +11,4 @@ type Served struct {
 	Dial string
 	// Alert goes with Dial.
 	Alert Alert
-	// Pickup are the extensions whose ringing call the caller answers, whichever rang first.
-	Pickup []string
 }

@@ -49,6 +49,8 @@ type Stage struct {
 	Ring time.Duration
 	// Diversion is set when a forward led here; it is told to whoever rings.
 	Diversion *Diversion
+	// Before are the forwards before that one at which nobody rang, the first one first.
+	Before []Diversion
 	// Alert asks for a special kind of ringing.
 	Alert Alert
 	// Limits says for an extension how many calls it may have before it counts as busy; without an

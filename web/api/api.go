@@ -48,6 +48,7 @@ type Options struct {
 	Certificates Certificates
 	Trunks       Trunks
 	Dialplan     Dialplan
+	Features     Features
 
 	Users    *auth.Service
 	Sessions *session.Manager
@@ -97,6 +98,7 @@ func New(opts Options) *API {
 	a.registerUsers()
 	a.registerTokens()
 	a.registerCertificates()
+	a.registerFeatures()
 	return a
 }
 

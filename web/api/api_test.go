@@ -33,11 +33,13 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // organisation is a small appliance: two phones, a call between sites, a line, a room.
 type organisation struct {
-	hungUp  []string
-	opened  map[string]time.Duration
-	renewed int
-	query   api.CDRQuery
-	fail    error
+	settings map[string]api.FeatureSettings
+	pins     []string // what was asked of PINs, guests and members
+	hungUp   []string
+	opened   map[string]time.Duration
+	renewed  int
+	query    api.CDRQuery
+	fail     error
 }
 
 func (o *organisation) Status(context.Context) api.Status {
@@ -188,7 +190,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o,
+		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -248,14 +250,21 @@ func (w world) actions(t *testing.T) []string {
 func TestRolesOfEveryOperation(t *testing.T) {
 	const everybody = "admin operator chair room auditor user"
 	table := map[string]string{
-		"GET /status":                 "admin operator chair auditor",
-		"GET /lines":                  "admin operator chair auditor",
-		"GET /trunks":                 "admin operator auditor",
-		"GET /dialplan/explain":       "admin operator auditor",
-		"GET /terminals":              "admin operator auditor",
-		"GET /terminals/unknown":      "admin operator auditor",
-		"GET /terminals/{extension}":  "admin operator auditor",
-		"POST /terminals/open":        "admin operator",
+		"GET /status":                "admin operator chair auditor",
+		"GET /lines":                 "admin operator chair auditor",
+		"GET /trunks":                "admin operator auditor",
+		"GET /dialplan/explain":      "admin operator auditor",
+		"GET /terminals":             "admin operator auditor",
+		"GET /terminals/unknown":     "admin operator auditor",
+		"GET /terminals/{extension}": "admin operator auditor",
+		"POST /terminals/open":       "admin operator",
+		// and a user for the own extension, see TestOwnFeatures
+		"GET /terminals/{extension}/features":      "admin operator auditor",
+		"PUT /terminals/{extension}/features":      "admin operator",
+		"PUT /terminals/{extension}/pin":           "admin operator",
+		"DELETE /terminals/{extension}/guest":      "admin operator",
+		"GET /groups":                              "admin operator auditor",
+		"PUT /groups/{number}/members/{extension}": "admin operator",
 		"GET /calls":                  "admin operator auditor",
 		"GET /calls/{id}":             "admin operator auditor",
 		"DELETE /calls/{id}":          "admin operator",
@@ -285,13 +294,16 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"POST /rooms/{number}/device": "nobody " + everybody,
 	}
 	bodies := map[string]any{
-		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
-		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
-		"POST /users":                 map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
-		"PUT /users/{name}/password":  map[string]any{"password": "x"},
-		"POST /tokens":                map[string]any{"role": "user"},
-		"POST /login":                 map[string]any{"username": "x", "password": strings.Repeat("x", 10)},
-		"POST /rooms/{number}/device": map[string]any{"venue": "x", "token": "x"},
+		"PUT /terminals/{extension}/features":      settings(),
+		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
+		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
+		"POST /terminals/open":                     map[string]any{"site": "branch1", "minutes": 5},
+		"POST /rooms/{number}/link":                map[string]any{"venue": "hq"},
+		"POST /users":                              map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
+		"PUT /users/{name}/password":               map[string]any{"password": "x"},
+		"POST /tokens":                             map[string]any{"role": "user"},
+		"POST /login":                              map[string]any{"username": "x", "password": strings.Repeat("x", 10)},
+		"POST /rooms/{number}/device":              map[string]any{"venue": "x", "token": "x"},
 	}
 	fill := strings.NewReplacer("{extension}", "8001", "{id}", "c1", "{number}", "9000", "{name}", "x")
 	w := newWorld(t)
@@ -559,7 +571,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}

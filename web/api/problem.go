@@ -25,6 +25,9 @@ func (a *API) problem(ctx context.Context, operation string, err error) error {
 	if locked, ok := errors.AsType[*auth.LockedError](err); ok {
 		return retry(huma.Error429TooManyRequests(locked.Error()), locked.RetryAfter)
 	}
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
+		return invalid.problem()
+	}
 	switch {
 	case errors.Is(err, auth.ErrRefused):
 		return huma.Error401Unauthorized(auth.ErrRefused.Error())

@@ -35,7 +35,8 @@ type unknownTerminal struct {
 }
 
 func (o *operator) terminal() *cobra.Command {
-	return group("terminal", "desk phones", o.terminalList(), o.terminalShow(), o.terminalOpen())
+	return group("terminal", "desk phones", o.terminalList(), o.terminalShow(), o.terminalOpen(),
+		o.terminalFeatures(), o.terminalPIN(), o.terminalLogOut(), o.terminalGroups())
 }
 
 func (o *operator) terminalList() *cobra.Command {

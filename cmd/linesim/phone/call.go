@@ -61,8 +61,9 @@ type Call struct {
 	ack     *sip.Request // kept for retransmitted answers
 	session session
 	law     tone.Law
-	held    bool // by the peer
-	holding bool // by us
+	shown   string // the name that the server asserts for who answered
+	held    bool   // by the peer
+	holding bool   // by us
 	state   callState
 	end     End
 	stats   *voice.Stats
@@ -108,6 +109,13 @@ func (c *Call) Stats() voice.Stats {
 		return *final
 	}
 	return c.stream.Stats()
+}
+
+// Shown is what the display says about who answered: the name of P-Asserted-Identity.
+func (c *Call) Shown() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shown
 }
 
 // ResetStats starts the figures of this end over.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -176,6 +177,10 @@ func (c *Call) establish(invite *sip.Request, res *sip.Response) {
 		c.remote = sip.ToHeader{DisplayName: to.DisplayName, Address: *to.Address.Clone(), Params: to.Params.Clone()}
 	}
 	c.routes = routeSet(res.GetHeaders("Record-Route"), true)
+	if h := res.GetHeader("P-Asserted-Identity"); h != nil {
+		c.shown, _, _ = strings.Cut(h.Value(), " <")
+		c.shown = strings.Trim(c.shown, `"`)
+	}
 	c.mu.Unlock()
 	c.acknowledge(invite, res)
 }

@@ -71,6 +71,8 @@ type Config struct {
 // Ring is an incoming call as the owner of the phone sees it.
 type Ring struct {
 	From string // user part of the caller
+	// Header returns the value of the INVITE's first header of a name, "" without one.
+	Header func(name string) string
 }
 
 // Reaction is what the owner does about a ringing phone.

@@ -102,7 +102,12 @@ func (p *Phone) ring(req *sip.Request, tx *sip.ServerTx) {
 	p.send(tx, ringing)
 	reaction := Reaction{}
 	if p.cfg.Answer != nil {
-		reaction = p.cfg.Answer(Ring{From: req.From().Address.User})
+		reaction = p.cfg.Answer(Ring{From: req.From().Address.User, Header: func(name string) string {
+			if h := req.GetHeader(name); h != nil {
+				return h.Value()
+			}
+			return ""
+		}})
 	}
 	var ringFor <-chan time.Time
 	if reaction.RingFor >= 0 {

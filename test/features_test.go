@@ -1,0 +1,267 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"linehall/cmd/linesim/phone"
+	"linehall/cmd/linesim/voice"
+)
+
+// desks are simulated phones of one appliance.
+type desks struct {
+	a      *appliance
+	ctx    context.Context //nolint:containedctx // the phones live as long as the test
+	engine *voice.Engine
+}
+
+// desk is a phone and what a person does at it.
+type desk struct {
+	*phone.Phone
+
+	t     *testing.T
+	mu    sync.Mutex // guards what follows
+	react phone.Reaction
+	rings []phone.Ring
+	calls []*phone.Call
+}
+
+func newDesks(t *testing.T, a *appliance) *desks {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	d := &desks{a: a, ctx: ctx, engine: voice.NewEngine(0)}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = d.engine.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
+	return d
+}
+
+// at puts a registered phone on the desk of an extension; it rings on until told otherwise.
+func (d *desks) at(extension string, host byte) *desk {
+	t := d.a.t
+	t.Helper()
+	acc := d.a.account(extension)
+	p := &desk{t: t, react: phone.Reaction{RingFor: -1}}
+	var err error
+	p.Phone, err = phone.New(phone.Config{
+		Account: phone.Account{Extension: extension, AuthUser: acc.AuthUser, Password: acc.Password, Domain: acc.Domain},
+		Server:  netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(d.a.ports.sip)), Transport: phone.UDP, Bind: netip.AddrFrom4([4]byte{127, 0, 0, host}), Media: d.engine,
+		Answer: func(r phone.Ring) phone.Reaction {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.rings = append(p.rings, r)
+			return p.react
+		},
+		OnCall: func(c *phone.Call) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.calls = append(p.calls, c)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(d.ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = p.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
+	select {
+	case <-p.Registered():
+	case <-time.After(15 * time.Second):
+		t.Fatalf("%s did not register: %v", extension, p.Status().Err)
+	}
+	return p
+}
+
+func (p *desk) answers(reaction phone.Reaction) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.react = reaction
+}
+
+// rung returns and forgets the calls that rang since the last time.
+func (p *desk) rung() []phone.Ring {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rings := p.rings
+	p.rings = nil
+	return rings
+}
+
+// code dials a feature code and returns what the display shows; a refusal is "403 text".
+func (p *desk) code(number string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 15*time.Second)
+	defer cancel()
+	c, err := p.Call(ctx, number, phone.Sound{})
+	var refused *phone.Refusal
+	if errors.As(err, &refused) {
+		return fmt.Sprintf("%d %s", refused.Code, refused.Reason)
+	}
+	if err != nil {
+		p.t.Fatalf("%s: %v", number, err)
+	}
+	if err := c.Hangup(ctx); err != nil && !errors.As(err, &refused) {
+		p.t.Fatalf("%s: hang up: %v", number, err)
+	}
+	return c.Shown()
+}
+
+// dial makes a call and says how it ended: who answered by name, or the code.
+func (p *desk) dial(number string) string {
+	p.t.Helper()
+	return p.code(number)
+}
+
+func (p *desk) want(number, shown string) {
+	p.t.Helper()
+	if got := p.code(number); got != shown {
+		p.t.Errorf("%s dials %s: %q, want %q", p.Extension(), number, got, shown)
+	}
+}
+
+// wantRings checks who rang since the last time: a number per call, by caller.
+func (p *desk) wantRings(when string, from ...string) []phone.Ring {
+	p.t.Helper()
+	rings := p.rung()
+	var got []string
+	for _, r := range rings {
+		got = append(got, r.From)
+	}
+	if strings.Join(got, " ") != strings.Join(from, " ") {
+		p.t.Errorf("%s: %s rang for %v, want %v", when, p.Extension(), got, from)
+	}
+	return rings
+}
+
+func group(number, strategy string, members ...string) map[string]any {
+	return map[string]any{"number": number, "name": number, "strategy": strategy, "members": members, "ring": "3s"}
+}
+
+// What people switch by codes, as the calls of independent phones experience it.
+func TestFeatures(t *testing.T) {
+	a := startAppliance(t, func(s settings, _ *appliance) {
+		s.set("appliance.language", "en")
+		s.set("dialplan.groups", []any{group("8100", "all", "8012", "8013"), group("8101", "linear", "8012", "8013")})
+	})
+	d := newDesks(t, a)
+	caller, first, second := d.at("8011", 11), d.at("8012", 12), d.at("8013", 13)
+	names := map[string]string{}
+	for _, e := range []string{"8011", "8012", "8013"} {
+		var row struct {
+			DisplayName string `json:"display_name"`
+		}
+		a.decode(&row, "terminal", "show", e)
+		names[e] = row.DisplayName
+	}
+	caller.answers(phone.Reaction{})
+	second.answers(phone.Reaction{})
+
+	t.Run("forward always", func(t *testing.T) {
+		first.want("*728013", "Forward to 8013")
+		caller.want("8012", names["8013"])
+		first.wantRings("forwarded always")
+		rings := second.wantRings("forwarded always", "8011")
+		if len(rings) == 1 && (!strings.Contains(rings[0].Header("Diversion"), "8012") || !strings.Contains(rings[0].Header("Diversion"), "reason=unconditional")) {
+			t.Errorf("Diversion: %q", rings[0].Header("Diversion"))
+		}
+		first.want("*73", "Forward off")
+	})
+	t.Run("forward busy", func(t *testing.T) {
+		first.want("*908013", "Busy to 8013")
+		first.answers(phone.Reaction{Code: 486})
+		caller.want("8012", names["8013"])
+		first.wantRings("busy", "8011")
+		second.wantRings("forwarded busy", "8011")
+		first.want("*91", "Busy off")
+		caller.want("8012", "486 Busy Here")
+		first.rung()
+	})
+	t.Run("forward no answer", func(t *testing.T) {
+		a.run("terminal", "features", "8012", "no_answer=8013", "no_answer_seconds=5")
+		first.answers(phone.Reaction{RingFor: -1})
+		caller.want("8012", names["8013"])
+		first.wantRings("silent", "8011")
+		second.wantRings("forwarded on no answer", "8011")
+		first.want("*74", "All forwards off")
+	})
+	t.Run("do not disturb", func(t *testing.T) {
+		first.want("*78", "Do not disturb on")
+		if got := caller.dial("8012"); got != "480 Temporarily Unavailable" {
+			t.Errorf("got %q", got)
+		}
+		first.wantRings("do not disturb")
+		first.want("*79", "Do not disturb off")
+	})
+	t.Run("groups", func(t *testing.T) {
+		caller.want("8100", names["8013"])
+		first.wantRings("group, all", "8011")
+		second.wantRings("group, all", "8011")
+		first.answers(phone.Reaction{Code: 486})
+		caller.want("8101", names["8013"])
+		first.wantRings("group, linear", "8011")
+		second.wantRings("group, linear, the next", "8011")
+		first.want("*468101", "Out of group 8101")
+		caller.want("8101", names["8013"])
+		first.wantRings("logged out of the group")
+		second.wantRings("group without the first", "8011")
+		var groups struct {
+			Groups []struct {
+				Number  string
+				Members []struct {
+					Extension string
+					LoggedIn  bool `json:"logged_in"`
+					Free      bool
+				}
+			}
+		}
+		a.decode(&groups, "terminal", "groups")
+		if g := groups.Groups[1]; g.Number != "8101" || g.Members[0].LoggedIn || !g.Members[1].Free {
+			t.Errorf("shown as %+v", groups)
+		}
+	})
+	t.Run("speed dial", func(t *testing.T) {
+		caller.want("*7501*8013", "Speed dial 01 = 8013")
+		caller.want("*01", names["8013"])
+		second.wantRings("speed dial", "8011")
+	})
+	t.Run("call back", func(t *testing.T) {
+		second.want("*69", names["8011"])
+		caller.wantRings("call back", "8013")
+	})
+	t.Run("intercom", func(t *testing.T) {
+		caller.want("*808013", names["8013"])
+		rings := second.wantRings("intercom", "8011")
+		if len(rings) == 1 && (!strings.Contains(rings[0].Header("Alert-Info"), "alert-autoanswer") || !strings.Contains(rings[0].Header("Call-Info"), "answer-after=0")) {
+			t.Errorf("Alert-Info %q, Call-Info %q", rings[0].Header("Alert-Info"), rings[0].Header("Call-Info"))
+		}
+	})
+	t.Run("hot desk", func(t *testing.T) {
+		command := startProcess(t, ".", "sh", "-c", fmt.Sprintf("echo 4821 | %s/bin/linehall terminal pin 8011 --config %s --data %s", repository, a.config, a.data))
+		if code := command.wait(30 * time.Second); code != 0 {
+			t.Fatalf("PIN not set: %s", command.output)
+		}
+		second.want("*118011*1111", "403 Wrong extension or PIN")
+		second.want("*118011*4821", "8011 logged in")
+		first.answers(phone.Reaction{})
+		second.want("8012", names["8012"])
+		first.wantRings("a call of the guest", "8011")
+		first.want("8011", names["8011"])
+		second.wantRings("a call for the guest", "8012")
+		caller.wantRings("a call for the guest")
+		second.want("*12", "8011 logged out")
+	})
+	t.Run("restart", func(t *testing.T) {
+		first.want("*728013", "Forward to 8013")
+		a.kill9()
+		a.start()
+		caller.want("8012", names["8013"])
+		first.wantRings("after a restart")
+	})
+}
