@@ -57,7 +57,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, rtpengine, janus, direct (default: all that do the work)")
+	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, sipgo, rtpengine, janus, direct (default: all that do the work)")
 	f.StringVar(&suite.Peers.Linehall, "linehall", besideSelf("linehall"), "the appliance's binary")
 	f.IntVar(&suite.Peers.Accounts, "accounts", 120, "users per site (at least as many as --calls)")
 	f.IntVar(&suite.Repetitions, "repetitions", 3, "runs of each server; medians are taken of them")
@@ -72,6 +72,14 @@ func newBench(func() *slog.Logger) *cobra.Command {
 	f.StringVar(&out, "out", "", "also write the JSON report to this file")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
+}
+
+// newBare is the server that the register bench starts to know sipgo's own share.
+func newBare() *cobra.Command {
+	return &cobra.Command{
+		Use: "bare ADDRESS", Short: "a registrar of a few lines on sipgo, for the register bench", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return bench.Bare(cmd.Context(), args[0]) },
+	}
 }
 
 // times sets how long all benches warm up and measure.

@@ -50,7 +50,7 @@ var ErrUnknown = errors.New("unknown")
 
 func (s Suite) benches() []bench {
 	return []bench{
-		{name: "register", unit: "registration", servers: []string{"linehall", "kamailio"}, run: func(ctx context.Context, server string) (Result, error) {
+		{name: "register", unit: "registration", servers: []string{"linehall", "kamailio", "sipgo"}, run: func(ctx context.Context, server string) (Result, error) {
 			return s.signalling(ctx, server, Register, s.Register)
 		}},
 		{name: "call", unit: "call", servers: []string{"linehall", "kamailio"}, run: func(ctx context.Context, server string) (Result, error) {
@@ -72,6 +72,13 @@ func (s Suite) signalling(ctx context.Context, server string, measure func(conte
 		return measure(ctx, l.signalling(), load)
 	case "kamailio":
 		r, target, err := s.Peers.kamailio(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer r.stop()
+		return measure(ctx, target, load)
+	case "sipgo":
+		r, target, err := s.Peers.bare(ctx)
 		if err != nil {
 			return Result{}, err
 		}
