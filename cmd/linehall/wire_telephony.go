@@ -29,6 +29,7 @@ type telephony struct {
 	log       *slog.Logger
 	stack     *stack.Stack
 	locations *location.Service
+	registrar *registrar.Registrar
 	calls     *call.Service
 	records   *cdr.Log
 	beat      *heartbeat.Beat
@@ -93,6 +94,7 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 		return nil, err
 	}
 	t.stack.HandleAtOnce(sip.REGISTER, register.Serve)
+	t.registrar = register
 	t.stack.OnFlowClosed(t.locations.FlowClosed)
 	if err := t.openTrunks(config, g); err != nil { //nolint:contextcheck // keepers live with the service
 		return nil, err
@@ -199,7 +201,7 @@ func (t *telephony) stages() []stage {
 	}
 	return []stage{
 		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}}},
-		{name: "sip", parts: []part{{"sip", t.stack.Run}}},
+		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},
 		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"features", t.features.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},

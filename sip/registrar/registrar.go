@@ -7,6 +7,7 @@
 //
 //	r, err := registrar.New(registrar.Options{Stack: s, Auth: auth, Location: loc, Directory: dir, Sites: atlas})
 //	s.HandleAtOnce(sip.REGISTER, r.Serve)
+//	g.Go(func() error { return r.Run(ctx) }) // keep-alives
 package registrar
 
 import (
@@ -60,6 +61,7 @@ type Options struct {
 	DefaultExpires time.Duration // without a wish; 1 h
 	MinExpires     time.Duration // shorter wishes get 423; 60 s
 	MaxExpires     time.Duration // longer wishes get this; 1 h
+	KeepAlive      time.Duration // between two keep-alives to a phone behind a NAT; 25 s
 	Concurrent     int           // REGISTERs at once, beyond it 503; 256
 
 	Log        *slog.Logger
@@ -83,6 +85,7 @@ func New(opts Options) (*Registrar, error) {
 	def(&opts.DefaultExpires, time.Hour)
 	def(&opts.MinExpires, time.Minute)
 	def(&opts.MaxExpires, time.Hour)
+	def(&opts.KeepAlive, 25*time.Second)
 	def(&opts.Concurrent, 256)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

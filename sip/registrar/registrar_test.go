@@ -50,6 +50,7 @@ func (subnets) Locate(a netip.Addr) (site.ID, bool) {
 type appliance struct {
 	*stack.Stack
 	loc *location.Service
+	reg *registrar.Registrar
 }
 
 func run(t *testing.T, tune func(*stack.Options, *registrar.Options, *location.Options)) *appliance {
@@ -114,7 +115,7 @@ func run(t *testing.T, tune func(*stack.Options, *registrar.Options, *location.O
 			}
 		}
 	})
-	return &appliance{Stack: s, loc: loc}
+	return &appliance{Stack: s, loc: loc, reg: r}
 }
 
 func (a *appliance) addr(transport string) netip.AddrPort {

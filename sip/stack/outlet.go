@@ -45,6 +45,16 @@ func (s *Stack) Alive(f Flow) bool {
 	return err == nil
 }
 
+// KeepAlive sends the empty datagram, or the empty lines of a stream, that hold a
+// flow's way open (RFC 5626 §3.5.1). Phones may answer it as a ping.
+func (s *Stack) KeepAlive(f Flow) error {
+	out, err := s.outletFor(f)
+	if err != nil {
+		return err
+	}
+	return out.writeRaw([]byte("\r\n\r\n"))
+}
+
 // WriteMsg sends a message. sipgo's machines call it with their lock held.
 func (o *outlet) WriteMsg(msg sip.Message) error {
 	if o.conn != nil {
