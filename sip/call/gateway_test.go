@@ -331,7 +331,9 @@ func TestEmergencyCallWithoutATrunk(t *testing.T) {
 func TestIncomingCall(t *testing.T) {
 	p, _, b := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
+	p.mu.Lock()
 	g.call, g.tag, g.ext = token(), token(), "+8613900000000"
+	p.mu.Unlock()
 	invite := g.inviteMessage("04715550002", sdpFrom(g.local), [2]string{"Diversion", "<sip:+864715559999@isp.example>;reason=no-answer"})
 	g.send(invite)
 	inv := b.request("INVITE")
