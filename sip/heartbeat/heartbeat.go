@@ -2,10 +2,11 @@
 // with OPTIONS (RFC 3261 §11.1) when their calls are silent, and tells the ledger of the lines when a whole site has said
 // nothing for as long as its configuration allows (site.Line.DownAfter), or is back.
 //
-// Life is any response of any phone, a registration, or media that arrives from the site. A site that was never heard
-// since the start is not judged: it may have no phones at all. A single dead phone is not its business.
+// Life is any SIP message from the site, or media. A site none of whose phones has answered a question since the start is
+// not judged: it may have no phones, or such that answer none. A single dead phone is not its business.
 //
-// Concurrency: one goroutine in Run asks; answers come to it over a channel. Nothing else is exported.
+// Concurrency: one goroutine in Run asks and judges; answers come to it over a channel, and messages leave their time in
+// an atomic.
 //
 //	beat, err := heartbeat.New(heartbeat.Options{Stack: stack, Locations: places, Sites: atlas, Ledger: ledger, Log: log})
 //	err = beat.Run(ctx)
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -63,12 +65,21 @@ type Beat struct {
 	o     Options
 	sites map[site.ID]*pulse
 	alive chan site.ID // answers; dropped when Run is behind: the next look asks again
+	back  chan site.ID // messages of sites that are down; dropped likewise
+	heard sync.Map     // site.ID to *trace
 	work  sync.WaitGroup
+}
+
+// trace is what the reading goroutines leave of a site.
+type trace struct {
+	at   atomic.Int64 // of the last message, in Unix nanoseconds
+	down atomic.Bool
 }
 
 // pulse is what is known of one site.
 type pulse struct {
 	last  time.Time // of the last sign of life; zero: never
+	sure  bool      // a phone has answered a question: silence means something
 	bytes int64     // from the site, when last looked at
 	down  bool
 }
@@ -84,7 +95,33 @@ func New(o Options) (*Beat, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Beat{o: o, sites: map[site.ID]*pulse{}, alive: make(chan site.ID, 64)}, nil
+	b := &Beat{o: o, sites: map[site.ID]*pulse{}, alive: make(chan site.ID, 64), back: make(chan site.ID, 8)}
+	o.Stack.OnHeard(b.hears)
+	return b, nil
+}
+
+// hears notes a message. It runs on the reading goroutines.
+func (b *Beat) hears(flow stack.Flow) {
+	id, known := b.o.Sites.Locate(flow.Remote.Addr())
+	if !known {
+		return
+	}
+	t := b.trace(id)
+	t.at.Store(time.Now().UnixNano())
+	if t.down.Load() {
+		select {
+		case b.back <- id:
+		default:
+		}
+	}
+}
+
+func (b *Beat) trace(id site.ID) *trace {
+	if t, known := b.heard.Load(id); known {
+		return t.(*trace) //nolint:errcheck,forcetypeassert // nothing else is stored
+	}
+	t, _ := b.heard.LoadOrStore(id, &trace{})
+	return t.(*trace) //nolint:errcheck,forcetypeassert // as above
 }
 
 // Run looks at every line until ctx ends, and returns after the last question has ended.
@@ -97,6 +134,11 @@ func (b *Beat) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case id := <-b.alive:
+			if p := b.sites[id]; p != nil {
+				p.sure = true
+			}
+			b.hear(id, time.Now())
+		case id := <-b.back:
 			b.hear(id, time.Now())
 		case now := <-ticker.C:
 			b.look(ctx, now)
@@ -121,17 +163,16 @@ func (b *Beat) look(ctx context.Context, now time.Time) {
 			p.bytes = bytes
 			b.hear(s.ID, now)
 		}
-		for _, binding := range here[s.ID] {
-			if binding.Updated.After(p.last) {
-				b.hear(s.ID, binding.Updated)
-			}
+		if at := time.Unix(0, b.trace(s.ID).at.Load()); at.After(p.last) && at.UnixNano() > 0 {
+			b.hear(s.ID, at)
 		}
 		silent := now.Sub(p.last)
 		if silent >= s.Line.DownAfter/3 {
 			b.ask(ctx, s.ID, here[s.ID])
 		}
-		if !p.last.IsZero() && !p.down && silent >= s.Line.DownAfter {
+		if p.sure && !p.down && silent >= s.Line.DownAfter {
 			p.down = true
+			b.trace(s.ID).down.Store(true)
 			b.o.Log.Warn("line is down: nothing comes from the site", slog.String(observe.Site, string(s.ID)), slog.Duration("silent", silent))
 			b.o.Ledger.SetDown(s.ID, true)
 		}
@@ -139,6 +180,7 @@ func (b *Beat) look(ctx context.Context, now time.Time) {
 	for id, p := range b.sites { // no longer watched
 		if !known[id] {
 			if p.down {
+				b.trace(id).down.Store(false)
 				b.o.Ledger.SetDown(id, false)
 			}
 			delete(b.sites, id)
@@ -169,6 +211,7 @@ func (b *Beat) hear(id site.ID, at time.Time) {
 	}
 	if p.down {
 		p.down = false
+		b.trace(id).down.Store(false)
 		b.o.Log.Info("line is back", slog.String(observe.Site, string(id)))
 		b.o.Ledger.SetDown(id, false)
 	}

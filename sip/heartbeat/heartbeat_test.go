@@ -2,6 +2,7 @@ package heartbeat_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/netip"
 	"slices"
@@ -24,6 +25,7 @@ type branch struct {
 	t      *testing.T
 	ledger *line.Ledger
 	start  time.Time
+	socket *stacktest.Socket
 
 	mu       sync.Mutex
 	answer   bool // the phone says 200 to OPTIONS
@@ -79,11 +81,11 @@ func watch(t *testing.T, downAfter time.Duration, body func(b *branch, atlas *si
 				}
 			})
 		}
-		socket := network.Listen("10.0.1.2:5060")
-		work.Go(func() { b.ring(socket) })
+		b.socket = network.Listen("10.0.1.2:5060")
+		work.Go(func() { b.ring(b.socket) })
 		body(b, atlas)
 		cancel()
-		_ = socket.Close()
+		_ = b.socket.Close()
 		work.Wait()
 	})
 }
@@ -92,7 +94,7 @@ func table(t *testing.T, downAfter time.Duration) *site.Table {
 	t.Helper()
 	tb, err := site.NewTable([]site.Site{
 		{ID: "hq", Main: true},
-		{ID: "branch1", Line: &site.Line{Up: 2e6, Down: 2e6, DownAfter: downAfter}},
+		{ID: "branch1", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.1.0/24")}, Line: &site.Line{Up: 2e6, Down: 2e6, DownAfter: downAfter}},
 		{ID: "branch2", Line: &site.Line{Up: 2e6, Down: 2e6, DownAfter: downAfter}},
 	})
 	if err != nil {
@@ -119,7 +121,14 @@ func (b *branch) ring(s *stacktest.Socket) {
 	}
 }
 
-// wait lets that much time pass since the start and checks the line.
+// message is a keep-alive of the phone.
+func (b *branch) message() {
+	b.socket.Send("10.0.0.1:5060", "NOTIFY sip:linehall.test SIP/2.0", "Via: SIP/2.0/UDP 10.0.1.2:5060;branch=z9hG4bK"+rand.Text(),
+		"From: <sip:2001@linehall.test>;tag="+rand.Text(), "To: <sip:linehall.test>", "Call-ID: "+rand.Text(), "CSeq: 1 NOTIFY",
+		"Max-Forwards: 70", "Event: keep-alive")
+}
+
+// at lets that much time pass since the start and checks the line.
 func (b *branch) at(since time.Duration, down bool) {
 	b.t.Helper()
 	time.Sleep(since - time.Since(b.start))
@@ -140,47 +149,61 @@ func TestSilenceIsALineThatIsDown(t *testing.T) {
 		b.at(12*time.Minute, true)
 		b.register() // all bindings have expired: it stays down
 		b.at(time.Hour, true)
-		b.register(phone()) // a phone is back: it registered, whatever it says to questions
-		b.at(time.Hour+6*time.Second, false)
-		b.at(time.Hour+2*time.Minute, true)
+		b.register(phone())
+		b.at(time.Hour+time.Minute, true)
 		b.set(true)
-		b.at(time.Hour+2*time.Minute+10*time.Second, false)
+		b.at(time.Hour+time.Minute+10*time.Second, false)
 	})
 }
 
 func TestMediaIsLife(t *testing.T) {
 	watch(t, time.Minute, func(b *branch, _ *site.Atlas) {
+		b.at(time.Minute, false)
 		b.set(false)
 		voice := b.ledger.Meter("branch1", line.Up, line.Voice)
 		for range 60 {
 			voice.Add(1, 200)
 			time.Sleep(5 * time.Second)
 		}
-		b.at(5*time.Minute, false)
-		b.at(7*time.Minute, true)
+		b.at(6*time.Minute, false)
+		b.at(8*time.Minute, true)
 		voice.Add(1, 200)
-		b.at(7*time.Minute+5*time.Second, false)
+		b.at(8*time.Minute+5*time.Second, false)
 	})
 }
 
-func TestRegistrationsAreLife(t *testing.T) {
+// Any message is life, and ends the silence at once.
+func TestMessagesAreLife(t *testing.T) {
 	watch(t, time.Minute, func(b *branch, _ *site.Atlas) {
+		b.at(time.Minute, false)
 		b.set(false)
 		for i := range 20 {
-			b.register(phone())
-			b.at(time.Duration(i+1)*30*time.Second, false)
+			b.message()
+			b.at(time.Minute+time.Duration(i+1)*30*time.Second, false)
 		}
-		b.at(12*time.Minute, true)
+		b.at(13*time.Minute, true)
+		b.message()
+		b.at(13*time.Minute+time.Millisecond, false)
+	})
+}
+
+// Phones that never answer a question say nothing about their line by their silence.
+func TestSitesThatAnswerNothingAreNotJudged(t *testing.T) {
+	watch(t, time.Minute, func(b *branch, _ *site.Atlas) {
+		b.set(false)
+		b.message()
+		b.at(time.Hour, false)
 	})
 }
 
 // A reload that no longer watches the line takes its verdict back.
 func TestUnwatched(t *testing.T) {
 	watch(t, time.Minute, func(b *branch, atlas *site.Atlas) {
+		b.at(time.Minute, false)
 		b.set(false)
-		b.at(2*time.Minute, true)
+		b.at(3*time.Minute, true)
 		atlas.Store(table(t, 0))
-		b.at(3*time.Minute, false)
+		b.at(4*time.Minute, false)
 		b.at(time.Hour, false)
 	})
 }

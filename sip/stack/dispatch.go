@@ -39,6 +39,9 @@ func (s *Stack) ingest(data []byte, out *outlet) {
 		s.malformed(data, out)
 		return
 	}
+	if s.heard != nil {
+		s.heard(out.flow)
+	}
 	msg.SetTransport(out.flow.Transport)
 	msg.SetSource(out.flow.Remote.String())
 	switch m := msg.(type) {

@@ -105,6 +105,7 @@ type Stack struct {
 	handlers  map[sip.RequestMethod]Handler
 	atOnce    map[sip.RequestMethod]bool
 	supported map[string]bool
+	heard     func(Flow)
 	announced [][2]string // headers of our answer to OPTIONS
 	events    []string    // of Allow-Events
 	stray     func(res *sip.Response, flow Flow)
@@ -232,6 +233,10 @@ func (s *Stack) Announce(name, value string) {
 // retransmitted 2xx to INVITE (RFC 3261 §13.2.2.4: the ACK must be sent
 // again); before Run. It is called from the reading goroutine and must not block.
 func (s *Stack) OnStrayResponse(f func(res *sip.Response, flow Flow)) { s.stray = f }
+
+// OnHeard sets who is told of every message that can be read, before it is looked at further; before Run. It is called
+// from the reading goroutine and must be quick.
+func (s *Stack) OnHeard(f func(Flow)) { s.heard = f }
 
 // OnFlowClosed adds a receiver of ended connections; before Run. It is called
 // from the connection's goroutine after its transactions have been ended.
