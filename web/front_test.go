@@ -42,6 +42,7 @@ func (empty) Terminal(context.Context, string) (api.Terminal, error) {
 }
 func (empty) UnknownTerminals(context.Context) []api.UnknownTerminal { return nil }
 func (empty) CDRs(context.Context, api.CDRQuery) ([]api.CDR, error)  { return nil, nil }
+func (empty) CDR(context.Context, string) (api.CDR, error)           { return api.CDR{}, api.ErrNotFound }
 func (empty) Certificates(context.Context) []api.Certificate         { return nil }
 func (empty) RenewCertificates(context.Context) error                { return nil }
 func (empty) Credentials(context.Context, string) (api.Credentials, error) {
