@@ -18,8 +18,13 @@ type lampReport struct {
 	Calls map[string]struct {
 		OK     int `json:"ok"`
 		Failed int `json:"failed"`
+		Alert  struct {
+			P50 float64 `json:"p50_ms"`
+			P99 float64 `json:"p99_ms"`
+		} `json:"invite_to_ringing"`
 	} `json:"calls"`
-	Lamps struct {
+	CallRate float64 `json:"calls_per_second"`
+	Lamps    struct {
 		Subscriptions int      `json:"subscriptions"`
 		Notifies      int      `json:"notifies"`
 		Checked       int      `json:"checked"`
@@ -149,5 +154,35 @@ func TestBaresipWatches(t *testing.T) {
 	a.decode(&status, "status")
 	if status.Subscriptions["presence"] != 1 || status.Subscriptions["message-summary"] != 1 {
 		t.Errorf("subscriptions %v", status.Subscriptions)
+	}
+}
+
+// The acceptance load of the design: 120 phones with 30 lamps each, calls as fast as the phones can, and every lamp right one second
+// after the load ends. The delay that the lamps add is shown beside a run without them. It needs the machine to itself and belongs to
+// make soak.
+func TestLampsUnderLoad(t *testing.T) {
+	if os.Getenv("LINEHALL_SOAK") == "" {
+		t.Skip("LINEHALL_SOAK is not set")
+	}
+	a := startAppliance(t)
+	for _, lamps := range []string{"0", "30"} {
+		before := a.metric("process_cpu_seconds_total")
+		command := a.lampPhones(t.Context(), "udp", "--calls", "58", "--rate", "50", "--hold", "400ms", "--ring", "50ms", "--duration", "20s",
+			"--lamps", lamps, "--allow-failures", "--max-loss", "100")
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("linesim: %v\n%.4000s", err, out)
+		}
+		var r lampReport
+		if err := json.Unmarshal(out, &r); err != nil {
+			t.Fatal(err)
+		}
+		all := r.Calls["all"]
+		t.Logf("%s lamps a phone: %.1f calls/s, %d ok, %d failed, to ringing p50 %.2f ms, p99 %.2f ms; %d NOTIFYs, dark after %.0f ms; CPU: ours %.1f s, the phones' %.1f s",
+			lamps, r.CallRate, all.OK, all.Failed, all.Alert.P50, all.Alert.P99, r.Lamps.Notifies, r.Lamps.DarkAfter,
+			a.metric("process_cpu_seconds_total")-before, (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds())
+		if r.Lamps.Stuck > 0 || len(r.Lamps.Faults) > 0 || r.Lamps.DarkAfter > 1000 {
+			t.Errorf("lamps %+v", r.Lamps)
+		}
 	}
 }

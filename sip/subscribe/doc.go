@@ -12,7 +12,7 @@
 //
 //	delivery.go       when the next NOTIFY leaves, what its answer means: pure
 //	subscribe.go      a SUBSCRIBE, and every reason to refuse one
-//	notifier.go       the goroutine that sends; flight.go waits for answers
+//	notifier.go       the goroutine that sends; flight.go waits for answers; throttle.go yields to calls
 //	compose.go        which document a NOTIFY carries
 //	dialog_info.go, presence.go, summary.go, feature_event.go, list.go, quality.go: documents
 //	publish.go        PUBLISH; message.go MESSAGE

@@ -22,7 +22,7 @@ import (
 func (s *Service) launch(ctx context.Context, n *notice) {
 	req := s.request(n)
 	if s.stack.Alive(n.flow) {
-		tx, err := s.stack.Request(ctx, req.Clone(), n.flow)
+		tx, err := s.stack.Request(ctx, req, n.flow)
 		s.work.Go(func() { s.fly(ctx, n, req, n.flow, tx, err) })
 		return
 	}
@@ -31,7 +31,7 @@ func (s *Service) launch(ctx context.Context, n *notice) {
 		var tx *stack.ClientTx
 		if err == nil {
 			s.retarget(req, n, flow)
-			tx, err = s.stack.Request(ctx, req.Clone(), flow)
+			tx, err = s.stack.Request(ctx, req, flow)
 		}
 		s.fly(ctx, n, req, flow, tx, err)
 	})
@@ -141,9 +141,12 @@ func (s *Service) again(ctx context.Context, n *notice, req *sip.Request, flow s
 		if !ok {
 			return busy, 0
 		}
-		req.ReplaceHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.NOTIFY})
-		req.AppendHeader(sip.NewHeader(name, value))
-		tx, err := s.stack.Request(ctx, req.Clone(), flow)
+		next := req.Clone() // the stack keeps the first one
+		for next.RemoveHeader("Via") {
+		}
+		next.ReplaceHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.NOTIFY})
+		next.AppendHeader(sip.NewHeader(name, value))
+		tx, err := s.stack.Request(ctx, next, flow)
 		v, after, _ := s.await(ctx, tx, err)
 		if v == challenged { // it does not know our password: asking again would lock us out
 			return busy, s.limits.LongestBackoff

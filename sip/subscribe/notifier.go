@@ -27,7 +27,7 @@ type notice struct {
 }
 
 // notify is the goroutine that sends. It follows the board, expires subscriptions, and lets
-// NOTIFYs out at the rate that the calls leave for them.
+// NOTIFYs out at the rate that the calls leave for them (throttle.go).
 func (s *Service) notify(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -123,7 +123,7 @@ func (s *Service) round(ctx context.Context, tokens *bucket) time.Duration {
 	}
 	for ctx.Err() == nil {
 		now := time.Now()
-		wait := tokens.take(now, rate)
+		wait := tokens.take(now, s.throttle.rate(rate))
 		if wait > 0 {
 			return wait
 		}
@@ -132,6 +132,7 @@ func (s *Service) round(ctx context.Context, tokens *bucket) time.Duration {
 			tokens.giveBack()
 			return pause
 		}
+		poke(s.throttle.active)
 		s.launch(ctx, n)
 	}
 	return time.Hour

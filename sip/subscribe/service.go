@@ -65,7 +65,8 @@ type Limits struct {
 	Interval time.Duration
 	// Rate and BusyRate bound the NOTIFYs per second, the latter while calls are being set up:
 	// 10000 and 2000. One costs some 100 us with its answer: lamps shall not take more than a
-	// fifth of a core from calls, and be right a moment after the load ends.
+	// fifth of a core from calls, and be right a moment after the load ends. While the machine is
+	// short of CPU both fall (throttle.go).
 	Rate, BusyRate int
 	PerPhone       int           // NOTIFYs under way to one phone; 4: a dead phone does not hold up the living
 	Patience       time.Duration // for the answer of a NOTIFY; 8 s: five transmissions over UDP
@@ -130,16 +131,17 @@ type Options struct {
 
 // Service keeps all subscriptions.
 type Service struct {
-	o       Options
-	stack   *stack.Stack
-	limits  Limits
-	pace    pace
-	log     *slog.Logger
-	metrics *metrics
-	store   *store
-	board   *board
-	wakes   chan struct{} // capacity 1: there is something for the notifier
-	writes  chan struct{} // capacity 1: there is something to store
+	o        Options
+	stack    *stack.Stack
+	limits   Limits
+	pace     pace
+	log      *slog.Logger
+	metrics  *metrics
+	store    *store
+	board    *board
+	throttle *throttle
+	wakes    chan struct{} // capacity 1: there is something for the notifier
+	writes   chan struct{} // capacity 1: there is something to store
 
 	mu                   sync.Mutex // guards what follows; never held over a send or a document
 	subs                 map[key]*subscription
@@ -193,7 +195,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		unsaved: map[key]*subscription{}, presence: map[string][]published{}, offering: map[string]bool{}, offerAgain: map[string]bool{},
 	}
 	s.pace = s.limits.pace()
-	s.board = newBoard(s.wake)
+	s.board, s.throttle = newBoard(s.wake), newThrottle()
 	s.metrics = newMetrics(o.Registerer, s)
 	if err := s.restore(ctx); err != nil {
 		return nil, fmt.Errorf("subscriptions: %w", err)
@@ -266,6 +268,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.notify(ctx) })
 	g.Go(func() error { return s.write(ctx) })
+	g.Go(func() error { return s.throttle.run(ctx) })
 	err := g.Wait()
 	s.mu.Lock()
 	s.ctx = nil
