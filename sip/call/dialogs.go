@@ -65,10 +65,11 @@ func (c *call) dialogs(held bool) []DialogInfo {
 
 // established is a leg of an answered call.
 func (c *call) established(l *leg, index int, other *leg, held bool) DialogInfo {
+	who := c.identityOf(other).shown()
 	return DialogInfo{
 		ID: c.dialogID(index), Extension: l.Extension, CallID: l.Dialog.ID.CallID,
 		LocalTag: l.Dialog.ID.RemoteTag, RemoteTag: l.Dialog.ID.LocalTag, Initiator: l.Side == caller, State: DialogConfirmed, Held: held,
-		RemoteExtension: other.Extension, RemoteDisplay: other.Display, RemoteTarget: c.contact(l.Flow, l.User),
+		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(l.Flow, l.User),
 	}
 }
 
@@ -88,10 +89,12 @@ func (c *call) callersDialog(invite *stack.Request) DialogInfo {
 // ringingDialog is the side of a phone that is being called; of several early dialogs of one
 // contact (a proxy that forks) it shows the newest.
 func (c *call) ringingDialog(b *branchLeg) DialogInfo {
+	caller := c.callerIdentity()
+	who := caller.shown()
 	d := DialogInfo{
 		ID: c.dialogID(1 + b.index), Extension: b.target.terminal.Extension, CallID: b.invite.CallID().Value(),
 		RemoteTag: paramTag(b.invite.From().Params), State: DialogTrying,
-		RemoteExtension: c.rec.From, RemoteDisplay: c.fromName, RemoteTarget: c.contact(b.target.flow(), c.rec.From),
+		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(b.target.flow(), caller.contactUser()),
 	}
 	for _, f := range slices.Backward(c.forks) {
 		if f.branch == b {

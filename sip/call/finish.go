@@ -44,8 +44,8 @@ func (c *call) sendBye(l *leg, reason string) {
 	}
 	l.ended = true
 	bye := l.Dialog.Request(sip.BYE)
-	if reason = c.byeReason(reason); reason != "" {
-		bye.AppendHeader(sip.NewHeader("Reason", reason))
+	for _, h := range reasonHeaders(c.endReasons(reason)) {
+		bye.AppendHeader(h)
 	}
 	bye.SetBody(nil)
 	c.send(l, bye, func(*sip.Response) {}, func(err error) {

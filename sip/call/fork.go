@@ -75,13 +75,14 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	}
 	b.timer = sessionTimer{Interval: c.s.limits.SessionExpires, Ours: true}
 	b.timer.request(inv)
-	inv.AppendHeader(c.s.assertedIdentity(c.rec.From, c.fromName))
+	l, who := c.calleeLeg(b), c.callerIdentity()
+	c.identify(inv, l, who, caller)
 	c.origin.impart(inv)
 	c.impartPriority(inv)
+	who.anonymise(inv)
 	if inv.GetHeader("User-Agent") == nil {
 		inv.AppendHeader(sip.NewHeader("User-Agent", agent))
 	}
-	l := c.calleeLeg(b)
 	c.tell(b, l, inv)
 
 	body, err := c.offerTo(b)
@@ -122,7 +123,8 @@ func (c *call) raiseBranch(b *branchLeg, res *sip.Response) bool {
 // calleeLeg is a target's side of the call, before it has a dialog.
 func (c *call) calleeLeg(b *branchLeg) *leg {
 	number, name := b.target.party()
-	l := &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site, User: c.rec.From}
+	l := &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site}
+	l.User, l.RemoteParty = c.callerIdentity().contactUser(), wantsRemoteParty(b.target.binding.UserAgent)
 	if a := b.target.attempt; a != nil {
 		l.User, l.Trunk, l.Gateway, l.Asserted = a.Contact, a.Trunk, a.Gateway, a.asserted()
 	}
@@ -206,6 +208,7 @@ func (c *call) branchFailed(b *branchLeg, code int) {
 
 func (c *call) cancelBranch(b *branchLeg) {
 	if b.out != nil {
+		b.out.because = reasonHeaders(c.cancelReasons())
 		c.cancelOutgoing(b.out)
 	}
 }
@@ -281,13 +284,19 @@ func (c *call) earlyMedia(f *fork, res *sip.Response) []byte {
 	return out
 }
 
-// decorate adds what our responses to the caller carry about the callee.
-func (c *call) decorate(out *sip.Response, b *branchLeg) {
+// decorate adds what our responses to the caller carry about the callee; f is nil without an
+// early dialog.
+func (c *call) decorate(out *sip.Response, b *branchLeg, f *fork) {
 	out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(c.origin.flow(), c.dialled())})
 	out.AppendHeader(sip.NewHeader("Allow", allowValue))
 	out.AppendHeader(sip.NewHeader("Supported", supportedValue))
-	number, name := b.target.party()
-	out.AppendHeader(c.s.assertedIdentity(number, name))
+	var who identity
+	who.Extension, who.Display = b.target.party()
+	to := &leg{Side: caller}
+	if f != nil {
+		who, to = c.identityOf(f.callee), f.caller
+	}
+	c.identify(out, to, who, callee)
 }
 
 // signOfLife measures call set-up: the first ringing or answer that the caller got.

@@ -112,11 +112,7 @@ func display(name string) string {
 
 // assertedIdentity is a P-Asserted-Identity value (RFC 3325 §9.1).
 func (s *Service) assertedIdentity(extension, name string) sip.Header {
-	value := "<sip:" + extension + "@" + s.stack.Domain() + ">"
-	if name = display(name); name != "" {
-		value = `"` + name + `" ` + value
-	}
-	return sip.NewHeader("P-Asserted-Identity", value)
+	return sip.NewHeader("P-Asserted-Identity", s.nameAddr(extension, name))
 }
 
 func setToTag(res *sip.Response, tag string) {

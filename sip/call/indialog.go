@@ -164,6 +164,7 @@ func (c *call) onUnmatched(req *stack.Request) {
 	switch {
 	case ok && c.m.Phase == phaseRinging && o.hangsUp(req):
 		_ = req.Tx.Respond(c.s.stack.NewResponse(req, 200, "OK")) // repeated when lost
+		c.because = reasons(req.Request)
 		c.step(evBye{caller})
 	case !req.IsAck():
 		c.s.respond(req, refusal{code: 481})
@@ -173,6 +174,7 @@ func (c *call) onUnmatched(req *stack.Request) {
 // onCancelled takes a CANCEL of the call's INVITE or of a re-INVITE.
 func (c *call) onCancelled(req *stack.Request) {
 	if o, ok := c.origin.(*invited); ok && o.req == req {
+		c.because = reasons(req.Tx.Cancellation())
 		c.step(evCallerGone{"cancelled"})
 		return
 	}
@@ -190,6 +192,7 @@ func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
 	if text := reasonText(req.Request); text != "" {
 		c.rec.Reason = text
 	}
+	c.because = reasons(req.Request)
 	c.step(evBye{l.Side})
 }
 

@@ -102,6 +102,8 @@ func (s *Service) startable(req *stack.Request) refusal {
 		return refusal{code: 503, text: "shutting down"}
 	case !dialog.Possible(req.Request):
 		return refusal{code: 400, reason: "Bad Contact", text: "no Contact that a dialog could use"}
+	case criticalSession(req.Request):
+		return refusal{code: 500, warn: 399, text: "Privacy of the media cannot be promised"}
 	case len(req.Body()) > 0 && !isSDP(req.Request):
 		return refusal{code: 415, reason: "Unsupported Media Type", text: "only application/sdp starts a call"}
 	}

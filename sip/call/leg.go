@@ -31,6 +31,9 @@ type leg struct {
 	Agreed    []byte         `json:"agreed,omitempty"`   // its session description, as of the last agreed exchange
 	Allow     string         `json:"allow,omitempty"`    // the methods it allows, as it said last
 	Timer     sessionTimer   `json:"timer,omitzero"`
+	// Private: this party withholds its identity. RemoteParty: its phone shows Remote-Party-ID only.
+	Private     bool `json:"private,omitempty"`
+	RemoteParty bool `json:"remote_party,omitempty"`
 
 	accept *acceptance             // our 2xx that waits for this leg's ACK
 	acks   map[uint32]*sip.Request // our ACKs to this leg's 2xx, by CSeq, for their repetition
@@ -46,6 +49,7 @@ const keepAcks = 4
 
 // learn keeps what a message of the phone says that it can do.
 func (l *leg) learn(msg sip.Message) {
+	l.note(msg)
 	if allow := strings.Join(stack.Tokens(msg, "Allow"), ","); allow != "" && len(allow) < longestAllow {
 		l.Allow = strings.ToUpper(allow)
 	}
@@ -72,6 +76,7 @@ type outgoing struct {
 	respond func(res *sip.Response) // every response
 	failed  func(err error)         // the transaction ended without a final one
 	cancel  bool                    // asked for before there was a transaction
+	because []sip.Header            // of the CANCEL
 	// challenged is how often it was sent again with credentials.
 	challenged int
 	until      time.Time // how long to wait for a phone whose connection is gone
@@ -214,7 +219,7 @@ func (c *call) cancelOutgoing(out *outgoing) {
 	if out.closed || out.tx == nil {
 		return
 	}
-	if err := out.tx.Cancel(c.ctx); err != nil {
+	if err := out.tx.Cancel(c.ctx, out.because...); err != nil {
 		out.tx.Terminate() // nothing can be sent to it: its end comes through the pump
 	}
 }

@@ -94,7 +94,7 @@ func (o *invited) provisional(c *call, b *branchLeg, f *fork, res *sip.Response,
 	if f != nil {
 		setToTag(out, f.caller.Dialog.ID.LocalTag)
 	}
-	c.decorate(out, b)
+	c.decorate(out, b, f)
 	setBody(out, body)
 	if o.reliably() {
 		return o.respondReliably(c, out)
@@ -142,7 +142,7 @@ func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
 	seq := res.CSeq().SeqNo
 	out := c.s.stack.NewResponse(o.req, res.StatusCode, res.Reason)
 	setToTag(out, f.caller.Dialog.ID.LocalTag)
-	c.decorate(out, f.branch)
+	c.decorate(out, f.branch, f)
 	c.grantTimer(f.caller, o.req.Request, out)
 	setBody(out, body)
 	f.caller.Dialog.Confirmed = true

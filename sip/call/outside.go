@@ -31,7 +31,7 @@ const (
 func (c *call) findOutside(stage *route.Stage) {
 	o := Outgoing{
 		Outside: *stage.Outside, Caller: c.terminal, From: c.rec.From, Name: c.fromName, Site: site.ID(c.rec.FromSite),
-		Emergency: c.emergency(), Diversions: slices.Clip(c.history),
+		Withheld: c.callerIdentity().Private, Emergency: c.emergency(), Diversions: slices.Clip(c.history),
 	}
 	if c.incoming != nil {
 		o.FromTrunk = c.incoming.Trunk

@@ -60,6 +60,7 @@ type call struct {
 	branches []*branchLeg
 	forks    []*fork
 	pair     *fork          // the fork that answered
+	because  []string       // the Reason values of the party that ended it
 	waits    *heldAnswer    // the 2xx of the pair, until an early exchange is over
 	current  *sip.Response  // the response that the machine is being asked about
 	re       *reoffer       // under way

@@ -120,6 +120,7 @@ type phone struct {
 	seq       int
 	call      string // Call-ID of its own calls
 	tag       string
+	agent     string // User-Agent of its REGISTER
 	redial    func() // waits until the exchange has dialled the phone
 }
 
@@ -360,7 +361,7 @@ func (p *phone) registerWith(params string) {
 	p.t.Helper()
 	p.call = token()
 	p.authenticated(func() *message {
-		m := p.fresh("REGISTER", "sip:"+domain, "sip:"+p.ext+"@"+domain, [2]string{"Expires", "300"})
+		m := p.fresh("REGISTER", "sip:"+domain, "sip:"+p.ext+"@"+domain, [2]string{"Expires", "300"}, [2]string{"User-Agent", p.agent})
 		for i, h := range m.headers {
 			if h[0] == "Contact" {
 				m.headers[i][1] += params
@@ -398,15 +399,21 @@ func (p *phone) inviteMessage(number, body string, extra ...[2]string) *message 
 }
 
 // cancel gives an INVITE up.
-func (p *phone) cancel(invite *message) {
-	p.send(&message{first: "CANCEL " + strings.Fields(invite.first)[1] + " SIP/2.0", headers: [][2]string{
+func (p *phone) cancel(invite *message) { p.cancelBecause(invite, "") }
+
+func (p *phone) cancelBecause(invite *message, reason string) {
+	m := &message{first: "CANCEL " + strings.Fields(invite.first)[1] + " SIP/2.0", headers: [][2]string{
 		{"Via", invite.header("Via")},
 		{"Max-Forwards", "70"},
 		{"From", invite.header("From")},
 		{"To", invite.header("To")},
 		{"Call-ID", invite.header("Call-ID")},
 		{"CSeq", invite.seq() + " CANCEL"},
-	}})
+	}}
+	if reason != "" {
+		m.headers = append(m.headers, [2]string{"Reason", reason})
+	}
+	p.send(m)
 }
 
 // reply builds a response to a request; a To without tag gets the phone's.

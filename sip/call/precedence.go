@@ -135,17 +135,6 @@ func (c *call) onPreempted(m msgPreempted) {
 	c.step(evPreempted{m.code, "preempted by a more important call"})
 }
 
-// byeReason is the Reason header (RFC 3326) of a BYE of ours.
-func (c *call) byeReason(text string) string {
-	switch {
-	case c.preempted != "":
-		return c.preempted
-	case text != "":
-		return `SIP;cause=200;text="` + display(text) + `"`
-	}
-	return ""
-}
-
 // ownRefusal is the final response of a call that ends by our own decision.
 func (c *call) ownRefusal(code int) refusal {
 	r := refusal{code: code, cause: c.preempted}

@@ -91,6 +91,7 @@ func (c *call) exchangeDone() {
 func (c *call) offerRequest(r *reoffer, body []byte) *sip.Request {
 	out := r.to.Dialog.Request(r.method())
 	copyHeaders(r.req.Request, out, throughInvite)
+	c.identityOf(r.from).anonymise(out)
 	c.decorateRequest(r.to, r.from, out)
 	setBody(out, body)
 	c.dirty()
@@ -114,7 +115,7 @@ func (c *call) decorateRequest(l, other *leg, req *sip.Request) {
 	req.AppendHeader(sip.NewHeader("Allow", allowValue))
 	req.AppendHeader(sip.NewHeader("Supported", supportedInside))
 	l.Timer.request(req)
-	req.AppendHeader(c.s.assertedIdentity(other.Extension, other.Display))
+	c.identify(req, l, c.identityOf(other), other.Side)
 }
 
 // onReanswer takes a response to the forwarded offer.
@@ -158,7 +159,7 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 		out.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(r.from.Flow, r.from.User)})
 		out.AppendHeader(sip.NewHeader("Allow", allowValue))
 		out.AppendHeader(sip.NewHeader("Supported", supportedInside))
-		out.AppendHeader(c.s.assertedIdentity(r.to.Extension, r.to.Display))
+		c.identify(out, r.from, c.identityOf(r.to), r.to.Side)
 		c.grantTimer(r.from, r.req.Request, out)
 	}
 	setBody(out, body)
@@ -219,6 +220,7 @@ func (c *call) reofferFailed(r *reoffer, res *sip.Response, err error) {
 func (c *call) cancelReoffer(req *stack.Request) {
 	if r := c.re; r != nil && r.req == req {
 		r.cancelled = true
+		r.out.because = reasonHeaders(reasons(req.Tx.Cancellation()))
 		c.cancelOutgoing(r.out)
 	}
 }

@@ -260,10 +260,8 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 	}
 	domain := c.s.stack.Domain()
 	number, _ := t.party()
-	from := &sip.FromHeader{
-		DisplayName: display(c.fromName), Address: sip.Uri{Scheme: "sip", User: c.rec.From, Host: domain},
-		Params: sip.HeaderParams{{K: "tag", V: tag}},
-	}
+	from := &sip.FromHeader{Params: sip.HeaderParams{{K: "tag", V: tag}}}
+	from.DisplayName, from.Address = c.from(c.callerIdentity())
 	to := &sip.ToHeader{Address: sip.Uri{Scheme: "sip", User: number, Host: domain}}
 	inv.AppendHeader(from)
 	inv.AppendHeader(to)

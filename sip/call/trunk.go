@@ -37,6 +37,7 @@ type Outgoing struct {
 	From, Name string             // the caller's number and name
 	Site       site.ID
 	Emergency  bool
+	Withheld   bool              // the caller does not want its number shown (RFC 3323)
 	Diversions []route.Diversion // the first one first
 }
 

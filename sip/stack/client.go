@@ -32,6 +32,7 @@ type ClientTx struct {
 	provisional bool
 	final       bool
 	wantCancel  bool
+	cancelWith  []sip.Header // of the CANCEL, besides RFC 3261 §9.1's
 	cancelSent  bool
 	err         error
 	timerC      *time.Timer
@@ -113,13 +114,14 @@ func (t *ClientTx) Terminate() { t.end(nil) }
 // Cancel asks the peer to give up an INVITE (RFC 3261 §9.1): at once when a
 // provisional response has come, otherwise as soon as one comes; not at all
 // when the final response is faster. The final response still arrives on
-// Responses; without one the transaction ends after 64*T1 with ErrTimeout.
-func (t *ClientTx) Cancel(ctx context.Context) error {
+// Responses; without one the transaction ends after 64*T1 with ErrTimeout. The CANCEL carries
+// the given headers as well, like Reason (RFC 3326).
+func (t *ClientTx) Cancel(ctx context.Context, with ...sip.Header) error {
 	if !t.req.IsInvite() {
 		return fmt.Errorf("%s cannot be cancelled", t.req.Method)
 	}
 	t.mu.Lock()
-	t.wantCancel = true
+	t.wantCancel, t.cancelWith = true, with
 	send := t.provisional && !t.final && !t.cancelSent
 	t.cancelSent = t.cancelSent || send
 	t.mu.Unlock()
@@ -136,6 +138,7 @@ func (t *ClientTx) sendCancel(_ context.Context) error {
 		t.timerC.Stop()
 	}
 	t.timerC = time.AfterFunc(sip.Timer_B, func() { t.end(ErrTimeout) })
+	with := t.cancelWith
 	t.mu.Unlock()
 	out, err := t.stack.outletFor(t.flow)
 	if err != nil {
@@ -145,7 +148,11 @@ func (t *ClientTx) sendCancel(_ context.Context) error {
 	// The CANCEL outlives the caller's context: a caller that has gone away is
 	// the usual reason to send one.
 	// Nobody reads its responses: the buffer takes them.
-	_, err = t.stack.start(t.stack.ctx, newCancel(t.req), out) //nolint:contextcheck // see above
+	cancel := newCancel(t.req)
+	for _, h := range with {
+		cancel.AppendHeader(h)
+	}
+	_, err = t.stack.start(t.stack.ctx, cancel, out) //nolint:contextcheck // see above
 	return err
 }
 

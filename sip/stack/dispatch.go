@@ -261,7 +261,7 @@ func (s *Stack) answerCancel(req *sip.Request, out *outlet, invite *ServerTx) {
 	// 200 first: the peer stops repeating the CANCEL before the 487 arrives.
 	s.metrics.answered(sip.CANCEL, sip.StatusOK)
 	_ = out.WriteMsg(s.newResponse(req, invite.tag, sip.StatusOK, "OK")) // the peer repeats the CANCEL
-	invite.cancel()
+	invite.cancel(req)
 }
 
 // refuseStateless answers without a transaction (RFC 3261 §8.2.7): the tag is a

@@ -24,6 +24,7 @@ type ServerTx struct {
 	tag    string
 
 	cancelled chan struct{}
+	cancelReq *sip.Request  // written before cancelled is closed
 	done      chan struct{} // of a transaction without tx: closed from the start
 	acks      chan *sip.Request
 	guard     *time.Timer
@@ -89,6 +90,9 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 // then answered the CANCEL with 200 and the INVITE with 487.
 func (t *ServerTx) Cancelled() <-chan struct{} { return t.cancelled }
 
+// Cancellation is the CANCEL; it may be asked for when Cancelled is closed.
+func (t *ServerTx) Cancellation() *sip.Request { return t.cancelReq }
+
 // Acks delivers the ACK of a final response other than 2xx. An ACK of a 2xx
 // goes to the handler of sip.ACK. The channel is never closed.
 func (t *ServerTx) Acks() <-chan *sip.Request { return t.acks }
@@ -113,7 +117,7 @@ func (t *ServerTx) Final() int {
 
 // cancel ends an INVITE without a final response with 487 and reports whether
 // it did. RFC 3261 §9.2.
-func (t *ServerTx) cancel() bool {
+func (t *ServerTx) cancel(req *sip.Request) bool {
 	t.mu.Lock()
 	if t.final != 0 || t.lost {
 		t.mu.Unlock()
@@ -122,6 +126,7 @@ func (t *ServerTx) cancel() bool {
 	res := t.stack.newResponse(t.req, t.tag, sip.StatusRequestTerminated, "Request Terminated")
 	_ = t.respondLocked(res) // a lost flow ends the transaction by itself
 	t.lost = true
+	t.cancelReq = req
 	t.mu.Unlock()
 	close(t.cancelled)
 	return true
