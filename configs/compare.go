@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"linehall/internal/setting"
+	"linehall/internal/site"
 )
 
 // compare checks what no domain can see alone.
@@ -153,6 +154,16 @@ func (c *checker) transport() {
 	listeners := map[string]setting.Address{"udp": listen.SIPUDP, "tcp": listen.SIPTCP, "tls": listen.SIPTLS}
 	if address, known := listeners[c.config.Terminals.Transport]; known && address == "" {
 		c.add("terminals.transport", "phones are told to use %s, but listen.sip_%s is off", c.config.Terminals.Transport, c.config.Terminals.Transport)
+	}
+	for i, s := range c.config.Sites {
+		path := setting.Index("sites", i) + ".srtp"
+		switch {
+		case s.SRTP != site.SRTPRequired:
+		case listen.SIPTLS == "":
+			c.add(path, "\"srtp: required\" needs listen.sip_tls: the keys would be readable on the way")
+		case c.config.Terminals.SRTP == "off":
+			c.add(path, "\"srtp: required\" refuses every call while terminals.srtp tells the phones not to encrypt")
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func makeSchema(t *testing.T) []byte {
 		"terminals.transport":      inventory.Transports(),
 		"terminals.srtp":           inventory.SRTPModes(),
 		"sites.line.overhead":      site.Overheads(),
+		"sites.srtp":               append([]string{""}, site.SRTPModes()...),
 
 		"dialplan.groups.strategy":  dialplan.Strategies(),
 		"dialplan.rules.class":      append([]string{""}, dialplan.RuleTolls()...),

@@ -51,7 +51,7 @@ func (v callsView) HangUp(ctx context.Context, id string) error {
 func shownCall(info call.Info, now time.Time) api.Call {
 	shown := api.Call{
 		ID: info.ID, State: string(info.State), Class: info.Class.String(), Precedence: info.Precedence.String(), StartedAt: info.StartedAt,
-		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), MOS: scoreOrNull(info.MOS),
+		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), Media: textOrNull(info.Media), SRTP: info.SRTP, MOS: scoreOrNull(info.MOS),
 		Legs: []api.CallLeg{},
 	}
 	if !info.AnsweredAt.IsZero() {
@@ -99,7 +99,7 @@ func shownRecord(r cdr.Record) api.CDR {
 		ID: r.ID, CallID: r.CallID, StartedAt: r.StartedAt, AnsweredAt: r.AnsweredAt, DurationSeconds: float64(r.Seconds),
 		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled,
 		Class: r.Class, Precedence: r.Precedence, PreemptedBy: r.PreemptedBy, Result: r.Result, Code: r.Code,
-		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
+		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, Media: r.Media, SRTP: r.SRTP, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
 	}
 	if r.EndedAt != nil {
 		shown.EndedAt = *r.EndedAt

@@ -17,6 +17,7 @@ type Config struct {
 	Subnets  []netip.Prefix `yaml:"subnets"`  // what belongs here by source address
 	Prefix   string         `yaml:"prefix"`   // leading digits of its extensions
 	Line     *LineConfig    `yaml:"line"`     // absent at the main site: every line ends there
+	SRTP     SRTP           `yaml:"srtp"`     // media of its calls: off, offered (what was encrypted stays so) or required; "" = offered
 	Survivor string         `yaml:"survivor"` // address of a second server in this site, for its phones; "" = none
 	// EmergencyIdentity is the public number shown for emergency calls from
 	// this site, so that help comes to the right place; "" = the trunk's own.
@@ -81,6 +82,11 @@ func (f Floor) MarshalText() ([]byte, error) {
 // Overheads lists the accepted values of the key "overhead".
 func Overheads() []string { return []string{string(Ethernet), string(PPPoE), string(MPLS)} }
 
+// SRTPModes lists the accepted values of the key "srtp".
+func SRTPModes() []string {
+	return []string{string(SRTPOff), string(SRTPOffered), string(SRTPRequired)}
+}
+
 // smallestLine carries one G.711 call with its Ethernet overhead (about
 // 102 kbit/s); a slower "line" is a mistake in the unit.
 const smallestLine setting.Rate = 128_000
@@ -126,6 +132,9 @@ func (c Config) Validate() error {
 		found.Add("main", "site %q is not the main one, so it needs a line", c.ID)
 	case c.Line != nil:
 		found.Merge("line", c.Line.validate())
+	}
+	if c.SRTP != "" {
+		found.OneOf("srtp", string(c.SRTP), SRTPModes())
 	}
 	if c.Survivor != "" {
 		if _, err := netip.ParseAddr(c.Survivor); err != nil {
@@ -186,7 +195,7 @@ func (o OverflowConfig) validate() error {
 
 // Site returns the place that the configuration describes.
 func (c Config) Site() Site {
-	s := Site{ID: c.ID, Name: c.Name, Main: c.Main, Subnets: append([]netip.Prefix(nil), c.Subnets...), Prefix: c.Prefix, EmergencyIdentity: c.EmergencyIdentity}
+	s := Site{ID: c.ID, Name: c.Name, Main: c.Main, Subnets: append([]netip.Prefix(nil), c.Subnets...), Prefix: c.Prefix, SRTP: c.SRTP, EmergencyIdentity: c.EmergencyIdentity}
 	if c.Line != nil {
 		s.Line = &Line{
 			Up: int64(c.Line.Up), Down: int64(c.Line.Down),

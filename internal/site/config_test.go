@@ -60,6 +60,7 @@ func TestConfigOfASiteIsChecked(t *testing.T) {
 		"name":                {ID: "x", Main: true, Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		"subnets":             {ID: "x", Name: "x", Main: true},
 		"subnets[0]":          {ID: "x", Name: "x", Main: true, Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}},
+		"srtp":                {ID: "x", Name: "x", Main: true, Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, SRTP: "always"},
 		"prefix":              {ID: "x", Name: "x", Main: true, Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Prefix: "a"},
 		"main":                {ID: "x", Name: "x", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		"line.up":             {ID: "x", Name: "x", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Line: &LineConfig{Down: 2e6}},

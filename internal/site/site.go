@@ -52,6 +52,16 @@ func (o Overhead) Valid() bool {
 	return o == "" || o == Ethernet || o == PPPoE || o == MPLS
 }
 
+// SRTP is a policy for the media of a place's calls.
+type SRTP string
+
+// The policies.
+const (
+	SRTPOff      SRTP = "off"      // as the phones like
+	SRTPOffered  SRTP = "offered"  // as the phones like, but what was encrypted stays so
+	SRTPRequired SRTP = "required" // nothing in clear, nor the keys
+)
+
 // Line is a leased line, seen from the branch: up is what the branch sends.
 type Line struct {
 	Up, Down      int64 // bit/s on the wire
@@ -86,6 +96,7 @@ type Site struct {
 	Subnets []netip.Prefix
 	Prefix  string // leading digits of its extensions
 	Line    *Line  // nil for headquarters: all lines end there
+	SRTP    SRTP   // "" = offered
 	// Overflow is nil where calls that find no room on a line are refused.
 	Overflow *Overflow
 	// EmergencyIdentity is the public number shown for emergency calls from here; "" = the trunk's own.

@@ -80,6 +80,7 @@ func (c *call) takeAnswer(a acAnswer) {
 // answered is the end of takeAnswer: the caller has been told.
 func (c *call) answered(f *fork) {
 	c.signOfLife()
+	c.markMedia(false)
 	c.step(evAnswerTaken{})
 	c.armProbes(c.s.limits.Probe)
 	c.log.Info("call answered", slog.String("to", c.rec.To), slog.String(observe.Path, string(f.branch.path.Kind())))
@@ -242,17 +243,20 @@ func (c *call) passOffer(f *fork, from side, body []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return c.pass(f, from, body, f.branch.path.Offer)
+	return c.pass(f, from, body, c.guardOffer, f.branch.path.Offer)
 }
 
 // passAnswer does the same with an answer.
 func (c *call) passAnswer(f *fork, from side, body []byte) ([]byte, error) {
-	return c.pass(f, from, body, f.branch.path.Answer)
+	return c.pass(f, from, body, c.guardAnswer, f.branch.path.Answer)
 }
 
-func (c *call) pass(f *fork, from side, body []byte, media func(side, []byte) ([]byte, error)) ([]byte, error) {
+func (c *call) pass(f *fork, from side, body []byte, guard func(*fork, []byte) error, media func(side, []byte) ([]byte, error)) ([]byte, error) {
 	if len(body) == 0 {
 		return nil, nil
+	}
+	if err := guard(f, body); err != nil {
+		return nil, err
 	}
 	here, there := f.leg(from), f.leg(from.Other())
 	in, err := here.Dialog.Session.Receive(body)

@@ -25,6 +25,7 @@
 //	timer.go      session timers, per leg: pure; session_timer.go refreshes
 //	reliable.go   provisional responses with PRACK; early.go: new offers before the 2xx
 //	identity.go   who the other party is, and what it withholds; reason.go: why something ends
+//	secure.go     SRTP as a policy; modem.go: what a call carries
 //	glare.go      how long to wait after a 491
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them

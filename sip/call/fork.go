@@ -30,6 +30,7 @@ type branchLeg struct {
 	session dialog.Session
 	final   *sip.Response // its failure, if it was the phone's
 	refuse  refusal       // its failure, if it was ours
+	offered protection    // the caller's first offer
 	timer   sessionTimer  // as asked for
 	raises  int           // 422s so far
 }
@@ -48,7 +49,8 @@ type fork struct {
 	// Offer and answer are complete with the phone, and with the caller, before the 2xx: they were
 	// in a reliable response, or in its PRACK.
 	calleeDone, callerDone bool
-	changed                bool // the phone's 2xx differs from what the caller was told for good
+	offered                protection // the last offer, of either side
+	changed                bool       // the phone's 2xx differs from what the caller was told for good
 }
 
 func (f *fork) leg(s side) *leg {
@@ -85,7 +87,11 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	}
 	c.tell(b, l, inv)
 
-	body, err := c.offerTo(b)
+	err := c.guardBranch(b, l)
+	var body []byte
+	if err == nil {
+		body, err = c.offerTo(b)
+	}
 	if err != nil {
 		c.log.Info("branch refused", slog.String(observe.Extension, l.Extension), slog.Any(observe.Err, err))
 		return mediaRefusal(err)
@@ -126,7 +132,7 @@ func (c *call) calleeLeg(b *branchLeg) *leg {
 	l := &leg{Side: callee, Flow: b.target.flow(), Extension: number, Display: name, Site: b.site}
 	l.User, l.RemoteParty = c.callerIdentity().contactUser(), wantsRemoteParty(b.target.binding.UserAgent)
 	if a := b.target.attempt; a != nil {
-		l.User, l.Trunk, l.Gateway, l.Asserted = a.Contact, a.Trunk, a.Gateway, a.asserted()
+		l.User, l.Trunk, l.Gateway, l.Asserted, l.TrunkSRTP = a.Contact, a.Trunk, a.Gateway, a.asserted(), a.SRTP
 	}
 	return l
 }
@@ -230,7 +236,7 @@ func (c *call) forkOf(b *branchLeg, res *sip.Response) (*fork, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fork{branch: b, tag: tag, caller: towardsCaller, callee: c.calleeLeg(b)}
+	f := &fork{branch: b, tag: tag, caller: towardsCaller, callee: c.calleeLeg(b), offered: b.offered}
 	f.callee.Dialog, f.callee.Flow, f.callee.Timer = towardsCallee, b.out.leg.Flow, sessionTimer{MinSE: b.timer.MinSE}
 	f.callee.learn(res)
 	b.forks[tag] = f

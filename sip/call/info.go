@@ -47,6 +47,8 @@ type Info struct {
 	Dialled     string
 	Path        anchor.Kind
 	Codec       string
+	Media       string  // voice, fax or modem; "" before the answer
+	SRTP        bool    // encrypted between the phones
 	MOS         float64 // the worse leg's; 0: unknown
 	Legs        []Leg
 	Recoverable bool // its state is in the store
@@ -95,7 +97,7 @@ func (c *call) publish() {
 		ID: c.id, Class: c.class, Precedence: c.precedence, StartedAt: c.rec.StartedAt, Dialled: c.rec.Dialled,
 		From:  Party{c.rec.From, c.fromName, site.ID(c.rec.FromSite)},
 		To:    Party{c.rec.To, c.toName, site.ID(c.rec.ToSite)},
-		State: StateRinging, Recoverable: c.recoverable,
+		State: StateRinging, Recoverable: c.recoverable, Media: c.rec.Media, SRTP: c.secured(),
 	}
 	if c.rec.AnsweredAt != nil {
 		info.AnsweredAt, info.State = *c.rec.AnsweredAt, StateEstablished

@@ -2,8 +2,14 @@ package call_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -64,11 +70,12 @@ type labOptions struct {
 	trunks      call.Trunks
 	preemptBusy bool
 	branch, hq  *site.Overflow // ways around the line
+	srtp        [2]site.SRTP   // of headquarters and branch1
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
 	t.Helper()
-	x := &exchange{t: t, dir: t.TempDir(), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0"}}
+	x := &exchange{t: t, dir: t.TempDir(), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0", stack.TLS: "127.0.0.1:0"}}
 	x.start(o)
 	return x
 }
@@ -90,8 +97,8 @@ func (x *exchange) table(o labOptions) *site.Table {
 		rate = 2e6
 	}
 	return must[*site.Table](x.t)(site.NewTable([]site.Site{
-		{ID: "hq", Name: "局机关", Main: true, Prefix: "8", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24")}, Overflow: o.hq},
-		{ID: "branch1", Name: "林东", Prefix: "2", Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24")}, Line: &site.Line{Up: rate, Down: rate}, Overflow: o.branch},
+		{ID: "hq", Name: "局机关", Main: true, Prefix: "8", SRTP: o.srtp[0], Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24")}, Overflow: o.hq},
+		{ID: "branch1", Name: "林东", Prefix: "2", SRTP: o.srtp[1], Subnets: []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24")}, Line: &site.Line{Up: rate, Down: rate}, Overflow: o.branch},
 	}))
 }
 
@@ -129,7 +136,8 @@ func (x *exchange) start(o labOptions) {
 	table := x.table(o)
 	atlas := site.NewAtlas(table)
 	st := must[*stack.Stack](t)(stack.New(stack.Options{
-		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}},
+		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}, {Transport: stack.TLS, Address: x.ports[stack.TLS]}},
+		TLS:    &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS12},
 		Domain: domain, Log: log, Registerer: x.reg,
 	}))
 	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Domain: domain, GRUUKey: make([]byte, 32), Log: log, WriteLag: 5 * time.Millisecond}))
@@ -208,6 +216,15 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 		})
 	}
 	x.t.Cleanup(x.stop)
+}
+
+// certificate is a new one that nobody has to trust: the tests' phones do not check it.
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	raw := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
 // eventually waits for a condition that other goroutines bring about.

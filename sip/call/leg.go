@@ -27,12 +27,14 @@ type leg struct {
 	User      string         `json:"user"`            // user part of our Contact towards this leg
 	Trunk     string         `json:"trunk,omitempty"` // it is a gateway of this trunk, Extension a number behind it
 	Gateway   string         `json:"gateway,omitempty"`
-	Asserted  string         `json:"asserted,omitempty"` // P-Asserted-Identity towards a gateway; "" for none
-	Agreed    []byte         `json:"agreed,omitempty"`   // its session description, as of the last agreed exchange
-	Allow     string         `json:"allow,omitempty"`    // the methods it allows, as it said last
+	TrunkSRTP string         `json:"trunk_srtp,omitempty"` // the policy of the trunk
+	Asserted  string         `json:"asserted,omitempty"`   // P-Asserted-Identity towards a gateway; "" for none
+	Agreed    []byte         `json:"agreed,omitempty"`     // its session description, as of the last agreed exchange
+	Allow     string         `json:"allow,omitempty"`      // the methods it allows, as it said last
 	Timer     sessionTimer   `json:"timer,omitzero"`
 	// Private: this party withholds its identity. RemoteParty: its phone shows Remote-Party-ID only.
 	Private     bool `json:"private,omitempty"`
+	Secure      bool `json:"secure,omitempty"` // its media is SRTP, as of the last answer
 	RemoteParty bool `json:"remote_party,omitempty"`
 
 	accept *acceptance             // our 2xx that waits for this leg's ACK

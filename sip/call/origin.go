@@ -82,7 +82,7 @@ func (o *invited) open(c *call) (*leg, error) {
 		Site: site.ID(c.rec.FromSite), User: c.dialled(),
 	}
 	if in := c.incoming; in != nil {
-		l.Trunk, l.Gateway = in.Trunk, in.Gateway
+		l.Trunk, l.Gateway, l.TrunkSRTP = in.Trunk, in.Gateway, in.SRTP
 	}
 	l.learn(o.req.Request)
 	l.agreed(o.offer())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // what digest authentication uses
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (p *phone) open(ip string) {
 	p.t.Helper()
 	var d net.Dialer
 	server := p.x.ports[p.transport]
-	if p.transport == "TCP" {
+	if p.transport != "UDP" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)}
 	} else {
 		d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(ip)}
@@ -149,9 +150,16 @@ func (p *phone) open(ip string) {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)}
 		conn, p.local = p.upgrade(&d, server), token()+".invalid"
 	} else {
+		network := strings.ToLower(p.transport)
+		if network == "tls" {
+			network = "tcp"
+		}
 		var err error
-		if conn, err = d.DialContext(p.t.Context(), strings.ToLower(p.transport), server); err != nil {
+		if conn, err = d.DialContext(p.t.Context(), network, server); err != nil {
 			p.t.Fatal(err)
+		}
+		if p.transport == "TLS" {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a certificate of this test
 		}
 		p.local = conn.LocalAddr().String()
 	}

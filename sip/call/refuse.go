@@ -95,6 +95,8 @@ func mediaRefusal(err error) refusal {
 	var full *line.Refused
 	var bad *sdp.ParseError
 	switch {
+	case insecure(err):
+		return refusal{code: 488, warn: 399, text: err.Error()}
 	case errors.As(err, &full):
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth", site: full.Site, full: true}
 	case errors.Is(err, line.ErrPreempted):

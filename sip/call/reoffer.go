@@ -189,6 +189,9 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 func (c *call) agree(r *reoffer, from, to []byte) {
 	r.from.agreed(from)
 	r.to.agreed(to)
+	if c.pair != nil && c.pair == r.fork {
+		c.markMedia(true)
+	}
 	c.reofferDone(r)
 	c.dirty()
 	c.publish()

@@ -35,6 +35,8 @@ type Record struct {
 	Reason      string     `json:"reason"`
 	Path        string     `json:"path"`
 	Codec       string     `json:"codec"`
+	Media       string     `json:"media"`      // voice, fax or modem; "" when nobody answered
+	SRTP        bool       `json:"srtp"`       // encrypted between the phones, as of the last answer
 	MOSCaller   *float64   `json:"mos_caller"` // quality of what the caller sent, as it reached us; null when not measured
 	MOSCallee   *float64   `json:"mos_callee"`
 	Recoverable bool       `json:"recoverable"` // a restart would not have cut it

@@ -112,6 +112,8 @@ type Call struct {
 	To              Party      `json:"to"`
 	Path            string     `json:"path" enum:"direct,relay,kernel,gateway,served"`
 	Codec           *string    `json:"codec"`
+	Media           *string    `json:"media" enum:"voice,fax,modem"`
+	SRTP            bool       `json:"srtp"`
 	MOS             *float64   `json:"mos"`
 	Legs            []CallLeg  `json:"legs"`
 }
@@ -248,6 +250,8 @@ type CDR struct {
 	Reason          string     `json:"reason"`
 	Path            string     `json:"path"`
 	Codec           string     `json:"codec"`
+	Media           string     `json:"media"`
+	SRTP            bool       `json:"srtp"`
 	MOSCaller       *float64   `json:"mos_caller"`
 	MOSCallee       *float64   `json:"mos_callee"`
 	Legs            []CDRLeg   `json:"legs"`
