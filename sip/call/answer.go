@@ -120,6 +120,7 @@ func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
 
 // firstAck ends the set-up: the caller has our 2xx.
 func (c *call) firstAck(ack *sip.Request, seq uint32) {
+	c.answer = nil
 	c.exchangeDone()
 	if c.late && !c.pair.settled() && !c.answerInAck(c.pair.callee, c.pair.caller, ack, seq) {
 		return

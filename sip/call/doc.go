@@ -30,6 +30,7 @@
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them
 //	probe.go      does the phone still exist
+//	ringing.go    calls that ring when the process dies
 //	state.go      what survives a restart; store.go keeps it
 //
 // Concurrency: one goroutine owns a call; handlers and transactions send it messages through a

@@ -117,7 +117,7 @@ func (c *call) raiseBranch(b *branchLeg, res *sip.Response) bool {
 	b.timer, b.raises = timer, b.raises+1
 	inv := b.invite.Clone()
 	inv.CSeq().SeqNo++
-	for _, name := range []string{"Session-Expires", "Min-SE"} {
+	for _, name := range []string{"Session-Expires", "Min-SE", "Via"} { // a Via is there after a restart
 		for inv.RemoveHeader(name) {
 		}
 	}

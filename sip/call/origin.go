@@ -146,6 +146,7 @@ func (o *invited) answer(c *call, f *fork, res *sip.Response, body []byte) {
 	c.grantTimer(f.caller, o.req.Request, out)
 	setBody(out, body)
 	f.caller.Dialog.Confirmed = true
+	c.answer = o.saveAnswer(c, f, out, seq)
 	c.save()
 	if !c.late || f.settled() {
 		c.sendAck(f.callee, seq, nil)

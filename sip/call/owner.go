@@ -60,6 +60,9 @@ type call struct {
 	branches []*branchLeg
 	forks    []*fork
 	pair     *fork          // the fork that answered
+	resume   *savedRinging  // of before the restart, until the owner takes it up
+	written  []byte         // the ringing state as the store has it
+	answer   *savedAnswer   // our 2xx, until its ACK
 	because  []string       // the Reason values of the party that ended it
 	waits    *heldAnswer    // the 2xx of the pair, until an early exchange is over
 	current  *sip.Response  // the response that the machine is being asked about
@@ -224,14 +227,22 @@ func (c *call) refuseRest() {
 
 // begin starts a new call's branches; a restored call only wants its probes.
 func (c *call) begin() {
+	if c.resume != nil {
+		c.takeUp()
+		return
+	}
 	if c.origin == nil {
 		// Its phones may have hung up while we were away, and their BYE got no answer.
 		c.armProbes(c.s.limits.Probe)
 		c.armSessions()
+		if c.answer != nil {
+			c.repeatStoredAnswer()
+		}
 		c.publish()
 		return
 	}
 	c.start()
+	c.touch()
 }
 
 // settled: the call has ended and no transaction of it can bring anything.
@@ -240,6 +251,7 @@ func (c *call) settled() bool {
 }
 
 func (c *call) handle(m message) {
+	defer c.touch()
 	switch m := m.(type) {
 	case msgResponse:
 		c.onResponse(m)

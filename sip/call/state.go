@@ -26,6 +26,8 @@ type saved struct {
 	Caller     *leg            `json:"caller"`
 	Callee     *leg            `json:"callee"`
 	Media      []byte          `json:"media,omitempty"` // the media plane's own; empty before the first answer
+	Answer     *savedAnswer    `json:"answer,omitempty"`
+	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
 }
 
 const savedVersion = 1
@@ -68,7 +70,7 @@ func (c *call) commit() error {
 	}
 	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
-		Caller: c.pair.caller, Callee: c.pair.callee, Media: media,
+		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
 	})
 	if err != nil {
 		return err
@@ -114,13 +116,21 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	if err := json.Unmarshal(raw, &st); err != nil {
 		return err
 	}
-	if st.Version != savedVersion || st.Caller == nil || st.Callee == nil || st.Caller.Dialog == nil || st.Callee.Dialog == nil {
+	if st.Version != savedVersion || st.Ringing == nil && (st.Caller == nil || st.Callee == nil || st.Caller.Dialog == nil || st.Callee.Dialog == nil) {
 		return fmt.Errorf("state of version %d cannot be read", st.Version)
 	}
 	c := &call{
 		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, precedence: st.Precedence, rec: st.Record, m: restored(),
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
-		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx,
+		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx, answer: st.Answer,
+	}
+	if st.Ringing != nil {
+		c.recoverable = false // as before the answer
+		if err := s.restoreRinging(c, st.Ringing); err != nil {
+			return err
+		}
+		s.takeBack(c, c.ringingLegs()...)
+		return nil
 	}
 	b := &branchLeg{site: st.Callee.Site}
 	var err error
@@ -139,10 +149,16 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	for _, l := range []*leg{st.Caller, st.Callee} {
 		s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
 	}
+	s.takeBack(c, st.Caller, st.Callee)
+	return nil
+}
+
+// takeBack puts a call of before the restart on the books; Run starts its owner.
+func (s *Service) takeBack(c *call, legs ...*leg) {
 	c.publish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range []*leg{st.Caller, st.Callee} {
+	for _, l := range legs {
 		if l.Trunk != "" {
 			s.seizeLocked(c, l.Trunk, l.Gateway)
 			continue
@@ -151,7 +167,6 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	}
 	s.calls[c.id] = c
 	s.waiting = append(s.waiting, c)
-	return nil
 }
 
 // party is the leg as the media plane knows it.

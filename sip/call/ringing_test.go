@@ -1,0 +1,207 @@
+package call_test
+
+import (
+	"strings"
+	"testing"
+
+	"linehall/sip/call"
+	"linehall/sip/cdr"
+)
+
+// rings makes a call that rings and waits until the store has it.
+func rings(t *testing.T, x *exchange, a, b *phone, extra ...[2]string) (own, inv *message) {
+	t.Helper()
+	a.register()
+	b.register()
+	own = a.invite(b.ext, sdpFrom(a.local), extra...)
+	inv = b.request("INVITE")
+	b.tag = token()
+	b.send(b.reply(inv, 180, "Ringing", ""))
+	a.status("INVITE", 180)
+	x.wantStored(b.tag)
+	return own, inv
+}
+
+// wantStored waits until a call's state with that text in it is in the database.
+func (x *exchange) wantStored(text string) {
+	x.t.Helper()
+	eventually(x.t, "stored", func() bool {
+		var state string
+		err := x.db.QueryRowContext(x.t.Context(), "SELECT state FROM call_state").Scan(&state)
+		return err == nil && strings.Contains(state, text)
+	})
+}
+
+// sameRequest is a retransmission of an INVITE.
+func sameRequest(t *testing.T, p *phone, inv *message) *message {
+	t.Helper()
+	again := p.request("INVITE")
+	if again.header("Via") != inv.header("Via") || again.header("CSeq") != inv.header("CSeq") || again.body != inv.body {
+		t.Errorf("not a retransmission:\n%s\nof\n%s", again.text(), inv.text())
+	}
+	return again
+}
+
+// A call that rings over UDP when the process dies rings on: the phone's answer is the call's.
+func TestRingingRecovered(t *testing.T) {
+	for _, ip := range []string{"127.0.0.12 8002", "127.0.1.12 2001"} {
+		at, ext, _ := strings.Cut(ip, " ")
+		x := newExchange(t, labOptions{})
+		a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, ext, "UDP", at)
+		own, inv := rings(t, x, a, b)
+		id := x.calls.Snapshot()[0].ID
+		x.kill()
+		x.start(labOptions{})
+		if s := x.calls.Snapshot(); len(s) != 1 || s[0].ID != id || s[0].State != call.StateRinging {
+			t.Fatalf("after the restart: %+v", s)
+		}
+		b.send(b.reply(sameRequest(t, b, inv), 180, "Ringing", ""))
+		a.status("INVITE", 180)
+		a.send(own) // a retransmission of the caller's is absorbed
+		a.status("INVITE", 180)
+		b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
+		ok := a.status("INVITE", 200)
+		if !strings.Contains(ok.body, "m=audio") {
+			t.Errorf("no answer in\n%s", ok.text())
+		}
+		k := &talk{a: a, b: b, da: a.dialogOfCaller(ok), db: b.dialogOfCallee(inv)}
+		b.request("ACK")
+		k.da.send("ACK", "")
+		eventually(t, "established", func() bool { return state(x) == call.StateEstablished })
+		re := reinvite(t, k, k.da, sdpFrom(a.local, "a=sendonly"), sdpFrom(b.local, "a=recvonly"))
+		if port(re.body) != port(inv.body) {
+			t.Errorf("media port %s, was %s", port(re.body), port(inv.body))
+		}
+		k.hangUp(k.db)
+		if r := x.wantRecords(1)[0]; r.ID != id || r.Result != cdr.Answered {
+			t.Errorf("record %+v", r)
+		}
+		eventually(t, "the line is free", func() bool { return x.ledger.Snapshot()[0].Reserved == 0 })
+	}
+}
+
+// The caller gives up after the restart.
+func TestRingingRecoveredCancel(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+	own, inv := rings(t, x, a, b)
+	x.kill()
+	x.start(labOptions{})
+	b.send(b.reply(sameRequest(t, b, inv), 180, "Ringing", ""))
+	a.cancel(own)
+	a.status("CANCEL", 200)
+	a.send(a.ackFailure(own, a.status("INVITE", 487)))
+	c := b.request("CANCEL")
+	if strings.Split(c.header("Via"), "branch=")[1] != strings.Split(inv.header("Via"), "branch=")[1] {
+		t.Errorf("CANCEL of another transaction: %s", c.header("Via"))
+	}
+	b.send(b.reply(c, 200, "OK", ""))
+	b.send(b.reply(inv, 487, "Request Terminated", ""))
+	b.request("ACK")
+	if r := x.wantRecords(1)[0]; r.Result != cdr.Cancelled {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// The phone answered, or declined, while nobody was there: it repeats itself.
+func TestAnsweredWhileAway(t *testing.T) {
+	for _, code := range []int{200, 486} {
+		x := newExchange(t, labOptions{})
+		a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+		own, inv := rings(t, x, a, b)
+		x.kill()
+		x.start(labOptions{})
+		sameRequest(t, b, inv)
+		if code != 200 {
+			b.send(b.reply(inv, 486, "Busy Here", ""))
+			b.request("ACK")
+			a.send(a.ackFailure(own, a.status("INVITE", 486)))
+			continue
+		}
+		b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
+		ok := a.status("INVITE", 200)
+		k := &talk{a: a, b: b, da: a.dialogOfCaller(ok), db: b.dialogOfCallee(inv)}
+		k.da.send("ACK", "")
+		k.hangUp(k.da)
+	}
+}
+
+// A caller's connection does not outlive the process: its call ends, the phone stops ringing.
+func TestRingingOverTCPEnds(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	a, b := newPhone(t, x, "8001", "TCP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+	_, inv := rings(t, x, a, b)
+	x.kill()
+	x.start(labOptions{})
+	b.send(b.reply(sameRequest(t, b, inv), 180, "Ringing", ""))
+	b.send(b.reply(b.request("CANCEL"), 200, "OK", ""))
+	b.send(b.reply(inv, 487, "Request Terminated", ""))
+	b.request("ACK")
+	x.wantRecords(1)
+}
+
+// The state of reliable responses comes back as well.
+func TestReliableRecovered(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+	a.register()
+	b.register()
+	own := a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"))
+	inv := b.request("INVITE")
+	b.tag = token()
+	progress := b.reliably(inv, 183, 77, sdpFrom(b.local))
+	b.send(progress)
+	b.send(b.reply(wantPrack(t, b, "77", inv), 200, "OK", ""))
+	early := a.status("INVITE", 183)
+	x.wantStored(b.tag)
+	x.kill()
+	x.start(labOptions{})
+	sameRequest(t, b, inv)
+	b.send(progress) // what it said last
+	b.quiet("a second PRACK", func(m *message) bool { return m.method() == "PRACK" })
+	if again := a.status("INVITE", 183); again.header("RSeq") != early.header("RSeq") || again.body != early.body {
+		t.Errorf("repeated as\n%s", again.text())
+	}
+	d := a.dialogOfCaller(early)
+	d.send("PRACK", "", rack(early))
+	a.status("PRACK", 200)
+	b.send(b.reply(inv, 200, "OK", ""))
+	a.status("INVITE", 200)
+	d.ack(own)
+	b.request("ACK")
+	eventually(t, "established", func() bool { return state(x) == call.StateEstablished })
+	(&talk{a: a, b: b, da: d, db: b.dialogOfCallee(inv)}).hangUp(d)
+}
+
+// Our 2xx was on its way, or lost: it is repeated until the ACK, as before.
+func TestAnswerWithoutAckRecovered(t *testing.T) {
+	x := newExchange(t, labOptions{})
+	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+	a.register()
+	b.register()
+	a.invite("8002", sdpFrom(a.local))
+	inv := b.request("INVITE")
+	b.tag = token()
+	b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
+	first := a.status("INVITE", 200)
+	x.kill()
+	x.start(labOptions{})
+	ok := a.status("INVITE", 200)
+	if ok.body != first.body || ok.header("To") != first.header("To") {
+		t.Errorf("repeated as\n%s", ok.text())
+	}
+	b.request("ACK")
+	k := &talk{a: a, b: b, da: a.dialogOfCaller(ok), db: b.dialogOfCallee(inv)}
+	k.da.send("ACK", "")
+	reinvite(t, k, k.db, sdpFrom(b.local, "a=sendonly"), sdpFrom(a.local, "a=recvonly"))
+	eventually(t, "held", func() bool { return state(x) == call.StateHeld })
+	x.kill() // and a held call comes back held
+	x.start(labOptions{})
+	if state(x) != call.StateHeld {
+		t.Errorf("state %s", state(x))
+	}
+	k.hangUp(k.da)
+	if r := x.wantRecords(1)[0]; r.Result != cdr.Answered {
+		t.Errorf("record %+v", r)
+	}
+}

@@ -1,0 +1,87 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// After a crash the transactions of calls that were ringing are taken up again. Over UDP the
+// peers never notice: what is sent carries the branch that they know, so they take it for a
+// retransmission (RFC 3261 §17.1.3, §17.2.3). The connection of a stream is gone with its peer.
+
+// ParseRequest reads a request that this stack received or sent before, as its String wrote it.
+func (s *Stack) ParseRequest(text []byte) (*sip.Request, error) {
+	msg, err := s.parser.ParseSIP(text)
+	if err != nil {
+		return nil, fmt.Errorf("stored request: %w", err)
+	}
+	req, ok := msg.(*sip.Request)
+	if !ok || !complete(req) {
+		return nil, fmt.Errorf("stored request: %w", ErrClosed)
+	}
+	normalise(req)
+	return req, nil
+}
+
+// ParseResponse reads a response that this stack sent before.
+func (s *Stack) ParseResponse(text []byte) (*sip.Response, error) {
+	msg, err := s.parser.ParseSIP(text)
+	if err != nil {
+		return nil, fmt.Errorf("stored response: %w", err)
+	}
+	res, ok := msg.(*sip.Response)
+	if !ok || !complete(res) {
+		return nil, fmt.Errorf("stored response: %w", ErrClosed)
+	}
+	normalise(res)
+	return res, nil
+}
+
+// ResumeInvite takes up the server transaction of an INVITE that was received before a restart:
+// its CANCEL and its retransmissions are matched again, and it can be answered. tag is the To
+// tag that it had. Over a stream nobody can be answered: Respond returns ErrAnswered then. The
+// stack must be listening.
+func (s *Stack) ResumeInvite(req *sip.Request, flow Flow, tag string) *Request {
+	req.SetTransport(flow.Transport)
+	req.SetSource(flow.Remote.String())
+	t := &ServerTx{stack: s, req: req, flow: flow, tag: tag, cancelled: make(chan struct{}), acks: make(chan *sip.Request, 4)}
+	resumed := &Request{Request: req, Tx: t, Flow: flow}
+	out, err := s.outletFor(flow)
+	if err != nil || flow.Stream() {
+		t.done = make(chan struct{})
+		close(t.done)
+		return resumed
+	}
+	s.markSource(req.Via(), out)
+	t.key, t.out = serverKey(req, sip.INVITE, flow), out
+	t.req = skeleton(req)
+	t.tx = sip.NewServerTx(t.key, t.req, out, s.txLog)
+	t.tx.OnTerminate(func(string, error) { s.servers.drop(t) })
+	s.servers.put(t)
+	_ = t.tx.Init() // it only starts timers
+	t.mu.Lock()
+	t.guard = time.AfterFunc(s.limits.HandlerTime, t.expire)
+	t.mu.Unlock()
+	if c := s.early.take(t.key); c != nil {
+		s.answerCancel(c.req, c.out, t)
+	}
+	return resumed
+}
+
+// ResumeRequest sends an INVITE of before a restart again, with the Via that it had. The peer
+// repeats what it answered last.
+func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow) (*ClientTx, error) {
+	if req.Via() == nil || via.Stream() {
+		return nil, fmt.Errorf("%s over %s: %w", req.Method, via, ErrFlowGone)
+	}
+	out, err := s.outletFor(via)
+	if err != nil {
+		return nil, fmt.Errorf("%s over %s: %w", req.Method, via, err)
+	}
+	req.SetTransport(via.Transport)
+	req.SetDestination(via.Remote.String())
+	return s.start(ctx, req, out)
+}
