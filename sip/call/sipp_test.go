@@ -119,6 +119,10 @@ func TestSIPp(t *testing.T) {
 		{"caller_early_cancel", "callee_rings_late", 20, 10, cdr.Cancelled, call.Limits{}},
 		{"caller_486", "callee_busy", 20, 10, cdr.Busy, call.Limits{}},
 		{"caller_480", "callee_rings", 20, 10, cdr.NoAnswer, call.Limits{Ring: 300 * time.Millisecond}},
+		{"caller_prack", "callee_prack", 20, 10, cdr.Answered, call.Limits{}},
+		{"caller", "callee_prack", 10, 10, cdr.Answered, call.Limits{}},
+		{"caller", "callee_422", 10, 10, cdr.Answered, call.Limits{}},
+		{"caller_long", "callee_refreshed", 10, 10, cdr.Answered, call.Limits{SessionExpires: 2 * time.Second, MinSE: time.Second}},
 	} {
 		t.Run(tt.caller+" "+tt.callee, func(t *testing.T) {
 			tt.limits.PerTerminal = 1000
