@@ -118,6 +118,7 @@ func (c *call) onRequest(req *stack.Request) {
 		return
 	}
 	l.learn(req.Request)
+	c.impliedAck(l)
 	switch {
 	case req.Method == sip.BYE:
 		c.onBye(f, l, req)

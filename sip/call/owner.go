@@ -63,6 +63,7 @@ type call struct {
 	resume   *savedRinging  // of before the restart, until the owner takes it up
 	written  []byte         // the ringing state as the store has it
 	answer   *savedAnswer   // our 2xx, until its ACK
+	repeated bool           // it is repeated after a restart
 	because  []string       // the Reason values of the party that ended it
 	waits    *heldAnswer    // the 2xx of the pair, until an early exchange is over
 	current  *sip.Response  // the response that the machine is being asked about

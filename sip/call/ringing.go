@@ -311,6 +311,10 @@ func (c *call) repeatStoredAnswer() {
 		return
 	}
 	o := &invited{req: c.s.stack.ResumeInvite(req, a.Flow, a.Tag)}
+	if c.pair.caller.Trunk != "" {
+		o.req.Tx.Alter(hideResponse)
+	}
+	c.repeated = true
 	c.late, c.pair.callerDone, c.pair.calleeDone = a.Late, a.Settled, a.Settled
 	c.m.Phase = phaseAccepted
 	c.ex.admit(caller)
@@ -323,6 +327,19 @@ func (c *call) repeatStoredAnswer() {
 	if err != nil {
 		c.step(evHangup{"system", "the answer could not be repeated"})
 	}
+}
+
+// impliedAck: a caller that goes on in its dialog has acknowledged the 2xx that we repeat after a
+// restart; its ACK came while nobody was there. One that had to carry an answer is needed.
+func (c *call) impliedAck(l *leg) {
+	a := l.accept
+	if a == nil || !c.repeated || l.Side != caller || c.late && !c.pair.settled() {
+		return
+	}
+	l.accept = nil
+	c.disarm(timerName{"2xx", int(l.Side)})
+	a.acked(nil)
+	c.byeWhenAcked(l)
 }
 
 // ringingLegs are the ends of a ringing call, for the limits.
