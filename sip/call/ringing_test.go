@@ -32,6 +32,16 @@ func (x *exchange) wantStored(text string) {
 	})
 }
 
+// wantAcked waits until the store knows that the caller has acknowledged the answer.
+func (x *exchange) wantAcked() {
+	x.t.Helper()
+	eventually(x.t, "acknowledged", func() bool {
+		var state string
+		err := x.db.QueryRowContext(x.t.Context(), "SELECT state FROM call_state").Scan(&state)
+		return err == nil && !strings.Contains(state, `"answer":`)
+	})
+}
+
 // sameRequest is a retransmission of an INVITE.
 func sameRequest(t *testing.T, p *phone, inv *message) *message {
 	t.Helper()

@@ -203,6 +203,7 @@ func TestNoSessionTimerNoEnd(t *testing.T) {
 // The timer is part of what a crash leaves behind.
 func TestSessionTimerAfterRestart(t *testing.T) {
 	x, k := timed(t, brisk, [][2]string{h("Supported", "timer"), h("Session-Expires", "4;refresher=uas"), h("Allow", "UPDATE")}, nil)
+	x.wantAcked()
 	x.kill()
 	x.start(labOptions{limits: brisk})
 	up := k.a.request("UPDATE")

@@ -165,11 +165,21 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 		s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
 		return
 	}
+	s.openInvite(t, req)
+	if c := s.early.take(key); c != nil {
+		s.answerCancel(c.req, c.out, t)
+		return
+	}
+	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
+}
+
+// openInvite starts the machine of an INVITE's server transaction.
+func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
 	t.cancelled, t.acks = make(chan struct{}), make(chan *sip.Request, 4)
 	// The machine builds 100 and we build 487 from the request while the
 	// handler may be changing it.
 	t.req, t.merge = skeleton(req), mergeKey(req)
-	tx := sip.NewServerTx(key, t.req, out, s.txLog)
+	tx := sip.NewServerTx(t.key, t.req, t.out, s.txLog)
 	tx.OnTerminate(func(string, error) { s.servers.drop(t) })
 	t.tx = tx
 	s.servers.put(t)
@@ -177,11 +187,6 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
 	t.mu.Lock()
 	t.guard = time.AfterFunc(s.limits.HandlerTime, t.expire)
 	t.mu.Unlock()
-	if c := s.early.take(key); c != nil {
-		s.answerCancel(c.req, c.out, t)
-		return
-	}
-	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
 }
 
 // dispatch runs a handler in its own goroutine, in its Call-ID's order.

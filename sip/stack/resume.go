@@ -3,7 +3,6 @@ package stack
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -47,24 +46,17 @@ func (s *Stack) ParseResponse(text []byte) (*sip.Response, error) {
 func (s *Stack) ResumeInvite(req *sip.Request, flow Flow, tag string) *Request {
 	req.SetTransport(flow.Transport)
 	req.SetSource(flow.Remote.String())
-	t := &ServerTx{stack: s, req: req, flow: flow, tag: tag, cancelled: make(chan struct{}), acks: make(chan *sip.Request, 4)}
+	t := &ServerTx{stack: s, id: s.opened.Add(1), method: req.Method, flow: flow, tag: tag}
 	resumed := &Request{Request: req, Tx: t, Flow: flow}
 	out, err := s.outletFor(flow)
 	if err != nil || flow.Stream() {
-		t.done = make(chan struct{})
+		t.req, t.cancelled, t.done = req, make(chan struct{}), make(chan struct{})
 		close(t.done)
 		return resumed
 	}
 	s.markSource(req.Via(), out)
 	t.key, t.out = serverKey(req, sip.INVITE, flow), out
-	t.req = skeleton(req)
-	t.tx = sip.NewServerTx(t.key, t.req, out, s.txLog)
-	t.tx.OnTerminate(func(string, error) { s.servers.drop(t) })
-	s.servers.put(t)
-	_ = t.tx.Init() // it only starts timers
-	t.mu.Lock()
-	t.guard = time.AfterFunc(s.limits.HandlerTime, t.expire)
-	t.mu.Unlock()
+	s.openInvite(t, req)
 	if c := s.early.take(t.key); c != nil {
 		s.answerCancel(c.req, c.out, t)
 	}
