@@ -171,8 +171,8 @@ func (p *planner) boss(t directory.Terminal, s *Settings, h hop) (found part, de
 		p.step("boss", "%s gets through to %s", p.caller(), t.Extension)
 		return part{}, false
 	}
-	if slices.ContainsFunc(p.req.Diversions, func(d route.Diversion) bool { return d.From == b.Secretary }) {
-		p.step("boss", "the secretary %s sends the call to %s", b.Secretary, t.Extension)
+	if b.passes(p.req.By) || slices.ContainsFunc(p.req.Diversions, func(d route.Diversion) bool { return d.From == b.Secretary }) {
+		p.step("boss", "%s or somebody of the list sends the call to %s", b.Secretary, t.Extension)
 		return part{}, false
 	}
 	why := route.Diversion{From: t.Extension, Reason: route.Unconditional}

@@ -158,6 +158,8 @@ func TestWhatRings(t *testing.T) {
 		{name: "a person of the list", from: "8003", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002", Only: true, Allow: []string{"8003"}}, DoNotDisturb: true}}, want: "8001"},
 		{name: "somebody else, and no wish to be disturbed", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002"}, DoNotDisturb: true}}, want: "8002 20s <8001 unconditional"},
 		{name: "the secretary does not want to", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002"}}, "8002": {DoNotDisturb: true}}, want: "8001"},
+		{name: "the secretary transfers the call", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002", Only: true}}}, edit: func(r *route.Request) { r.By = "8002" }, want: "8001"},
+		{name: "somebody else transfers the call", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002", Only: true}}}, edit: func(r *route.Request) { r.By = "8003" }, want: "8002 <8001 unconditional"},
 		{name: "the secretary sends the call on", settings: map[string]Settings{"8001": {Boss: Boss{On: true, Secretary: "8002", Only: true}}}, edit: diverted("8002"), want: "8001"},
 		{
 			name:     "boss and secretary for each other",

@@ -130,6 +130,8 @@ type Request struct {
 	Site     site.ID            // where the caller is
 	Decision dialplan.Decision
 	Alert    Alert // wanted by a feature code
+	// By is the extension that transfers the call here; "" for a call that its caller made.
+	By string
 	// Diversions are the forwards so far, the first one first: those that a trunk told us, then
 	// ours. Whoever forwards appends none; the core does when the stage begins.
 	Diversions []Diversion
