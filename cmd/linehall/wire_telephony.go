@@ -51,6 +51,11 @@ func (p *currentPlan) Decide(from dialplan.Caller, number string, at time.Time) 
 	return p.now.Load().Decide(from, number, at)
 }
 
+// Inbound asks the plan of this moment.
+func (p *currentPlan) Inbound(from dialplan.Incoming, called string, at time.Time) dialplan.Decision {
+	return p.now.Load().Inbound(from, called, at)
+}
+
 func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
 	t := &telephony{log: g.log, plan: &currentPlan{}}
 	plan, err := newPlanOn(config, g.atlas.Table(), g)
@@ -118,12 +123,20 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 // openTrunks prepares the ways to other networks; their keepers start with Run.
 func (t *telephony) openTrunks(config configs.Config, g *ground) error {
 	var err error
-	t.trunks, err = trunk.New(trunk.Options{Stack: t.stack, Panics: g.panics, Log: g.log, Registerer: g.registry})
+	t.trunks, err = trunk.New(trunk.Options{Stack: t.stack, Active: t.onTrunk, Panics: g.panics, Log: g.log, Registerer: g.registry})
 	if err != nil {
 		return err
 	}
 	t.stack.OnFlowClosed(t.trunks.FlowClosed)
 	return t.trunks.Apply(config.Trunks, config.Dialplan.Numbering)
+}
+
+// onTrunk counts the calls over a trunk or one of its gateways.
+func (t *telephony) onTrunk(name, gateway string) int {
+	if t.calls == nil { // while the parts are being built
+		return 0
+	}
+	return t.calls.Active(name, gateway)
 }
 
 // openCalls builds the call core and takes up the calls of the process before: their ports open before anything else
@@ -140,7 +153,8 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
 		Router: t.features, Features: t.features,
-		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
+		Trunks: trunkLines{t.trunks, g.atlas},
+		Lines:  media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package trunk
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,10 +38,8 @@ type Attempt struct {
 	FromName, Name string // the names that go with them
 	Contact        string // user part of our Contact
 	Headers        [][2]string
-	// Authorize answers a challenge of the gateway; nil: the trunk has no account.
-	Authorize func(challenge, method, uri string, body []byte) (string, error)
-	Patience  time.Duration
-	SRTP      string
+	Patience       time.Duration
+	SRTP           string
 }
 
 // mostAttempts bounds how long a caller waits for a dead world: eight gateways of six seconds.
@@ -125,12 +125,6 @@ func (s *Service) way(t *trunk, g *gateway, st state, to target, o Outgoing) Att
 		a.Connect = func(ctx context.Context) (stack.Flow, error) { return s.connect(ctx, roots, to) }
 	}
 	s.identify(&a, t, g, to, o, numbering)
-	if g.our.auth.User != "" {
-		auth := g.our.auth
-		a.Authorize = func(challenge, method, uri string, body []byte) (string, error) {
-			return credentials(challenge, method, uri, auth, body)
-		}
-	}
 	return a
 }
 
@@ -212,24 +206,75 @@ func escape(number string) string {
 	return b.String()
 }
 
+// ErrUnknown: there is no such trunk or gateway, any more.
+var ErrUnknown = errors.New("no such trunk or gateway")
+
+// Authorize answers a challenge of a gateway with the trunk's account.
+func (s *Service) Authorize(trunk, _, challenge, method, uri string, body []byte) (string, error) {
+	t := s.find(trunk)
+	if t == nil {
+		return "", fmt.Errorf("trunk %s: %w", trunk, ErrUnknown)
+	}
+	if t.cfg.Auth.User == "" {
+		return "", fmt.Errorf("trunk %s: it asks for a password and there is no account", trunk)
+	}
+	return credentials(challenge, method, uri, t.cfg.Auth, body)
+}
+
+// Reconnect opens the connection to a gateway again, for a request in a call whose flow is gone: to
+// the address it was at, else to the first one of the gateway.
+func (s *Service) Reconnect(ctx context.Context, trunk, gateway string, gone stack.Flow) (stack.Flow, error) {
+	g := s.gateway(trunk, gateway)
+	if g == nil {
+		return stack.Flow{}, fmt.Errorf("%s %s: %w", trunk, gateway, ErrUnknown)
+	}
+	if gone.Transport == stack.UDP {
+		return gone, nil
+	}
+	targets := g.now().targets
+	if len(targets) == 0 {
+		found, err := g.locate(ctx)
+		if err != nil {
+			return stack.Flow{}, err
+		}
+		targets = found
+	}
+	to := g.favourite(targets)[0]
+	for _, t := range targets {
+		if t.transport == gone.Transport && t.addr == gone.Remote {
+			to = t
+		}
+	}
+	return s.connect(ctx, g.roots, to)
+}
+
+func (s *Service) gateway(trunk, gateway string) *gateway {
+	t := s.find(trunk)
+	if t == nil {
+		return nil
+	}
+	for _, g := range t.gateways {
+		if g.cfg.name() == gateway {
+			return g
+		}
+	}
+	return nil
+}
+
 // Report tells what became of an attempt: 408 for silence, 430 for a gateway that could not be
 // reached; any other code is a sign of life, but for 503.
 func (s *Service) Report(trunk, gateway string, code int) {
-	t := s.find(trunk)
-	if t == nil {
+	g := s.gateway(trunk, gateway)
+	if g == nil {
 		return
 	}
-	for _, g := range t.gateways {
-		if g.cfg.name() != gateway {
-			continue
-		}
-		switch code {
-		case 408, 430:
-			g.heard(false, "it did not answer a call")
-		case 503:
-			g.failed("503 to a call")
-		default:
-			g.heard(true, "")
-		}
+	switch code {
+	case 408, 430:
+		g.heard(false, "it did not answer a call")
+	case 487: // we gave up, which says nothing
+	case 503:
+		g.failed("503 to a call")
+	default:
+		g.heard(true, "")
 	}
 }

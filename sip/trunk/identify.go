@@ -15,10 +15,11 @@ import (
 // Incoming is what a trunk says about an INVITE that came over it.
 type Incoming struct {
 	Trunk, Gateway string
-	From           string // the caller's number, "" when it is withheld
+	From           string // the caller's number as it is dialled in this country, "" when it is withheld
 	Name           string // the caller's name
 	Number         string // the called number
 	Full           bool   // the trunk or the gateway takes no more calls
+	SRTP           string // the trunk's policy
 }
 
 // Identify says which trunk a request belongs to: by the connection or the addresses of its
@@ -47,13 +48,15 @@ func (s *Service) Identify(req *stack.Request) (Incoming, bool) {
 	if found == nil {
 		return Incoming{}, false
 	}
-	in := Incoming{Trunk: found.cfg.Name, Full: found.full(s)}
+	in := Incoming{Trunk: found.cfg.Name, Full: found.full(s), SRTP: found.cfg.SRTP}
 	in.Number, _ = calledOf(req, found)
 	if at != nil {
 		in.Gateway = at.cfg.name()
 		in.Full = in.Full || at.cfg.MaxCalls > 0 && s.o.Active(in.Trunk, in.Gateway) >= at.cfg.MaxCalls
 	}
-	in.From, in.Name = callerOf(req.Request)
+	if in.From, in.Name = callerOf(req.Request); in.From != "" {
+		in.From = numbering.Write(dialplan.NationalFmt, in.From, in.From)
+	}
 	return in, true
 }
 
