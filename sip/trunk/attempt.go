@@ -206,7 +206,7 @@ func escape(number string) string {
 	return b.String()
 }
 
-// ErrUnknown: there is no such trunk or gateway, any more.
+// ErrUnknown says that there is no such trunk or gateway, any more.
 var ErrUnknown = errors.New("no such trunk or gateway")
 
 // Authorize answers a challenge of a gateway with the trunk's account.

@@ -44,7 +44,7 @@ type Config struct {
 	// SRTP of calls over this trunk: off, optional or required.
 	SRTP string `yaml:"srtp"`
 	// MaxCalls is how many calls the trunk carries, in both directions; 0 = no
-	// limit. Emergency calls are not counted against it.
+	// limit. It stops no emergency call.
 	MaxCalls int `yaml:"max_calls"`
 	// CAFile holds the certificates that a TLS gateway's is checked against;
 	// "" = those of the system.

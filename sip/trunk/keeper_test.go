@@ -144,6 +144,25 @@ func TestRegistrationMovesToTheNextAddress(t *testing.T) {
 	})
 }
 
+func TestALostConnectionIsRegisteredAnew(t *testing.T) {
+	bubble(t, func(l *lab) {
+		t := l.t
+		gw := l.gateway("192.0.2.9:5060")
+		gw.answers((&registrar{user: "04715550000", password: "secret", nonce: "n1"}).answer)
+		l.apply(account1(provider("192.0.2.9")))
+		time.Sleep(time.Second)
+		before := len(gw.got("REGISTER"))
+		l.s.FlowClosed(l.s.trunks[0].gateways[0].now().flow)
+		if l.status().Registered {
+			t.Error("registered over a connection that is gone")
+		}
+		time.Sleep(2 * settle)
+		if !l.status().Registered || len(gw.got("REGISTER")) == before {
+			t.Errorf("%+v", l.status())
+		}
+	})
+}
+
 func TestHealthHasHysteresis(t *testing.T) {
 	bubble(t, func(l *lab) {
 		t := l.t
