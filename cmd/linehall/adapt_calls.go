@@ -37,8 +37,11 @@ func (v callsView) Call(_ context.Context, id string) (api.Call, error) {
 }
 
 // HangUp ends a call.
-func (v callsView) HangUp(ctx context.Context, id string) error {
-	switch err := v.calls.Hangup(ctx, id, "ended by an operator"); {
+func (v callsView) HangUp(ctx context.Context, id, reason string) error {
+	if reason == "" {
+		reason = "ended by an operator"
+	}
+	switch err := v.calls.Hangup(ctx, id, reason); {
 	case errors.Is(err, call.ErrUnknownCall):
 		return fmt.Errorf("call %s: %w", id, api.ErrNotFound)
 	case errors.Is(err, call.ErrBusy):
@@ -46,6 +49,20 @@ func (v callsView) HangUp(ctx context.Context, id string) error {
 	default:
 		return err
 	}
+}
+
+// Dial connects an extension to a number.
+func (v callsView) Dial(ctx context.Context, from, to string) (string, error) {
+	id, err := v.calls.Originate(ctx, call.Origination{From: from, To: to})
+	switch {
+	case errors.Is(err, call.ErrUnknownExtension):
+		return "", fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	case errors.Is(err, call.ErrNotAllowed):
+		return "", fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	case errors.Is(err, call.ErrRefused):
+		return "", fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	}
+	return id, err
 }
 
 func shownCall(info call.Info, now time.Time) api.Call {

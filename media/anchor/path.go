@@ -353,3 +353,38 @@ func audioCodec(doc *sdp.Document) string {
 	}
 	return ""
 }
+
+// Cross joins two parties that have both made an offer, because one of them picked up the call that the other one makes.
+// It returns the answer to each, in the order of its own offer, and for each section of the caller's which one of the
+// callee's it is joined to, or -1. On an error (as of Offer, or sdp.ErrNothingInCommon) the path is what it was.
+func (p *Path) Cross(caller, callee []byte) (toCaller, toCallee []byte, pairs []int, err error) {
+	a, err := sdp.Parse(caller)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("offer of the caller: %w", err)
+	}
+	b, err := sdp.Parse(callee)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("offer of the callee: %w", err)
+	}
+	crossed, err := sdp.Cross(a, b)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if _, err = p.Offer(Caller, caller); err != nil {
+		return nil, nil, nil, err
+	}
+	if toCaller, err = p.Answer(Callee, crossed.ToA.Marshal()); err != nil {
+		p.Rollback()
+		return nil, nil, nil, err
+	}
+	if p.offer.kind == Direct {
+		return toCaller, crossed.ToB.Marshal(), crossed.Pairs, nil
+	}
+	streams := make([]*stream, len(b.Media()))
+	for i, j := range crossed.Pairs {
+		if j >= 0 {
+			streams[j] = p.offer.streams[i]
+		}
+	}
+	return toCaller, p.rewrite(crossed.ToB, Callee, streams), crossed.Pairs, nil
+}

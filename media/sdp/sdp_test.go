@@ -388,3 +388,59 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestResume(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, in, want string }{
+		{"untouched", "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\n", ""},
+		{"section", "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\na=recvonly\r\n", "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n"},
+		{"session", "v=0\r\nc=IN IP4 192.0.2.1\r\na=inactive\r\nm=audio 4000 RTP/AVP 8\r\n", "v=0\r\nc=IN IP4 192.0.2.1\r\na=inactive\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n"},
+		{"rejected", "v=0\r\nc=IN IP4 192.0.2.1\r\nm=video 0 RTP/AVP 96\r\na=inactive\r\n", ""},
+	} {
+		d, err := sdp.Parse([]byte(tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Resume(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if tt.want == "" {
+			tt.want = tt.in
+		}
+		if got := string(d.Marshal()); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)
+		}
+	}
+	d, err := sdp.Parse([]byte("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 8\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Resume(); !errors.Is(err, sdp.ErrNoAddress) {
+		t.Errorf("0.0.0.0: %v", err)
+	}
+}
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	const base = "v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\n"
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{base, base, true},
+		{base, strings.Replace(base, "a 1 1", "b 2 9", 1), true},
+		{base, base + "a=sendrecv\r\n", true},
+		{base, base + "a=recvonly\r\n", false},
+		{base, strings.Replace(base, "4000", "4002", 1), false},
+		{strings.Replace(base, "m=", "a=inactive\r\nm=", 1), strings.Replace(base, "m=", "a=inactive\r\nm=", 1) + "a=sendrecv\r\n", false},
+	} {
+		a, errA := sdp.Parse([]byte(tt.a))
+		b, errB := sdp.Parse([]byte(tt.b))
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if got := sdp.Same(a, b); got != tt.want {
+			t.Errorf("%q and %q: %v", tt.a, tt.b, got)
+		}
+	}
+}

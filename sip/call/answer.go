@@ -74,11 +74,15 @@ func (c *call) takeAnswer(a acAnswer) {
 		f.callee.agreed(description(res))
 	}
 	c.takeTimer(f.callee, res)
+	if c.lent != nil {
+		c.lent.tried = true
+	}
 	c.origin.answer(c, f, res, body)
 }
 
 // answered is the end of takeAnswer: the caller has been told.
 func (c *call) answered(f *fork) {
+	c.kept()
 	c.signOfLife()
 	c.markMedia(false)
 	c.step(evAnswerTaken{})
@@ -100,6 +104,9 @@ func (c *call) noteAnswer(f *fork) {
 // that has its answer for good gets none; one that had it in an unreliable response gets it
 // again, also when the phone does not repeat it (RFC 3261 §13.2.1).
 func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
+	if c.stale { // nobody is left who could take it
+		return nil, nil
+	}
 	body := description(res)
 	if len(body) == 0 || f.calleeDone {
 		if f.callerDone {
@@ -213,6 +220,10 @@ func (c *call) dropAnswer(a acDrop) {
 		return // dropped before
 	}
 	c.sendAck(f.callee, seq, c.answerToRefused(res))
+	if c.lender != nil { // the peer has been given back: its own call goes on
+		c.lender.offer(msgRelink{f.callee.Dialog.ID})
+		return
+	}
 	c.sendBye(f.callee, "answered elsewhere or given up")
 }
 

@@ -48,7 +48,7 @@ func (c *call) dialogs(held bool) []DialogInfo {
 		if c.pair.callee.Trunk == "" {
 			list = append(list, c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held))
 		}
-		return list
+		return slices.DeleteFunc(list, func(d DialogInfo) bool { return d.CallID == "" }) // a party that has not been handed over yet
 	}
 	list := make([]DialogInfo, 0, 1+len(c.branches))
 	if o, ok := c.origin.(*invited); ok && c.incoming == nil {

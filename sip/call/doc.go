@@ -3,16 +3,24 @@
 // up (RFC 3261 §13-§16 where a proxy's rules apply to a forking B2BUA, RFC 3264, RFC 3311).
 //
 // Bodies pass through the media plane (media/anchor) and otherwise verbatim; identity is ours:
-// what a phone claims about itself is replaced by what the directory knows. Features
-// (transfer, pickup) are not here yet: an INVITE that requires one is refused by the stack with
-// 420. What we know ourselves (session timers of RFC 4028, reliable provisional responses of RFC
-// 3262) is agreed with each phone by itself; option tags are not passed on.
+// what a phone claims about itself is replaced by what the directory knows. What an INVITE
+// requires and nobody serves is refused by the stack with 420. What we know ourselves (session
+// timers of RFC 4028, reliable provisional responses of RFC 3262) is agreed with each phone by
+// itself; option tags are not passed on.
 //
 // A call is split by concern:
 //
 //	machine.go    what happens to the call as a whole: pure (state, event) → actions
 //	exchange.go   one offer/answer exchange at a time: pure
 //	best.go       which of several failures the caller hears: pure
+//	connected.go  another origin: a party that is on the phone already
+//	refer.go      REFER and the forms of its headers: pure but for the answer
+//	transfer.go   handing a party over to the call that its transfer makes
+//	referral.go   telling the transferor, by NOTIFY
+//	borrow.go     Replaces: a peer of another call as the target, and its way back
+//	pickup.go     an INVITE that answers a call which rings
+//	originate.go  calls that we make ourselves
+//	link.go       bringing two confirmed legs together by re-INVITEs of ours
 //	invite.go     from an INVITE to a call, and every reason to refuse one
 //	origin.go     the caller's side until the answer: an INVITE that we received
 //	feature.go    what a feature code leads to; notice.go shows a text

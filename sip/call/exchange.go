@@ -4,10 +4,11 @@ package call
 // RFC 3264 §4). It is pure. The initial INVITE counts: until the caller's ACK arrived nobody
 // may re-negotiate. Requests without an offer that start no exchange never ask.
 //
-// Session timers and transfers will be a third user beside the two parties: us.
+// Besides the two parties we start exchanges of our own (link.go).
 type exchange struct {
 	Busy bool
 	From side // who started it
+	Ours bool // we did, towards both
 }
 
 // admit asks to start an exchange on behalf of a party. It returns 0 and takes the turn, or
@@ -18,7 +19,7 @@ func (x *exchange) admit(from side) int {
 	case !x.Busy:
 		x.Busy, x.From = true, from
 		return 0
-	case x.From == from:
+	case x.From == from && !x.Ours:
 		return 500
 	default:
 		return 491

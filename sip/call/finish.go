@@ -25,6 +25,13 @@ func (c *call) byeLeg(s side, reason string) {
 		c.dropHeld()
 	}
 	l := c.pair.leg(s)
+	if p := c.picker; p != nil && p.leg == l {
+		c.dropPicker()
+		return
+	}
+	if c.lent != nil && l == c.lent.leg { // finish gives it back
+		return
+	}
 	if l.accept != nil {
 		l.asked, l.reason = true, reason
 		return
@@ -56,6 +63,9 @@ func (c *call) sendBye(l *leg, reason string) {
 // finish closes the books of a call: media, record, state. Transactions that are still under
 // way end behind it.
 func (c *call) finish(end cause) {
+	c.abandonTransfer()
+	c.giveBack()
+	c.dropPicker()
 	c.timers = map[timerName]*timer{}
 	c.rearmAcceptances()
 	if r := c.re; r != nil { // its asker gets an answer even now

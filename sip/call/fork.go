@@ -79,7 +79,7 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	b.timer.request(inv)
 	l, who := c.calleeLeg(b), c.callerIdentity()
 	c.identify(inv, l, who, caller)
-	c.origin.impart(inv)
+	c.origin.impart(c, inv)
 	c.impartPriority(inv)
 	who.anonymise(inv)
 	if inv.GetHeader("User-Agent") == nil {
@@ -139,6 +139,9 @@ func (c *call) calleeLeg(b *branchLeg) *leg {
 
 // offerTo is the caller's offer as this branch gets it; nil for an INVITE without one.
 func (c *call) offerTo(b *branchLeg) ([]byte, error) {
+	if o, ok := c.origin.(*summons); ok && o.blank {
+		return b.session.Send([]byte(blankOffer), c.localAddr(b.target.flow()))
+	}
 	offer := c.origin.offer()
 	if len(offer) == 0 {
 		return nil, nil

@@ -30,8 +30,8 @@ var throughResponse = []string{ //nolint:gochecknoglobals // a constant list
 	"Event", "Unsupported", "Recv-Info",
 }
 
-// allowValue is our Allow inside calls: REFER and SUBSCRIBE are not served there.
-const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, NOTIFY"
+// allowValue is our Allow inside calls: SUBSCRIBE is not served there.
+const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, NOTIFY, REFER"
 
 // supportedValue are the extensions that we know inside calls.
 const supportedValue = reliableTag + ", " + timerTag

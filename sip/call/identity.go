@@ -95,6 +95,9 @@ func (c *call) callerIdentity() identity {
 	if o, ok := c.origin.(*invited); ok && !c.emergency() {
 		who.Private, _ = withholds(o.req.Request)
 	}
+	if o, ok := c.origin.(*connected); ok {
+		who.Private = o.shadow.Private
+	}
 	who.Private = who.Private || c.rec.From == anonymous // the other network's word
 	return who
 }

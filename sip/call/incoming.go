@@ -52,7 +52,7 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 		}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, req, r)
+		s.refuseCall(ctx, c, r)
 	}
 }
 

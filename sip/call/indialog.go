@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,11 @@ func (c *call) onStray(res *sip.Response) {
 // dialogOf finds the fork and the side that a request belongs to.
 func (c *call) dialogOf(req *sip.Request) (*fork, *leg) {
 	local, remote, id := paramTag(req.To().Params), paramTag(req.From().Params), req.CallID().Value()
-	for _, f := range c.forks {
+	forks := c.forks
+	if o, ok := c.origin.(*connected); ok && o.seat != nil {
+		forks = append(slices.Clip(forks), o.seat)
+	}
+	for _, f := range forks {
 		for _, l := range []*leg{f.caller, f.callee} {
 			if l.Dialog.ID == (dialog.ID{CallID: id, LocalTag: local, RemoteTag: remote}) {
 				return f, l
@@ -98,6 +103,12 @@ func (c *call) onRequest(req *stack.Request) {
 	f, l := c.dialogOf(req.Request)
 	if l == nil {
 		c.onUnmatched(req)
+		return
+	}
+	if n := l.successor; n != nil { // it arrived while the party was handed over
+		if !n.offer(msgRequest{req}) && !req.IsAck() {
+			c.s.respond(req, refusal{code: 481})
+		}
 		return
 	}
 	l.hides(req)
@@ -124,6 +135,8 @@ func (c *call) onRequest(req *stack.Request) {
 		c.onBye(f, l, req)
 	case c.m.Phase == phaseEnded || l.ended:
 		c.s.respond(req, refusal{code: 481})
+	case c.seated(f):
+		c.onSeated(req)
 	case c.pair != nil && f != c.pair:
 		c.s.respond(req, refusal{code: 481}) // an early dialog that lost
 	case req.Method == sip.PRACK:
@@ -133,6 +146,8 @@ func (c *call) onRequest(req *stack.Request) {
 		c.onReoffer(f, l, req)
 	case req.Method == sip.UPDATE:
 		c.refresh(l, req)
+	case req.Method == sip.REFER:
+		c.onRefer(f, l, req)
 	default:
 		c.forward(f, l, req)
 	}
@@ -179,6 +194,11 @@ func (c *call) onCancelled(req *stack.Request) {
 		c.step(evCallerGone{"cancelled"})
 		return
 	}
+	if p := c.picker; p != nil && p.req == req {
+		c.picker, p.leg.ended = nil, true
+		c.step(evHangup{"system", "the pickup was cancelled"})
+		return
+	}
 	c.cancelReoffer(req)
 }
 
@@ -189,6 +209,12 @@ func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
 	c.disarm(timerName{"2xx", int(l.Side)})
 	if c.pair != nil && f != c.pair || c.pair == nil && l.Side == callee {
 		return // an early dialog ends alone; its branch's INVITE still gets a final response
+	}
+	if c.leaveTransferor(l) {
+		return
+	}
+	if t := c.transfer; t != nil && t.party == l {
+		c.abandonTransfer() // the transferor hears why before it is hung up
 	}
 	if text := reasonText(req.Request); text != "" {
 		c.rec.Reason = text

@@ -41,19 +41,33 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	}
 	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
 	c := s.newCall(req, from)
+	if h := req.GetHeaders("Join"); len(h) > 0 && len(req.GetHeaders("Replaces")) == 0 {
+		s.refuseCall(ctx, c, s.joinRefusal(h[0].Value())) // RFC 3911 §4: it would need a mixer
+		return
+	}
+	if h := req.GetHeaders("Replaces"); len(h) > 0 {
+		s.serveReplaces(ctx, c, req, from, h)
+		return
+	}
 	r := s.route(ctx, c, req, from)
-	if r.code == 404 && c.decision.Kind == dialplan.Feature && s.o.Features != nil {
-		var answered bool
-		if answered, r = s.serveFeature(ctx, c, req, from); answered && r.code == 0 {
+	if r.code == 404 && c.decision.Kind == dialplan.Feature {
+		if f := c.decision.Feature; f == pickupOne || f == pickupGroup {
+			s.servePickup(ctx, c, req, from)
 			return
+		}
+		if s.o.Features != nil {
+			var answered bool
+			if answered, r = s.serveFeature(ctx, c, req, from); answered && r.code == 0 {
+				return
+			}
 		}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, req, r)
+		s.refuseCall(ctx, c, r)
 		return
 	}
 	if code := s.admit(c); code != 0 { //nolint:contextcheck // a call lives with the service
-		s.refuseCall(ctx, c, req, refusal{code: code, warn: 399, text: "Too many calls"})
+		s.refuseCall(ctx, c, refusal{code: code, warn: 399, text: "Too many calls"})
 	}
 }
 
@@ -213,9 +227,9 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 }
 
 // refuseCall answers and records a call that never rang.
-func (s *Service) refuseCall(ctx context.Context, c *call, req *stack.Request, r refusal) {
+func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
 	s.o.Trace.Bind(c.rec.CallID, c.id)
-	s.respond(req, r)
+	c.origin.refuse(c, r)
 	s.vacate(c)
 	s.o.Trace.End(c.id)
 	now := time.Now().UTC()

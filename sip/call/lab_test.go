@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -69,8 +70,9 @@ type labOptions struct {
 	features    call.Features
 	trunks      call.Trunks
 	preemptBusy bool
-	branch, hq  *site.Overflow // ways around the line
-	srtp        [2]site.SRTP   // of headquarters and branch1
+	branch, hq  *site.Overflow      // ways around the line
+	srtp        [2]site.SRTP        // of headquarters and branch1
+	pickup      map[string][]string // who may pick up for whom
 }
 
 func newExchange(t *testing.T, o labOptions) *exchange {
@@ -116,6 +118,13 @@ func terminals() []directory.Terminal {
 	}
 }
 
+// pickupGroups is call.Pickup by a table.
+type pickupGroups map[string][]string
+
+func (g pickupGroups) MayPickUp(picker directory.Terminal, ringing string) bool {
+	return slices.Contains(g[picker.Extension], ringing)
+}
+
 func (x *exchange) start(o labOptions) {
 	t, ctx := x.t, x.t.Context()
 	t.Helper()
@@ -154,14 +163,15 @@ func (x *exchange) start(o labOptions) {
 		members = []string{"8009", "8002"}
 	}
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
-		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0"},
+		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0"},
 		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
 	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
 	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
 	x.calls = must[*call.Service](t)(call.New(call.Options{
-		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
+		Pickup: pickupGroups(o.pickup),
+		Stack:  st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
 	}))
 	if o.hook != nil {

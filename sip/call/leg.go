@@ -31,18 +31,20 @@ type leg struct {
 	Asserted  string         `json:"asserted,omitempty"`   // P-Asserted-Identity towards a gateway; "" for none
 	Agreed    []byte         `json:"agreed,omitempty"`     // its session description, as of the last agreed exchange
 	Allow     string         `json:"allow,omitempty"`      // the methods it allows, as it said last
+	Refers    int            `json:"refers,omitempty"`     // REFERs taken from it
 	Timer     sessionTimer   `json:"timer,omitzero"`
 	// Private: this party withholds its identity. RemoteParty: its phone shows Remote-Party-ID only.
 	Private     bool `json:"private,omitempty"`
 	Secure      bool `json:"secure,omitempty"` // its media is SRTP, as of the last answer
 	RemoteParty bool `json:"remote_party,omitempty"`
 
-	accept *acceptance             // our 2xx that waits for this leg's ACK
-	acks   map[uint32]*sip.Request // our ACKs to this leg's 2xx, by CSeq, for their repetition
-	ended  bool                    // its BYE was sent or received
-	asked  bool                    // BYE is wanted as soon as the ACK is there
-	reason string
-	raises int // 422s to the present request
+	accept    *acceptance             // our 2xx that waits for this leg's ACK
+	acks      map[uint32]*sip.Request // our ACKs to this leg's 2xx, by CSeq, for their repetition
+	ended     bool                    // its BYE was sent or received, or another call has it
+	asked     bool                    // BYE is wanted as soon as the ACK is there
+	reason    string
+	raises    int   // 422s to the present request
+	successor *call // the call that has it now
 }
 
 // keepAcks bounds leg.acks: a 2xx is repeated for 64*T1 after its INVITE, and a leg has one

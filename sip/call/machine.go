@@ -87,17 +87,22 @@ type (
 		Branch int
 		Stage  *route.Stage
 	}
-	evWaveTimeout   struct{}                    // the present waves have rung long enough
-	evSilence       struct{ Branch int }        // a gateway has not even said 100
-	evStageTime     struct{}                    // the present stage has rung long enough
-	evAnswerTaken   struct{}                    // media agreed, state stored, 2xx handed to the caller's transaction
-	evAnswerRefused struct{ Code int }          // the answer cannot be used; Code is what the caller gets
-	evCallerGone    struct{ Reason string }     // CANCEL, BYE in an early dialog, or the transaction died
-	evRingTimeout   struct{}                    // nobody answered in time, whatever could still follow
-	evAck           struct{}                    // the caller acknowledged the 2xx
-	evBye           struct{ From side }         // BYE from a party
-	evHangup        struct{ By, Reason string } // by an operator or by ourselves
-	evGiveUp        struct {                    // the set-up cannot go on; Code is what the caller gets
+	evWaveTimeout   struct{}                // the present waves have rung long enough
+	evSilence       struct{ Branch int }    // a gateway has not even said 100
+	evStageTime     struct{}                // the present stage has rung long enough
+	evAnswerTaken   struct{}                // media agreed, state stored, 2xx handed to the caller's transaction
+	evAnswerRefused struct{ Code int }      // the answer cannot be used; Code is what the caller gets
+	evCallerGone    struct{ Reason string } // CANCEL, BYE in an early dialog, or the transaction died
+	evRingTimeout   struct{}                // nobody answered in time, whatever could still follow
+	evAck           struct{}                // the caller acknowledged the 2xx
+	evBye           struct{ From side }     // BYE from a party
+	evPickUp        struct{ Group string }  // somebody else answers; the shell has added the branch
+	evHandedOver    struct {                // another call has the peer of this party
+		By     side
+		Reason string // "": transferred
+	}
+	evHangup struct{ By, Reason string } // by an operator or by ourselves
+	evGiveUp struct {                    // the set-up cannot go on; Code is what the caller gets
 		Code   int
 		Reason string
 	}
@@ -125,6 +130,8 @@ func (evBye) isEvent()           {}
 func (evHangup) isEvent()        {}
 func (evGiveUp) isEvent()        {}
 func (evPreempted) isEvent()     {}
+func (evHandedOver) isEvent()    {}
+func (evPickUp) isEvent()        {}
 
 // action is what the shell does for the machine.
 type action interface{ isAction() }
@@ -248,6 +255,10 @@ func (m *machine) step(ev event) []action {
 		return m.giveUp(ev)
 	case evPreempted: // a caller that still waits hears what it would have heard without room
 		return m.hangup(ev.Code, evHangup{"system", ev.Reason})
+	case evPickUp:
+		return m.pickUp(ev)
+	case evHandedOver:
+		return m.handedOver(ev)
 	}
 	return nil
 }
@@ -576,7 +587,7 @@ func (m *machine) bye(ev evBye) []action {
 		if ev.From == caller {
 			return m.callerGone(evCallerGone{"bye"})
 		}
-		if m.Phase == phaseAnswering { // its 2xx waits for the caller's PRACK
+		if m.Phase == phaseAnswering { // its 2xx waits for the caller's PRACK, or its peer is being fetched
 			m.Phase = phaseEnded
 			return []action{acReject{480, -1}, acEnd{cause{480, "callee", "hung up before the answer could go on"}}}
 		}
@@ -621,6 +632,29 @@ func (m *machine) giveUp(ev evGiveUp) []action {
 	}
 	m.Phase = phaseEnded
 	return append(actions, acReject{ev.Code, -1}, acEnd{cause{ev.Code, "system", ev.Reason}})
+}
+
+// pickUp makes an INVITE that came in the answer: it is a branch of its own, and has won.
+func (m *machine) pickUp(ev evPickUp) []action {
+	if m.Phase != phaseRinging {
+		return nil
+	}
+	actions := m.cancelAll()
+	m.Branches = append(m.Branches, branch{Group: ev.Group, Stage: m.Stages, Progress: branchAnswered, Code: 200})
+	m.Phase, m.Winner = phaseAnswering, len(m.Branches)-1
+	return actions
+}
+
+func (m *machine) handedOver(ev evHandedOver) []action {
+	if m.Phase != phaseUp {
+		return nil
+	}
+	m.Phase = phaseEnded
+	reason := ev.Reason
+	if reason == "" {
+		reason = "transferred"
+	}
+	return []action{acBye{ev.By, reason}, acEnd{cause{200, ev.By.String(), reason}}}
 }
 
 // cancelAll cancels every branch that may still ring.

@@ -99,6 +99,20 @@ func TestMachine(t *testing.T) {
 		},
 		{"CANCEL after the answer changes nothing", []string{"a"}, []event{evAnswer{0, "t"}, evAnswerTaken{}, evCallerGone{}}, nil, phaseAccepted},
 		{
+			"the phone leaves while its peer is fetched",
+			[]string{"a"},
+			[]event{evAnswer{0, "t"}, evBye{callee}},
+			[]action{acReject{480, -1}, acEnd{cause{480, "callee", "hung up before the answer could go on"}}},
+			phaseEnded,
+		},
+		{
+			"handed over",
+			[]string{"a"},
+			[]event{evAnswer{0, "t"}, evAnswerTaken{}, evAck{}, evHandedOver{By: callee}},
+			[]action{acBye{callee, "transferred"}, acEnd{cause{200, "callee", "transferred"}}},
+			phaseEnded,
+		},
+		{
 			"cancelled while the answer is stored",
 			[]string{"a"},
 			[]event{evAnswer{0, "t"}, evCallerGone{"cancelled"}},

@@ -13,7 +13,8 @@ import (
 )
 
 // origin is the caller's side of a call until it is answered: whoever wants to reach somebody.
-// That is an INVITE that we received (invited). Its methods are called by the call's owner.
+// That is an INVITE that we received (invited), or a party that is on the phone already
+// (connected). Its methods are called by the call's owner.
 type origin interface {
 	// begin is called once, before anybody rings.
 	begin(c *call)
@@ -22,7 +23,7 @@ type origin interface {
 	// offer is the caller's session description; empty when the other side shall make the offer.
 	offer() []byte
 	// impart gives an INVITE of ours what crosses the call from the caller's request.
-	impart(inv *sip.Request)
+	impart(c *call, inv *sip.Request)
 	// open is the caller's side of a new fork: a caller that sent an INVITE sees a dialog for
 	// each To-tag of a phone (RFC 3261 §12.1, §13.2.2.4).
 	open(c *call) (*leg, error)
@@ -53,7 +54,7 @@ func (o *invited) flow() stack.Flow { return o.req.Flow }
 
 func (o *invited) offer() []byte { return description(o.req.Request) }
 
-func (o *invited) impart(inv *sip.Request) {
+func (o *invited) impart(_ *call, inv *sip.Request) {
 	hops := sip.MaxForwardsHeader(69) // RFC 3261 §8.1.1.6: 70, of which one is ours
 	if h := o.req.MaxForwards(); h != nil && h.Val() > 0 {
 		hops = sip.MaxForwardsHeader(min(h.Val()-1, 255))

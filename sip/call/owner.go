@@ -70,6 +70,11 @@ type call struct {
 	re       *reoffer       // under way
 	deferred *stack.Request // an offer that waits for the other side's ACK, or for an exchange of our own
 	own      *leg           // whom an exchange of our own makes an offer to
+	transfer *transfer      // a REFER under way, or a party lent to another call
+	lent     *borrowed      // the peer of another call that is our target; nil once it is ours
+	lender   *call          // who got it back
+	picker   *picker        // an INVITE that picked us up and waits for its answer
+	stale    bool           // those who ring were offered what a former caller wrote
 
 	rec         cdr.Record
 	terminal    directory.Terminal // the caller's
@@ -217,8 +222,21 @@ func (c *call) refuseRest() {
 	for {
 		select {
 		case m := <-c.mailbox:
-			if m, ok := m.(msgRequest); ok && !m.req.IsAck() {
-				c.s.respond(m.req, refusal{code: 481})
+			switch m := m.(type) {
+			case msgRequest:
+				if !m.req.IsAck() {
+					c.s.respond(m.req, refusal{code: 481})
+				}
+			case msgTake:
+				m.by.offer(msgHanded{from: c})
+			case msgHanded:
+				m.refuse(c)
+			case msgJoin:
+				m.holder.offer(msgProgress{c, 481, phrase(481)})
+			case msgReplace:
+				c.s.refuseCall(c.ctx, m.next, refusal{code: 481})
+			case msgPickup:
+				c.s.refuseCall(c.ctx, m.next, refusal{code: 480})
 			}
 		default:
 			return
@@ -240,6 +258,10 @@ func (c *call) begin() {
 			c.repeatStoredAnswer()
 		}
 		c.publish()
+		return
+	}
+	if c.lent != nil {
+		c.fetchPeer()
 		return
 	}
 	c.start()
@@ -273,6 +295,26 @@ func (c *call) handle(m message) {
 		c.step(evDeflected{m.branch.index, m.stage})
 	case msgHangup:
 		c.step(evHangup{m.by, m.reason})
+	case msgProgress:
+		c.onProgress(m)
+	case msgTake:
+		c.onTake(m)
+	case msgHanded:
+		c.onHanded(m)
+	case msgTaken:
+		c.onTaken(m)
+	case msgJoin:
+		c.onJoin(m)
+	case msgNext:
+		c.onNext(m)
+	case msgReplace:
+		c.onReplace(m)
+	case msgPickup:
+		c.onPickup(m)
+	case msgRelink:
+		c.relink(m)
+	case msgGone:
+		c.step(evCallerGone{m.reason})
 	}
 }
 

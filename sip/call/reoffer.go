@@ -39,6 +39,10 @@ func (c *call) onReoffer(f *fork, from *leg, req *stack.Request) {
 		c.s.respond(req, refusal{code: 415, reason: "Unsupported Media Type"})
 		return
 	}
+	if t := c.transfer; t != nil && (t.wanted || t.handed) { // the party is about to move
+		c.s.respond(req, refusal{code: 491})
+		return
+	}
 	if c.deferred == nil && c.ex.Busy && (to.accept != nil && c.ex.From == to.Side || c.own == to) {
 		// The exchange is over but for the other side's ACK, which may be a moment behind this
 		// offer, or it is one of our own with the other phone alone. We must not pass this one on
@@ -76,6 +80,9 @@ func (c *call) sendReoffer(r *reoffer) {
 func (c *call) exchangeDone() {
 	c.ex.done()
 	c.own = nil
+	if t := c.transfer; t != nil && t.wanted {
+		c.giveAway(t)
+	}
 	req := c.deferred
 	c.deferred = nil
 	if req == nil {

@@ -113,7 +113,7 @@ func (c *call) touch() {
 // saveRinging writes the state of a call that rings, if it has changed.
 func (c *call) saveRinging() {
 	o, ok := c.origin.(*invited)
-	if !ok || c.m.Phase != phaseRinging || c.m.Opening { // another call's leg cannot be taken up without that call
+	if !ok || c.lent != nil || c.m.Phase != phaseRinging || c.m.Opening { // another call's leg cannot be taken up without that call
 		return
 	}
 	state, err := c.ringing(o)

@@ -136,6 +136,7 @@ type Options struct {
 	Locations Locator
 	Directory Directory
 	Plan      Plan
+	Pickup    Pickup   // nil: people pick up at their own extension only
 	Router    Router   // nil: a number rings what the plan says
 	Features  Features // nil: feature codes are refused
 	Trunks    Trunks   // nil: there is no way outside
@@ -204,6 +205,8 @@ func New(o Options) (*Service, error) {
 	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
 		o.Stack.Handle(m, s.ServeInDialog)
 	}
+	o.Stack.Support("norefersub", "replaces")
+	o.Stack.Handle(sip.REFER, s.Within(s.serveRefer))
 	o.Stack.Handle(sip.OPTIONS, s.Within(o.Stack.ServeOptions))
 	o.Stack.Handle(sip.NOTIFY, s.Within(o.Stack.ServeNotify))
 	o.Stack.Handle(sip.MESSAGE, s.Within(s.notServed))
@@ -411,7 +414,9 @@ func (s *Service) forget(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range c.keys {
-		delete(s.dialogs, key)
+		if s.dialogs[key] == c { // a party that was handed over belongs to another call
+			delete(s.dialogs, key)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func TestRefusals(t *testing.T) {
 		{"not registered", "8003", 480, ""},
 		{"disabled terminal", "8666", 480, ""},
 		{"meeting room", "9000", 480, "browser"},
-		{"feature code", "*8", 404, "reserved"},
+		{"feature code", "*8", 480, "Nothing rings"},
 		{"itself", "8001", 486, ""},
 	} {
 		res := refused(t, x, a, tt.number, tt.code)

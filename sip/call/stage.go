@@ -41,7 +41,7 @@ func (c *call) start() {
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
 	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.incoming != nil && c.s.foreign(flow),
+		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow),
 	})
 	c.origin.begin(c)
 	c.arm(timerName{kind: "setup"}, c.s.limits.Setup, func() { c.step(evRingTimeout{}) })
@@ -305,7 +305,7 @@ func (s *Service) autoAnswer() [][2]string {
 func (c *call) deflect(b *branchLeg) {
 	number, ok := c.deflectedTo(b)
 	t := b.target.terminal
-	if !ok || len(c.history) >= route.MaxDiversions {
+	if !ok || c.lent != nil || len(c.history) >= route.MaxDiversions {
 		c.step(evDeflected{b.index, nil})
 		return
 	}

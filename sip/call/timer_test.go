@@ -6,6 +6,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
+
+	"linehall/sip/dialog"
 )
 
 func withHeaders(headers ...string) *sip.Request {
@@ -143,10 +145,10 @@ func TestTimerRaised(t *testing.T) {
 
 func TestGlareDelay(t *testing.T) {
 	for range 1000 {
-		if d := glareDelay(&leg{Side: callee}); d < 2100*time.Millisecond || d > 4*time.Second || d%(10*time.Millisecond) != 0 {
+		if d := glareDelay(&leg{Dialog: &dialog.Dialog{Initiator: true}}); d < 2100*time.Millisecond || d > 4*time.Second || d%(10*time.Millisecond) != 0 {
 			t.Fatalf("owner of the Call-ID: %v", d)
 		}
-		if d := glareDelay(&leg{Side: caller}); d < 0 || d > 2*time.Second || d%(10*time.Millisecond) != 0 {
+		if d := glareDelay(&leg{Dialog: &dialog.Dialog{}}); d < 0 || d > 2*time.Second || d%(10*time.Millisecond) != 0 {
 			t.Fatalf("the other: %v", d)
 		}
 	}

@@ -43,6 +43,11 @@ type Record struct {
 	Legs        []Leg      `json:"legs"`
 	Forwards    []Forward  `json:"forwards,omitempty"` // in order; the first ones may be another network's
 	Trunk       string     `json:"trunk,omitempty"`    // the call came in by it
+	// Calls of the same conversation: the one that was transferred, the attempt to transfer it.
+	Linked        []string `json:"linked_to,omitempty"`
+	TransferredBy string   `json:"transferred_by,omitempty"` // who connected this call's parties
+	PickedUpBy    string   `json:"picked_up_by,omitempty"`   // who answered for the number that was called
+	Originated    bool     `json:"originated,omitempty"`     // the appliance called the first party itself
 }
 
 // Forward is one forward that a call took.

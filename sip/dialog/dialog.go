@@ -56,6 +56,8 @@ type Dialog struct {
 	RemoteSeq    uint32 `json:"remote_seq"`
 	HasRemoteSeq bool   `json:"has_remote_seq"`
 	Confirmed    bool   `json:"confirmed"`
+	// Initiator: our INVITE opened the dialog, so its Call-ID is ours (RFC 3261 §14.1).
+	Initiator bool `json:"initiator,omitempty"`
 	// Session is the identity of the session descriptions sent into this dialog.
 	Session Session `json:"session"`
 }
@@ -102,8 +104,8 @@ func Fork(invite *sip.Request, res *sip.Response) (*Dialog, error) {
 		Local:    Party{Display: from.DisplayName, URI: from.Address.String()},
 		Remote:   Party{Display: to.DisplayName, URI: to.Address.String()},
 		Target:   invite.Recipient.String(),
-		LocalSeq: seq.SeqNo,
-		Session:  NewSession(),
+		LocalSeq: seq.SeqNo, Initiator: true,
+		Session: NewSession(),
 	}
 	d.Confirm(res)
 	return d, nil

@@ -216,3 +216,29 @@ func (s *Session) Clone() Session {
 	c.Lines = slices.Clone(s.Lines)
 	return c
 }
+
+// Clone returns an independent copy of the dialog: for the owner that it is handed over to.
+func (d *Dialog) Clone() *Dialog {
+	c := *d
+	c.Routes = slices.Clone(d.Routes)
+	c.Session = d.Session.Clone()
+	return &c
+}
+
+// SendAs is Send for the answer to an offer that was numbered by itself: body is in the order of this dialog's peer
+// already, and places says for each of its lines where it stands in the call's order, negative for nowhere.
+func (s *Session) SendAs(body []byte, places []int, local netip.Addr) ([]byte, error) {
+	_, blocks, err := split(body)
+	if err != nil {
+		return nil, err
+	}
+	s.Lines = make([]Line, len(blocks))
+	for slot, block := range blocks {
+		place := dead
+		if slot < len(places) && places[slot] >= 0 {
+			place = places[slot]
+		}
+		s.Lines[slot] = Line{Kind: kindOf(block), Peer: place, Last: firstLine(block)}
+	}
+	return s.identify(body, local)
+}

@@ -98,7 +98,14 @@ func (o *organisation) Call(ctx context.Context, id string) (api.Call, error) {
 	return api.Call{}, fmt.Errorf("call %s: %w", id, api.ErrNotFound)
 }
 
-func (o *organisation) HangUp(_ context.Context, id string) error {
+func (o *organisation) Dial(_ context.Context, from, to string) (string, error) {
+	if to == "4711" {
+		return "", fmt.Errorf("%s: %w", to, api.ErrInvalid)
+	}
+	return from + " to " + to, o.fail
+}
+
+func (o *organisation) HangUp(_ context.Context, id, _ string) error {
 	o.hungUp = append(o.hungUp, id)
 	return o.fail
 }
@@ -268,6 +275,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /calls":                  "admin operator auditor",
 		"GET /calls/{id}":             "admin operator auditor",
 		"DELETE /calls/{id}":          "admin operator",
+		"POST /calls":                 "admin operator",
 		"GET /rooms":                  "admin operator chair auditor",
 		"GET /rooms/{number}":         everybody,
 		"POST /rooms/{number}/link":   "admin operator",
@@ -297,13 +305,14 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /terminals/{extension}/features":      settings(),
 		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
-		"POST /terminals/open":                     map[string]any{"site": "branch1", "minutes": 5},
-		"POST /rooms/{number}/link":                map[string]any{"venue": "hq"},
-		"POST /users":                              map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
-		"PUT /users/{name}/password":               map[string]any{"password": "x"},
-		"POST /tokens":                             map[string]any{"role": "user"},
-		"POST /login":                              map[string]any{"username": "x", "password": strings.Repeat("x", 10)},
-		"POST /rooms/{number}/device":              map[string]any{"venue": "x", "token": "x"},
+		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
+		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
+		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
+		"POST /users":                 map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
+		"PUT /users/{name}/password":  map[string]any{"password": "x"},
+		"POST /tokens":                map[string]any{"role": "user"},
+		"POST /login":                 map[string]any{"username": "x", "password": strings.Repeat("x", 10)},
+		"POST /rooms/{number}/device": map[string]any{"venue": "x", "token": "x"},
 	}
 	fill := strings.NewReplacer("{extension}", "8001", "{id}", "c1", "{number}", "9000", "{name}", "x")
 	w := newWorld(t)
@@ -522,7 +531,10 @@ func TestChangesAreOnRecord(t *testing.T) {
 	}
 	id := token["id"].(string)
 	ask(http.MethodDelete, "/tokens/"+id, nil)
-	ask(http.MethodDelete, "/calls/c1", nil)
+	ask(http.MethodDelete, "/calls/c1?reason=line+needed", nil)
+	if made := ask(http.MethodPost, "/calls", map[string]any{"from": "8001", "to": "2001"}); made["id"] != "8001 to 2001" {
+		t.Errorf("dialled %v", made)
+	}
 	window := ask(http.MethodPost, "/terminals/open", map[string]any{"site": "branch1", "minutes": 30})
 	if window["until"] != "2026-11-23T12:30:00Z" || w.opened["branch1"] != 30*time.Minute {
 		t.Errorf("window %v", window)
@@ -540,7 +552,7 @@ func TestChangesAreOnRecord(t *testing.T) {
 	w.ask(t, admin, http.MethodDelete, "/calls/c2", nil)
 	want := []string{
 		"anna user.add berta", "anna user.password berta", "anna user.remove berta",
-		"anna token.add whip", "anna token.revoke " + id, "anna call.hangup c1",
+		"anna token.add whip", "anna token.revoke " + id, "anna call.hangup c1", "anna call.dial 8001",
 		"anna enrolment.open branch1", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
 		"anna call.hangup c2", "anna call.hangup.failed c2",
 	}

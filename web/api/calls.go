@@ -14,6 +14,22 @@ type callIn struct {
 	ID string `path:"id" maxLength:"256"`
 }
 
+type hangUpIn struct {
+	ID     string `path:"id" maxLength:"256"`
+	Reason string `query:"reason" maxLength:"100" doc:"told to both phones and kept in the record"`
+}
+
+type dialIn struct {
+	Body struct {
+		From string `json:"from" minLength:"1" maxLength:"32" doc:"the extension that is called first"`
+		To   string `json:"to" minLength:"1" maxLength:"64" doc:"the number that it is connected to, with its class of service"`
+	}
+}
+
+type dialled struct {
+	ID string `json:"id" doc:"id of the call to the extension; the call that follows names it"`
+}
+
 func (a *API) registerCalls() {
 	view(a, operation("list-calls", http.MethodGet, "/calls", "calls", "The calls going on", watchers), watchers,
 		func(ctx context.Context, p auth.Principal, _ *struct{}) (*body[callList], error) {
@@ -27,14 +43,25 @@ func (a *API) registerCalls() {
 	op := operation("hang-up", http.MethodDelete, "/calls/{id}", "calls", "Hang up", operators)
 	op.DefaultStatus = http.StatusNoContent
 	change(a, op, operators,
-		func(ctx context.Context, p auth.Principal, in *callIn) (audit.Event, error) {
+		func(ctx context.Context, p auth.Principal, in *hangUpIn) (audit.Event, error) {
 			c, err := a.call(ctx, p, in.ID)
 			return audit.Event{Action: "call.hangup", Object: in.ID, Detail: map[string]string{
-				"from": c.From.Extension, "to": c.To.Extension,
+				"from": c.From.Extension, "to": c.To.Extension, "reason": in.Reason,
 			}}, err
 		},
-		func(ctx context.Context, _ auth.Principal, in *callIn) (*nothing, error) {
-			return nil, a.opts.Calls.HangUp(ctx, in.ID)
+		func(ctx context.Context, _ auth.Principal, in *hangUpIn) (*nothing, error) {
+			return nil, a.opts.Calls.HangUp(ctx, in.ID, in.Reason)
+		})
+	op = operation("dial", http.MethodPost, "/calls", "calls", "Call an extension and connect it to a number", operators)
+	op.DefaultStatus = http.StatusAccepted
+	change(a, op, operators,
+		func(ctx context.Context, p auth.Principal, in *dialIn) (audit.Event, error) {
+			_, err := a.terminal(ctx, p, in.Body.From)
+			return audit.Event{Action: "call.dial", Object: in.Body.From, Detail: map[string]string{"to": in.Body.To}}, err
+		},
+		func(ctx context.Context, _ auth.Principal, in *dialIn) (*body[dialled], error) {
+			id, err := a.opts.Calls.Dial(ctx, in.Body.From, in.Body.To)
+			return &body[dialled]{dialled{id}}, err
 		})
 }
 

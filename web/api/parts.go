@@ -40,7 +40,11 @@ type Enrolment interface {
 type Calls interface {
 	Calls(ctx context.Context) []Call
 	Call(ctx context.Context, id string) (Call, error)
-	HangUp(ctx context.Context, id string) error
+	// HangUp ends a call; the reason is told to both phones and stands in the record.
+	HangUp(ctx context.Context, id, reason string) error
+	// Dial calls an extension and connects it to a number as if it had dialled that; it returns the id of
+	// the call to the extension. ErrNotFound: no such extension; ErrInvalid: it may not call that number.
+	Dial(ctx context.Context, from, to string) (id string, err error)
 }
 
 // Lines knows the accounts of the leased lines.

@@ -3,6 +3,7 @@ package operator
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,15 +50,32 @@ func (o *operator) call() *cobra.Command {
 			return show(o, cmd, "/api/v1/calls/"+segment(args[0]), renderCall)
 		},
 	}
+	var reason string
 	hangup := &cobra.Command{
 		Use: "hangup ID", Short: "end a call", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return send(o, cmd, "DELETE", "/api/v1/calls/"+segment(args[0]), nil, func(out io.Writer, _ map[string]any) {
+			path := "/api/v1/calls/" + segment(args[0])
+			if reason != "" {
+				path += "?" + url.Values{"reason": {reason}}.Encode()
+			}
+			return send(o, cmd, "DELETE", path, nil, func(out io.Writer, _ map[string]any) {
 				fmt.Fprintf(out, "call %s ended\n", args[0])
 			})
 		},
 	}
-	return group("call", "calls", list, one, hangup, o.callTrace())
+	hangup.Flags().StringVar(&reason, "reason", "", "why; told to both phones and kept in the record")
+	dial := &cobra.Command{
+		Use: "dial FROM TO", Short: "call an extension and connect it to a number", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return send(o, cmd, "POST", "/api/v1/calls", map[string]string{"from": args[0], "to": args[1]}, func(out io.Writer, made struct {
+				ID string `json:"id"`
+			},
+			) {
+				fmt.Fprintf(out, "calling %s (call %s)\n", args[0], made.ID)
+			})
+		},
+	}
+	return group("call", "calls", list, one, hangup, dial, o.callTrace())
 }
 
 func renderCalls(out io.Writer, body struct {

@@ -1,0 +1,457 @@
+package call
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/internal/directory"
+	"linehall/internal/observe"
+	"linehall/internal/site"
+	"linehall/media/anchor"
+	"linehall/sip/cdr"
+	"linehall/sip/dialog"
+	"linehall/sip/dialplan"
+	"linehall/sip/location"
+	"linehall/sip/route"
+	"linehall/sip/stack"
+)
+
+// Replaces (RFC 3891): a dialog of an established call is replaced by another party, and its
+// peer stays on the phone. That is a call of its own as well, from whoever comes in to the peer:
+//
+//	a third phone's INVITE with Replaces       origin: the INVITE
+//	REFER to ...?Replaces= (attended transfer) origin: the party of the REFER (connected)
+//
+// The peer is its only target, rung by a re-INVITE, and only borrowed until the new call stands:
+// whatever fails before gives it back to its call, the lender.
+
+// borrowed is the peer while it belongs to both calls.
+type borrowed struct {
+	lender *call
+	leg    *leg // nil before it was handed over
+	tried  bool // it has answered an offer of ours: its session is not what it was
+}
+
+// Messages to the owner of a call that a Replaces names.
+type (
+	msgJoin struct { // REFER with Replaces in another call
+		holder *call
+		by     string
+		named  replaces
+		shadow *leg // the party that shall come in
+		party  *leg // who it is, for the record
+		late   bool
+	}
+	msgNext    struct{ from, next *call } // to the call of the REFER: who carries it out
+	msgReplace struct {                   // INVITE with Replaces
+		next  *call // of the INVITE; nobody owns it yet
+		req   *stack.Request
+		from  directory.Terminal
+		named replaces
+	}
+	msgRelink struct{ id dialogID } // the peer answered after it was given back
+)
+
+func (msgJoin) isMessage()    {}
+func (msgNext) isMessage()    {}
+func (msgReplace) isMessage() {}
+func (msgRelink) isMessage()  {}
+
+// named finds the call of a dialog. The to-tag ought to be ours (RFC 3891 §3); phones that pick
+// up from a lamp's document write it from the other end's view.
+func (s *Service) named(r replaces) (*call, replaces) {
+	if c := s.find(r.CallID, r.ToTag); c != nil {
+		return c, r
+	}
+	swapped := replaces{CallID: r.CallID, ToTag: r.FromTag, FromTag: r.ToTag, EarlyOnly: r.EarlyOnly}
+	return s.find(r.CallID, r.FromTag), swapped
+}
+
+// legNamed finds the dialog itself.
+func (c *call) legNamed(r replaces) (*fork, *leg) {
+	id := dialogID{CallID: r.CallID, LocalTag: r.ToTag, RemoteTag: r.FromTag}
+	for _, f := range c.forks {
+		for _, l := range []*leg{f.caller, f.callee} {
+			if l.Dialog.ID == id && l.successor == nil {
+				return f, l
+			}
+		}
+	}
+	return nil, nil
+}
+
+// referToDialog begins an attended transfer: the transferor names another dialog of its own.
+func (c *call) referToDialog(t *transfer, named replaces) refusal {
+	target, named := c.s.named(named)
+	if target == nil || target == c {
+		return refusal{code: 404, warn: 399, text: "The call to be joined does not exist"}
+	}
+	t.next, t.named = target, &named
+	return refusal{}
+}
+
+// attemptJoin asks the owner of the other call.
+func (c *call) attemptJoin(t *transfer) {
+	target, named := c.s.named(*t.named)
+	if target == nil || !target.offer(msgJoin{holder: c, by: t.by.Extension, named: named, shadow: t.party.shadow(), party: t.party.id(), late: t.late}) {
+		c.onProgress(msgProgress{t.next, 481, phrase(481)})
+		return
+	}
+	t.next = target
+}
+
+// id is a copy of a leg that names it, for other owners.
+func (l *leg) id() *leg {
+	return &leg{Dialog: &dialog.Dialog{ID: l.Dialog.ID}, Flow: l.Flow, Extension: l.Extension, Display: l.Display, Site: l.Site}
+}
+
+// onNext notes which call carries the transfer out.
+func (c *call) onNext(m msgNext) {
+	if t := c.transfer; t != nil && t.next == m.from && !t.handed {
+		t.next = m.next
+		c.rec.Linked = appendNew(c.rec.Linked, m.next.id)
+		return
+	}
+	m.next.offer(msgGone{"the call has ended"})
+}
+
+// onJoin takes the request of an attended transfer. What may come in is decided by who asks: the
+// transferor must be the party of the dialog that it names.
+func (c *call) onJoin(m msgJoin) {
+	f, near := c.legNamed(m.named)
+	code := 0
+	switch {
+	case near == nil || near.ended || c.m.Phase == phaseEnded:
+		code = 481
+	case near.Extension != m.by:
+		code = 403
+	case c.transfer != nil:
+		code = 491
+	}
+	if code != 0 {
+		m.holder.offer(msgProgress{c, code, phrase(code)})
+		return
+	}
+	o := &connected{holder: m.holder, by: m.by, late: m.late, shadow: m.shadow}
+	switch {
+	case c.talks() && f == c.pair:
+		n := c.s.connectedCall(o, m.party)
+		n.rec.Linked, n.rec.TransferredBy = []string{m.holder.id, c.id}, m.by
+		m.holder.offer(msgNext{c, n})
+		if code := c.lend(n, f, near, "transferred"); code != 0 {
+			m.holder.offer(msgProgress{n, code, phrase(code)})
+		}
+	case c.m.Phase == phaseRinging && near.Side == caller && c.adopt(o, m):
+		m.holder.offer(msgNext{c, c})
+	default:
+		m.holder.offer(msgProgress{c, 491, phrase(491)})
+	}
+}
+
+// lend starts a call to the peer of a leg, which that call will fetch from us.
+func (c *call) lend(n *call, f *fork, near *leg, reason string) (code int) {
+	far := f.leg(near.Side.Other())
+	c.transfer = &transfer{by: near, party: far, next: n, reason: reason}
+	c.rec.Linked = appendNew(c.rec.Linked, n.id)
+	n.lent = &borrowed{lender: c}
+	n.ranksLike(c)
+	n.decision = dialplan.Decision{Kind: dialplan.Extension, Number: far.Extension, Targets: []string{far.Extension}}
+	n.rec.Dialled, n.rec.To, n.rec.ToSite, n.toName = far.Extension, far.Extension, string(far.Site), far.Display
+	if far.Trunk == "" {
+		c.s.occupy(n, far.Extension, 0)
+	}
+	if code = c.s.admit(n); code != 0 {
+		c.transfer = nil
+	}
+	return code
+}
+
+// adopt changes the origin of a call that rings (semi-attended transfer): it rings on, and who
+// answers will talk to the party that comes in. The transferor's INVITE is over.
+func (c *call) adopt(o *connected, m msgJoin) bool {
+	old, ok := c.origin.(*invited)
+	if !ok {
+		return false
+	}
+	c.origin, c.stale = o, true
+	for name := range c.timers {
+		if strings.HasPrefix(name.kind, "1xx ") { // provisional responses that wait for a PRACK
+			delete(c.timers, name)
+		}
+	}
+	old.refuse(c, refusal{code: 487})
+	for _, f := range c.forks {
+		if l, err := o.open(c); err == nil {
+			f.caller = l
+		}
+	}
+	was := c.rec.From
+	c.rec.From, c.rec.FromSite, c.fromName = m.party.Extension, string(m.party.Site), m.party.Display
+	c.rec.Linked, c.rec.TransferredBy = appendNew(c.rec.Linked, m.holder.id), m.by
+	c.s.exchangeParty(c, was, c.rec.From)
+	if len(c.forks) > 0 {
+		o.report(c, 180, "Ringing")
+	}
+	c.log.Info("caller replaced while ringing", slog.String("from", c.rec.From))
+	c.publish()
+	return true
+}
+
+// exchangeParty counts a call for another extension than before.
+func (s *Service) exchangeParty(c *call, was, is string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range c.parties {
+		if p == was {
+			if s.busy[was]--; s.busy[was] <= 0 {
+				delete(s.busy, was)
+			}
+			c.parties[i] = is
+			s.busy[is]++
+			return
+		}
+	}
+}
+
+// fetchPeer begins a call whose target is on the phone in another call.
+func (c *call) fetchPeer() {
+	stage := &route.Stage{Extensions: []string{c.rec.To}}
+	c.m = &machine{Winner: -1, Stage: stage, Stages: 1, Branches: []branch{{Group: c.rec.To, Stage: 1}}}
+	c.s.o.Records.Begin(c.rec)
+	c.ex.admit(caller)
+	c.openMedia()
+	c.origin.begin(c)
+	c.branches = []*branchLeg{{of: &begun{stage: stage}, forks: map[string]*fork{}, target: target{terminal: directory.Terminal{Extension: c.rec.To}}}}
+	c.rec.Legs = []cdr.Leg{{Extension: c.rec.To}}
+	c.arm(timerName{kind: "ring"}, handOverTime, func() { c.peerFailed(refusal{code: 480}) })
+	c.publish()
+	if !c.lent.lender.offer(msgTake{c}) {
+		c.peerFailed(refusal{code: 481})
+	}
+}
+
+// comesFromOutside: the caller is behind a trunk, in this call or in the one that it comes from.
+func (c *call) comesFromOutside(flow stack.Flow) bool {
+	o, ok := c.origin.(*connected)
+	return (c.incoming != nil || ok && o.shadow.Trunk != "") && c.s.foreign(flow)
+}
+
+func (c *call) openMedia() {
+	flow := c.origin.flow()
+	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow)})
+}
+
+func (c *call) peerFailed(r refusal) {
+	b := c.branches[0]
+	b.refuse = r
+	c.branchFailed(b, r.code)
+}
+
+// offerToPeer sends the peer the origin's offer.
+func (c *call) offerToPeer(l *leg) {
+	b := c.branches[0]
+	c.lent.leg = l
+	l.Side, l.User = callee, c.rec.From
+	b.target = target{terminal: l.terminal(c.s), binding: location.Binding{Contact: l.Dialog.Target, Flow: l.Flow}}
+	b.site = l.Site
+	c.rec.Legs[0].Contact = l.Dialog.Target
+	b.path = c.media.Branch(l.Extension+" "+l.Dialog.Target, l.party())
+	near, err := c.origin.open(c)
+	if err != nil {
+		c.peerFailed(refusal{code: 500})
+		return
+	}
+	f := &fork{branch: b, tag: l.Dialog.ID.RemoteTag, caller: near, callee: l}
+	b.forks[f.tag] = f
+	c.forks = append(c.forks, f)
+	c.s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
+	var body []byte
+	if !c.late {
+		if body, err = c.passOffer(f, caller, c.origin.offer()); err != nil {
+			c.peerFailed(mediaRefusal(err))
+			return
+		}
+	}
+	c.disarm(timerName{kind: "ring"})
+	c.arm(timerName{kind: "setup"}, c.s.limits.Ring, func() { c.step(evRingTimeout{}) })
+	req := l.Dialog.Request(sip.INVITE)
+	req.AppendHeader(sip.NewHeader("User-Agent", agent))
+	c.decorateRequest(l, near, req)
+	setBody(req, body)
+	b.invite = req
+	b.out = c.send(l, req, func(res *sip.Response) { l.learn(res); c.onBranch(b, res) }, func(err error) { c.onBranchEnd(b, err) })
+}
+
+// kept ends the loan: the new call stands.
+func (c *call) kept() {
+	if b := c.lent; b != nil {
+		c.lent = nil
+		b.lender.offer(msgTaken{by: c})
+	}
+}
+
+// giveBack returns the peer of a call that came to nothing.
+func (c *call) giveBack() {
+	b := c.lent
+	if b == nil {
+		return
+	}
+	c.lent = nil
+	if b.leg == nil {
+		b.lender.offer(msgProgress{c, 480, phrase(480)})
+		return
+	}
+	gone := b.leg.ended
+	back := b.leg.move()
+	back.ended = gone
+	if !b.lender.offer(msgTaken{by: c, leg: back, tried: b.tried}) && !gone {
+		b.leg.ended = false
+		c.sendBye(b.leg, "the call has ended")
+	}
+	c.lender = b.lender
+}
+
+// onRelink brings the parties of a call together again after one of them answered somebody else.
+func (c *call) onRelink(side side) {
+	if !c.talks() || c.pair == nil || c.transfer != nil || c.ex.admit(side.Other()) != 0 {
+		return
+	}
+	c.offerAgain(c.pair.leg(side), true, func(res *sip.Response, err error) {
+		if err != nil || !res.IsSuccess() {
+			c.log.Warn("session not restored", slog.Any(observe.Err, err))
+		}
+	})
+}
+
+// serveReplaces takes an INVITE that names a dialog to be replaced.
+func (s *Service) serveReplaces(ctx context.Context, c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
+	refuse := func(r refusal) { s.refuseCall(ctx, c, r) }
+	if len(headers) > 1 || len(req.GetHeaders("Join")) > 0 {
+		refuse(refusal{code: 400, reason: "Bad Request", warn: 399, text: "one Replaces, and no Join beside it"}) // RFC 3891 §3, RFC 3911 §4
+		return
+	}
+	named, err := parseReplaces(headers[0].Value())
+	if err != nil {
+		refuse(refusal{code: 400, reason: "Bad Request", warn: 399, text: err.Error()})
+		return
+	}
+	target, named := s.named(named)
+	if target == nil {
+		refuse(refusal{code: 481})
+		return
+	}
+	if !target.offer(msgReplace{c, req, from, named}) {
+		refuse(refusal{code: 500, text: "the call is busy"})
+	}
+}
+
+// onReplace is RFC 3891 §3 for a dialog of this call.
+func (c *call) onReplace(m msgReplace) {
+	f, near := c.legNamed(m.named)
+	refuse := func(r refusal) {
+		ctx := c.ctx
+		c.s.work.Go(func() { c.s.refuseCall(ctx, m.next, r) })
+	}
+	switch {
+	case near == nil:
+		refuse(refusal{code: 481})
+	case near.ended || c.m.Phase == phaseEnded:
+		refuse(refusal{code: 603, text: "the dialog has ended"})
+	case c.m.Phase == phaseRinging && near.Side == callee:
+		c.pickUp(m.req, m.from, f.branch, refuse)
+	case !c.talks() || f != c.pair:
+		refuse(refusal{code: 481})
+	case m.named.EarlyOnly:
+		refuse(refusal{code: 486, text: "the dialog is not early any more"})
+	case !c.mayReplace(m.from.Extension, near, f.leg(near.Side.Other())):
+		refuse(refusal{code: 403, warn: 399, text: "Only the parties of a call may replace one of its dialogs"})
+	case c.transfer != nil:
+		refuse(refusal{code: 491})
+	default:
+		m.next.rec.Linked = []string{c.id}
+		if code := c.lend(m.next, f, near, "replaced"); code != 0 {
+			refuse(refusal{code: code, warn: 399, text: "Too many calls"})
+		}
+	}
+}
+
+// mayReplace: a party of the call, which moves it to another phone of its own or comes back after
+// a restart; or somebody who is in a call with the party that gave the dialog away (a transfer
+// that a client makes by itself).
+func (c *call) mayReplace(who string, near, far *leg) bool {
+	if who == near.Extension || who == far.Extension {
+		return true
+	}
+	for _, info := range c.s.Snapshot() {
+		if info.State == StateRinging {
+			continue
+		}
+		a, b := info.From.Extension, info.To.Extension
+		if a == who && b == near.Extension || b == who && a == near.Extension {
+			return true
+		}
+	}
+	return false
+}
+
+// onPeer takes the peer of another call, or hears that it cannot be had.
+func (c *call) onPeer(m msgHanded) {
+	switch {
+	case m.leg == nil:
+		c.lent = nil
+		c.peerFailed(refusal{code: 480})
+	case c.m.Phase != phaseRinging:
+		c.lent = nil
+		m.refuse(c)
+	default:
+		c.offerToPeer(m.leg)
+	}
+}
+
+// relink serves a peer's late answer to a call that gave it back.
+func (c *call) relink(m msgRelink) {
+	if c.pair == nil {
+		return
+	}
+	for _, l := range []*leg{c.pair.caller, c.pair.callee} {
+		if l.Dialog.ID == m.id {
+			c.onRelink(l.Side)
+		}
+	}
+}
+
+// startAfresh gives a call that was adopted a media path between those who will talk.
+func (c *call) startAfresh(f *fork) {
+	c.media.Close()
+	c.openMedia()
+	f.branch.path = c.media.Branch(f.branch.path.Key(), f.callee.party())
+}
+
+// linkAfresh offers who answered what the party last agreed to, or asks the party.
+func (c *call) linkAfresh(k *link) {
+	o, ok := c.origin.(*connected)
+	if !ok {
+		return
+	}
+	body, err := c.passOffer(k.f, caller, o.offer())
+	if err != nil || len(body) == 0 {
+		c.askFirst(k, caller)
+		return
+	}
+	c.present(k, callee, body)
+}
+
+// joinRefusal answers an INVITE with Join (RFC 3911): there is nothing that would mix three voices.
+func (s *Service) joinRefusal(value string) refusal {
+	named, err := parseReplaces(value)
+	if err != nil {
+		return refusal{code: 400, reason: "Bad Request", warn: 399, text: "the Join cannot be read"}
+	}
+	if c, _ := s.named(named); c == nil {
+		return refusal{code: 481}
+	}
+	return refusal{code: 488, warn: 399, text: "Calls cannot be joined"}
+}
