@@ -152,14 +152,9 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	}
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
-<<<<<<< HEAD
-		Router: t.features, Features: t.features,
+		Router: t.features, Features: t.features, Pickup: t.features,
 		Trunks: trunkLines{t.trunks, g.atlas},
 		Lines:  media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
-=======
-		Router: t.features, Features: t.features, Pickup: t.features,
-		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
->>>>>>> 57d55b4 (sip/call: transfer, Replaces, pickup, and calls of our own)
 		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
