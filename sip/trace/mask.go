@@ -37,7 +37,7 @@ func maskDigest(value []byte) {
 	for _, name := range []string{"response", "cnonce"} {
 		rest := value
 		for {
-			at := bytes.Index(bytes.ToLower(rest), []byte(name+"="))
+			at := indexFold(rest, name+"=")
 			if at < 0 {
 				break
 			}
@@ -48,6 +48,27 @@ func maskDigest(value []byte) {
 	if token := bytes.TrimSpace(value); len(token) > 6 && strings.EqualFold(string(token[:6]), "basic ") {
 		fill(token[6:], "\r\n")
 	}
+}
+
+// indexFold finds an ASCII word in lower case, in any case. bytes.ToLower would change the length of what is no UTF-8.
+func indexFold(b []byte, word string) int {
+	for i := 0; i+len(word) <= len(b); i++ {
+		j := 0
+		for j < len(word) && lower(b[i+j]) == word[j] {
+			j++
+		}
+		if j == len(word) {
+			return i
+		}
+	}
+	return -1
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // fill overwrites up to one of the end bytes, behind an opening quote, and returns the rest.
@@ -68,7 +89,7 @@ func fill(b []byte, ends string) []byte {
 func maskFeature(line []byte) {
 	for rest := line; ; {
 		at := bytes.Index(rest, []byte(":*"))
-		escaped := bytes.Index(bytes.ToLower(rest), []byte(":%2a"))
+		escaped := indexFold(rest, ":%2a")
 		if at < 0 || escaped >= 0 && escaped < at {
 			at = escaped
 		}
