@@ -162,6 +162,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	}
 	t.calls.OnChange(t.subscriptions.CallChanged)
 	t.calls.OnChange(t.features.CallChanged)
+	t.features.CallBackWith(originator{t.calls})
 	t.share(sip.OPTIONS, t.stack.ServeOptions)
 	t.subscriptions.share(t)
 	recovered, err := t.calls.Restore(ctx)

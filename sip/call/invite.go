@@ -180,6 +180,9 @@ func (c *call) request(d dialplan.Decision, history []route.Diversion) route.Req
 	if c.incoming != nil {
 		r.Trunk, r.Number = c.incoming.Trunk, c.incoming.From
 	}
+	if o, ok := c.origin.(*connected); ok {
+		r.By = o.by
+	}
 	return r
 }
 
