@@ -57,7 +57,11 @@ export interface paths {
          */
         get: operations["list-calls"];
         put?: never;
-        post?: never;
+        /**
+         * Call an extension and connect it to a number
+         * @description Roles: admin, operator.
+         */
+        post: operations["dial"];
         delete?: never;
         options?: never;
         head?: never;
@@ -261,6 +265,46 @@ export interface paths {
          */
         get: operations["explain-number"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ring groups and who of them is free
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["list-groups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{number}/members/{extension}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Log a member in to a group or out of it
+         * @description Roles: admin, operator.
+         */
+        put: operations["set-group-member"];
         post?: never;
         delete?: never;
         options?: never;
@@ -528,6 +572,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/terminals/{extension}/features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is switched for an extension
+         * @description Roles: admin, operator, auditor, user.
+         */
+        get: operations["get-terminal-features"];
+        /**
+         * Switch an extension's features
+         * @description Roles: admin, operator, user.
+         */
+        put: operations["set-terminal-features"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/{extension}/guest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Log a guest out of an extension's phone
+         * @description Roles: admin, operator, user.
+         */
+        delete: operations["end-terminal-guest"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/{extension}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set an extension's PIN for hot desking
+         * @description Roles: admin, operator, user.
+         */
+        put: operations["set-terminal-pin"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -660,6 +768,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AfterHours: {
+            /** @example 18:00 */
+            from: string;
+            on: boolean;
+            to: string;
+            /** @example 08:00 */
+            until: string;
+        };
         Alarm: {
             /** @example line_full */
             code: string;
@@ -673,6 +789,14 @@ export interface components {
             /** Format: date-time */
             since: string;
             site: string | null;
+        };
+        Boss: {
+            /** @description who gets through, beside the secretary */
+            allow: string[] | null;
+            on: boolean;
+            /** @description the boss's phone never rings for others; else after the secretary's */
+            only: boolean;
+            secretary: string;
         };
         CDR: {
             /** Format: date-time */
@@ -692,6 +816,7 @@ export interface components {
             from_site: string;
             id: string;
             legs: components["schemas"]["CDRLeg"][] | null;
+            media: string;
             /** Format: double */
             mos_callee: number | null;
             /** Format: double */
@@ -703,6 +828,7 @@ export interface components {
             preempted_by: string;
             reason: string;
             result: string;
+            srtp: boolean;
             /** Format: date-time */
             started_at: string;
             to: string;
@@ -725,12 +851,15 @@ export interface components {
             from: components["schemas"]["Party"];
             id: string;
             legs: components["schemas"]["CallLeg"][] | null;
+            /** @enum {string|null} */
+            media: "voice" | "fax" | "modem" | null;
             /** Format: double */
             mos: number | null;
             /** @enum {string} */
             path: "direct" | "relay" | "kernel" | "gateway" | "served";
             /** @enum {string} */
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash_override";
+            srtp: boolean;
             /** Format: date-time */
             started_at: string;
             /** @enum {string} */
@@ -777,6 +906,16 @@ export interface components {
         };
         CertificateList: {
             certificates: components["schemas"]["Certificate"][] | null;
+        };
+        Completion: {
+            callee: string;
+            caller: string;
+            /** Format: date-time */
+            expires: string;
+            /** Format: date-time */
+            since: string;
+            /** @enum {string} */
+            waits: "busy" | "no_answer" | "absent";
         };
         Credentials: {
             auth_user: string;
@@ -834,6 +973,14 @@ export interface components {
             result: string;
             rule: string;
         };
+        Desk: {
+            desk: string;
+            guest: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+        };
         Device: {
             /** Format: date-time */
             created_at: string;
@@ -846,6 +993,16 @@ export interface components {
         };
         DeviceList: {
             devices: components["schemas"]["Device"][] | null;
+        };
+        DialInBody: {
+            /** @description the extension that is called first */
+            from: string;
+            /** @description the number that it is connected to, with its class of service */
+            to: string;
+        };
+        Dialled: {
+            /** @description id of the call to the extension; the call that follows names it */
+            id: string;
         };
         Enrolment: {
             site: string;
@@ -922,6 +1079,34 @@ export interface components {
         EventList: {
             events: components["schemas"]["Event"][] | null;
         };
+        FeatureSettings: {
+            after_hours: components["schemas"]["AfterHours"];
+            always: components["schemas"]["Forward"];
+            block_anonymous: boolean;
+            boss: components["schemas"]["Boss"];
+            busy: components["schemas"]["Forward"];
+            /**
+             * Format: int64
+             * @description calls at the same time; 1 = no call waits, 0 = as many as the exchange allows
+             */
+            call_limit: number;
+            do_not_disturb: boolean;
+            /** @description ring groups that leave the extension alone */
+            logged_out: string[] | null;
+            no_answer: components["schemas"]["Forward"];
+            /** Format: int64 */
+            no_answer_seconds: number;
+            pickup_groups: string[] | null;
+            /** @description numbers by a code of two digits */
+            speed_dials: {
+                [key: string]: string;
+            };
+            unreachable: components["schemas"]["Forward"];
+        };
+        Forward: {
+            on: boolean;
+            to: string;
+        };
         Gateway: {
             /** @description where its name leads to */
             addresses: string[] | null;
@@ -946,6 +1131,37 @@ export interface components {
             since: string | null;
             /** @enum {string} */
             state: "up" | "down" | "unknown";
+        };
+        Group: {
+            members: components["schemas"]["GroupMember"][] | null;
+            name: string;
+            number: string;
+            overflow: string;
+            /** Format: int64 */
+            ring_seconds: number;
+            /** @enum {string} */
+            strategy: "all" | "linear" | "longest_idle" | "memory";
+        };
+        GroupList: {
+            groups: components["schemas"]["Group"][] | null;
+        };
+        GroupMember: {
+            /** Format: int64 */
+            calls: number;
+            display_name: string;
+            do_not_disturb: boolean;
+            extension: string;
+            /** @description a call to the group would ring here */
+            free: boolean;
+            logged_in: boolean;
+            registered: boolean;
+            site: string;
+        };
+        LastCaller: {
+            /** Format: date-time */
+            at: string;
+            /** @description empty when withheld */
+            number: string;
         };
         Line: {
             calls: components["schemas"]["LineCalls"];
@@ -1043,6 +1259,9 @@ export interface components {
             /** @enum {string} */
             role: "admin" | "operator" | "chair" | "room" | "auditor" | "user";
         };
+        MemberInBody: {
+            logged_in: boolean;
+        };
         Names: {
             en: string;
             zh: string;
@@ -1095,6 +1314,10 @@ export interface components {
         };
         PasswordInBody: {
             password: string;
+        };
+        PinInBody: {
+            /** @description 4 to 10 digits; empty takes it away */
+            pin: string;
         };
         Room: {
             name: string;
@@ -1186,6 +1409,19 @@ export interface components {
             /** @example UDP */
             transport: string | null;
             user_agent: string | null;
+        };
+        TerminalFeatures: {
+            /** @description calls that are tried again when the other side is free */
+            completions: components["schemas"]["Completion"][] | null;
+            /** @description where the extension is a guest now */
+            desk: components["schemas"]["Desk"];
+            extension: string;
+            /** @description who uses the extension's phone now */
+            guest: components["schemas"]["Desk"];
+            /** @description may log in at other desks */
+            has_pin: boolean;
+            last_caller: components["schemas"]["LastCaller"];
+            settings: components["schemas"]["FeatureSettings"];
         };
         TerminalList: {
             terminals: components["schemas"]["Terminal"][] | null;
@@ -1496,6 +1732,66 @@ export interface operations {
             };
         };
     };
+    dial: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DialInBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dialled"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-call": {
         parameters: {
             query?: never;
@@ -1565,7 +1861,10 @@ export interface operations {
     };
     "hang-up": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description told to both phones and kept in the record */
+                reason?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -2142,6 +2441,123 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Decision"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-group-member": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemberInBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -2842,6 +3258,278 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Terminal"] | components["schemas"]["Credentials"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-terminal-features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalFeatures"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-terminal-features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeatureSettings"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalFeatures"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "end-terminal-guest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-terminal-pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PinInBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {

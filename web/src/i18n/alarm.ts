@@ -3,5 +3,6 @@ export interface AlarmWords {
   site: string;
   direction: string;
   count: string;
+  name: string;
   until: string;
 }

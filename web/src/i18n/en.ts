@@ -217,6 +217,22 @@ export const en: Dictionary = {
       what: `The line to ${w.site} is slower than its contract`,
       act: 'Call the carrier, and check the rates in linehall.yaml.',
     }),
+    line_down: (w) => ({
+      what: `The line to ${w.site} is down`,
+      act: 'No phone of that site answers. Calls with a way around take a trunk; check the line and its router, and call the carrier.',
+    }),
+    line_out_of_service: (w) => ({
+      what: `The line to ${w.site} is out of service`,
+      act: 'The configuration says so; change linehall.yaml to use it again.',
+    }),
+    trunk_down: (w) => ({
+      what: `The trunk ${w.name} is down`,
+      act: 'Outside calls take another trunk, or fail where there is none. Check the gateway; "linehall trunk list" shows the reason.',
+    }),
+    gateway_down: (w) => ({
+      what: `The gateway ${w.name} does not answer`,
+      act: 'Calls take the other gateways of the trunk. Check this one; "linehall trunk list" shows the reason.',
+    }),
     site_down: (w) => ({
       what: `All phones at ${w.site} are offline`,
       act: 'Check the line, the router and the power of that site.',

@@ -216,6 +216,22 @@ export const zh = {
       what: `${w.site}专线达不到合同速率`,
       act: '请联系线路运营商，并核对 linehall.yaml 中的带宽。',
     }),
+    line_down: (w: AlarmWords) => ({
+      what: `${w.site}专线中断`,
+      act: '该站点的话机都没有应答。配置了外线迂回的呼叫会改走外线；请检查专线和路由器，并联系线路运营商。',
+    }),
+    line_out_of_service: (w: AlarmWords) => ({
+      what: `${w.site}专线已停用`,
+      act: '这是配置中设定的；恢复使用请修改 linehall.yaml。',
+    }),
+    trunk_down: (w: AlarmWords) => ({
+      what: `外线 ${w.name} 中断`,
+      act: '打往外部的电话会改走其他外线，没有时无法接通。请检查网关，并运行 linehall trunk list 查看原因。',
+    }),
+    gateway_down: (w: AlarmWords) => ({
+      what: `外线网关 ${w.name} 没有应答`,
+      act: '呼叫会改走同一外线的其他网关。请检查该网关，并运行 linehall trunk list 查看原因。',
+    }),
     site_down: (w: AlarmWords) => ({
       what: `${w.site}的话机全部离线`,
       act: '请检查该站点的专线、路由器和供电。',
