@@ -38,6 +38,7 @@ func (empty) Call(context.Context, string) (api.Call, error)       { return api.
 func (empty) HangUp(context.Context, string, string) error         { return api.ErrNotFound }
 func (empty) Dial(context.Context, string, string) (string, error) { return "", api.ErrNotFound }
 func (empty) Room(context.Context, string) (api.Room, error)       { return api.Room{}, api.ErrNotFound }
+
 func (empty) Terminal(context.Context, string) (api.Terminal, error) {
 	return api.Terminal{}, api.ErrNotFound
 }

@@ -13,10 +13,7 @@ const shownFeature = 8
 
 // mask overwrites the secrets of a SIP message in place. It is total: any bytes will do.
 func mask(text []byte) {
-	head, body := text, []byte(nil)
-	if at := bytes.Index(text, []byte("\r\n\r\n")); at >= 0 {
-		head, body = text[:at], text[at+4:]
-	}
+	head, body, _ := bytes.Cut(text, []byte("\r\n\r\n"))
 	kind := ""
 	for line := range bytes.Lines(head) {
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
