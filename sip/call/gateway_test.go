@@ -172,7 +172,9 @@ func TestCallOverAGateway(t *testing.T) {
 
 func TestNextGatewayAfterAFailure(t *testing.T) {
 	p, a, _ := newTrunk(t, labOptions{}, 3)
+	p.mu.Lock()
 	p.down = p.gateways[1:2]
+	p.mu.Unlock()
 	a.invite("013800000000", sdpFrom(a.local))
 	p.gateways[0].fail(p.gateways[0].request("INVITE"), 503, "Service Unavailable")
 	g := p.gateways[2]
@@ -198,7 +200,9 @@ func TestNoOtherGatewayAfterBusy(t *testing.T) {
 func TestSilentGatewayIsPassedOver(t *testing.T) {
 	p, a, _ := newTrunk(t, labOptions{}, 2)
 	p.mu.Lock()
+	p.mu.Lock()
 	p.silence = 300 * time.Millisecond
+	p.mu.Unlock()
 	p.mu.Unlock()
 	a.invite("013800000000", sdpFrom(a.local))
 	p.gateways[0].request("INVITE")

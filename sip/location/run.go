@@ -27,7 +27,8 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		if !writeAt.IsZero() && !now.Before(writeAt) {
 			writeAt = time.Time{}
-			if err := s.flush(ctx); err != nil {
+			// A transaction that has begun is finished: ending it half-way would only have to be done again.
+			if err := s.flush(context.WithoutCancel(ctx)); err != nil {
 				writeAt = now.Add(time.Second)
 			}
 		}
