@@ -108,8 +108,21 @@ func (v callsView) CDR(ctx context.Context, id string) (api.CDR, error) {
 	if errors.Is(err, cdr.ErrUnknown) {
 		return api.CDR{}, fmt.Errorf("call %s: %w", id, api.ErrNotFound)
 	}
-	return shownRecord(r), err
+	if err != nil {
+		return api.CDR{}, err
+	}
+	shown := shownRecord(r)
+	reports, err := v.records.Quality(ctx, id)
+	for _, q := range reports {
+		shown.Reports = append(shown.Reports, api.CDRReport{
+			At: q.ReportedAt, Extension: q.Extension, Site: q.Site, Kind: q.Kind, MOS: scoreOrNull(q.MOS), LossPercent: q.LossPercent,
+			DiscardPercent: q.DiscardPercent, JitterMS: milliseconds(q.Jitter), RoundTripMS: milliseconds(q.RoundTrip), Codec: q.Codec,
+		})
+	}
+	return shown, err
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func shownRecord(r cdr.Record) api.CDR {
 	shown := api.CDR{
@@ -117,12 +130,18 @@ func shownRecord(r cdr.Record) api.CDR {
 		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled,
 		Class: r.Class, Precedence: r.Precedence, PreemptedBy: r.PreemptedBy, Result: r.Result, Code: r.Code,
 		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, Media: r.Media, SRTP: r.SRTP, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
+		Trunk: r.Trunk, Overflow: r.Overflow, Forwards: []api.CDRForward{}, LinkedTo: []string{}, TransferredBy: r.TransferredBy,
+		PickedUpBy: r.PickedUpBy, Originated: r.Originated, Reports: []api.CDRReport{},
+	}
+	shown.LinkedTo = append(shown.LinkedTo, r.Linked...)
+	for _, f := range r.Forwards {
+		shown.Forwards = append(shown.Forwards, api.CDRForward(f))
 	}
 	if r.EndedAt != nil {
 		shown.EndedAt = *r.EndedAt
 	}
 	for _, leg := range r.Legs {
-		shown.Legs = append(shown.Legs, api.CDRLeg{Extension: leg.Extension, Contact: leg.Contact, Code: leg.Code})
+		shown.Legs = append(shown.Legs, api.CDRLeg(leg))
 	}
 	return shown
 }

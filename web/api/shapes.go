@@ -255,13 +255,48 @@ type CDR struct {
 	MOSCaller       *float64   `json:"mos_caller"`
 	MOSCallee       *float64   `json:"mos_callee"`
 	Legs            []CDRLeg   `json:"legs"`
+
+	Trunk         string       `json:"trunk" doc:"the call came in by it"`
+	Overflow      string       `json:"overflow" doc:"site whose line could not take the call, which then went over a trunk"`
+	Forwards      []CDRForward `json:"forwards" nullable:"false"`
+	LinkedTo      []string     `json:"linked_to" nullable:"false" doc:"calls of the same conversation: transferred ones, attempts to transfer"`
+	TransferredBy string       `json:"transferred_by"`
+	PickedUpBy    string       `json:"picked_up_by"`
+	Originated    bool         `json:"originated" doc:"the appliance called the first party itself"`
+	Reports       []CDRReport  `json:"reports" nullable:"false" doc:"what the phones said of the quality; only in the answer for one call"`
 }
 
 // CDRLeg is one contact that was tried.
 type CDRLeg struct {
-	Extension string `json:"extension"`
-	Contact   string `json:"contact"`
-	Code      int    `json:"code"`
+	Extension string     `json:"extension" doc:"or the number outside"`
+	Contact   string     `json:"contact"`
+	Code      int        `json:"code" doc:"how it ended; 0: given up, or its turn never came"`
+	Stage     int        `json:"stage" doc:"1 is what the call began with"`
+	StartedAt *time.Time `json:"started_at"`
+	Trunk     string     `json:"trunk"`
+	Gateway   string     `json:"gateway"`
+}
+
+// CDRForward is one forward that a call took.
+type CDRForward struct {
+	From   string    `json:"from"`
+	To     string    `json:"to" doc:"empty when another network did it"`
+	Reason string    `json:"reason" example:"no-answer"`
+	At     time.Time `json:"at"`
+}
+
+// CDRReport is what a phone said of the quality that it received (RFC 6035).
+type CDRReport struct {
+	At             time.Time `json:"at"`
+	Extension      string    `json:"extension"`
+	Site           string    `json:"site"`
+	Kind           string    `json:"kind" enum:"session,interval,alert"`
+	MOS            *float64  `json:"mos"`
+	LossPercent    float64   `json:"loss_percent"`
+	DiscardPercent float64   `json:"discard_percent"`
+	JitterMS       float64   `json:"jitter_ms"`
+	RoundTripMS    float64   `json:"round_trip_ms"`
+	Codec          string    `json:"codec"`
 }
 
 // Certificate is one certificate in use.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,11 +35,25 @@ type cdr struct {
 	Codec           string     `json:"codec"`
 	MOSCaller       float64    `json:"mos_caller"`
 	MOSCallee       float64    `json:"mos_callee"`
+	Media           string     `json:"media"`
+	SRTP            bool       `json:"srtp"`
+	Trunk           string     `json:"trunk"`
+	Overflow        string     `json:"overflow"`
+	TransferredBy   string     `json:"transferred_by"`
+	PickedUpBy      string     `json:"picked_up_by"`
+	PreemptedBy     string     `json:"preempted_by"`
+	LinkedTo        []string   `json:"linked_to"`
+	Forwards        []struct {
+		From   string `json:"from"`
+		To     string `json:"to"`
+		Reason string `json:"reason"`
+	} `json:"forwards"`
 }
 
 var cdrHeader = []string{
 	"id", "call_id", "started_at", "answered_at", "ended_at", "duration_seconds", "from", "from_site", "to", "to_site", "dialled",
 	"result", "code", "ended_by", "reason", "path", "codec", "mos_caller", "mos_callee",
+	"media", "srtp", "trunk", "overflow", "forwards", "transferred_by", "picked_up_by", "preempted_by", "linked_to",
 }
 
 func (c cdr) row() []string {
@@ -50,7 +65,17 @@ func (c cdr) row() []string {
 		c.ID, c.CallID, c.StartedAt.Format(time.RFC3339), answered, c.EndedAt.Format(time.RFC3339), strconv.FormatFloat(c.DurationSeconds, 'f', -1, 64),
 		c.From, c.FromSite, c.To, c.ToSite, c.Dialled, c.Result, strconv.Itoa(c.Code), c.EndedBy, c.Reason, c.Path, c.Codec,
 		strconv.FormatFloat(c.MOSCaller, 'f', 2, 64), strconv.FormatFloat(c.MOSCallee, 'f', 2, 64),
+		c.Media, strconv.FormatBool(c.SRTP), c.Trunk, c.Overflow, c.forwards(), c.TransferredBy, c.PickedUpBy, c.PreemptedBy, strings.Join(c.LinkedTo, " "),
 	}
+}
+
+// forwards is the way that the call took, in one cell.
+func (c cdr) forwards() string {
+	steps := make([]string, 0, len(c.Forwards))
+	for _, f := range c.Forwards {
+		steps = append(steps, f.From+" -> "+f.To+" ("+f.Reason+")")
+	}
+	return strings.Join(steps, "; ")
 }
 
 func (o *operator) cdr() *cobra.Command {

@@ -812,33 +812,87 @@ export interface components {
             /** Format: date-time */
             ended_at: string;
             ended_by: string;
+            forwards: components["schemas"]["CDRForward"][];
             from: string;
             from_site: string;
             id: string;
             legs: components["schemas"]["CDRLeg"][] | null;
+            /** @description calls of the same conversation: transferred ones, attempts to transfer */
+            linked_to: string[];
             media: string;
             /** Format: double */
             mos_callee: number | null;
             /** Format: double */
             mos_caller: number | null;
+            /** @description the appliance called the first party itself */
+            originated: boolean;
+            /** @description site whose line could not take the call, which then went over a trunk */
+            overflow: string;
             path: string;
+            picked_up_by: string;
             /** @description routine to flash_override; empty for an emergency */
             precedence: string;
             /** @description id of the call that took this one's place */
             preempted_by: string;
             reason: string;
+            /** @description what the phones said of the quality; only in the answer for one call */
+            reports: components["schemas"]["CDRReport"][];
             result: string;
             srtp: boolean;
             /** Format: date-time */
             started_at: string;
             to: string;
             to_site: string;
+            transferred_by: string;
+            /** @description the call came in by it */
+            trunk: string;
+        };
+        CDRForward: {
+            /** Format: date-time */
+            at: string;
+            from: string;
+            /** @example no-answer */
+            reason: string;
+            /** @description empty when another network did it */
+            to: string;
         };
         CDRLeg: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description how it ended; 0: given up, or its turn never came
+             */
             code: number;
             contact: string;
+            /** @description or the number outside */
             extension: string;
+            gateway: string;
+            /**
+             * Format: int64
+             * @description 1 is what the call began with
+             */
+            stage: number;
+            /** Format: date-time */
+            started_at: string | null;
+            trunk: string;
+        };
+        CDRReport: {
+            /** Format: date-time */
+            at: string;
+            codec: string;
+            /** Format: double */
+            discard_percent: number;
+            extension: string;
+            /** Format: double */
+            jitter_ms: number;
+            /** @enum {string} */
+            kind: "session" | "interval" | "alert";
+            /** Format: double */
+            loss_percent: number;
+            /** Format: double */
+            mos: number | null;
+            /** Format: double */
+            round_trip_ms: number;
+            site: string;
         };
         Call: {
             /** Format: date-time */
