@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"linehall/sip/trace"
 	"linehall/web/api"
@@ -31,7 +30,7 @@ func (v traceView) Trace(ctx context.Context, id string) (api.Trace, error) {
 }
 
 // Capture returns a capture file.
-func (v traceView) Capture(ctx context.Context, id string, _ time.Duration) ([]byte, error) {
+func (v traceView) Capture(ctx context.Context, id string) ([]byte, error) {
 	messages, err := v.book.Messages(ctx, id)
 	if err != nil {
 		return nil, untraced(id, err)

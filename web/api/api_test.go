@@ -157,7 +157,7 @@ func (o *organisation) Trace(_ context.Context, id string) (api.Trace, error) {
 	return api.Trace{ID: id, Parties: []api.TraceParty{}, Steps: []api.TraceStep{}}, o.fail
 }
 
-func (o *organisation) Capture(context.Context, string, time.Duration) ([]byte, error) {
+func (o *organisation) Capture(context.Context, string) ([]byte, error) {
 	return []byte("pcap"), o.fail
 }
 
@@ -541,7 +541,7 @@ func TestChangesAreOnRecord(t *testing.T) {
 	}
 	ask(http.MethodGet, "/terminals/8001?secrets=true", nil)
 	ask(http.MethodGet, "/terminals/8001", nil) // not recorded
-	if rec := w.ask(t, admin, http.MethodGet, "/calls/c1/pcap?media_seconds=5", nil); rec.Body.String() != "pcap" || rec.Header().Get("Content-Type") != "application/vnd.tcpdump.pcap" {
+	if rec := w.ask(t, admin, http.MethodGet, "/calls/c1/pcap", nil); rec.Body.String() != "pcap" || rec.Header().Get("Content-Type") != "application/vnd.tcpdump.pcap" {
 		t.Errorf("capture: %d %s %q", rec.Code, rec.Header(), rec.Body)
 	}
 	ask(http.MethodPost, "/certificates/renew", nil)

@@ -16,8 +16,8 @@ import (
 type Traces interface {
 	// Trace returns the ladder of a call that goes on or has ended; ErrNotFound when nothing of it is kept.
 	Trace(ctx context.Context, id string) (Trace, error)
-	// Capture returns the messages of a call as a capture file, with media that passes during the next mediaTime.
-	Capture(ctx context.Context, id string, mediaTime time.Duration) ([]byte, error)
+	// Capture returns the messages of a call as a capture file.
+	Capture(ctx context.Context, id string) ([]byte, error)
 }
 
 // Trace is a call as messages between us and everybody who took part, oldest first.
@@ -44,11 +44,6 @@ type TraceStep struct {
 	Text     string    `json:"text" doc:"the whole message; secrets are stars"`
 }
 
-type captureIn struct {
-	ID           string `path:"id" maxLength:"256"`
-	MediaSeconds int    `query:"media_seconds" minimum:"0" maximum:"50" default:"0" doc:"wait so long and add what is said meanwhile, relayed calls only"`
-}
-
 type captureOut struct {
 	ContentType string `header:"Content-Type"`
 	Disposition string `header:"Content-Disposition"`
@@ -64,18 +59,18 @@ func (a *API) registerTraces() {
 			t, err := a.opts.Traces.Trace(ctx, in.ID)
 			return &body[Trace]{t}, err
 		})
-	capture := operation("get-call-capture", http.MethodGet, "/calls/{id}/pcap", "records", "The SIP messages of a call as a capture file, on wish with its media", operators)
+	capture := operation("get-call-capture", http.MethodGet, "/calls/{id}/pcap", "records", "The SIP messages of a call as a capture file", operators)
 	capture.Responses = map[string]*huma.Response{"200": {
 		Description: "a file for packet analysers",
 		Content:     map[string]*huma.MediaType{captureType: {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}}
 	change(a, capture, operators,
-		func(ctx context.Context, p auth.Principal, in *captureIn) (audit.Event, error) {
-			e := audit.Event{Action: "call.capture", Object: in.ID, Detail: map[string]string{"media": (time.Duration(in.MediaSeconds) * time.Second).String()}}
+		func(ctx context.Context, p auth.Principal, in *callIn) (audit.Event, error) {
+			e := audit.Event{Action: "call.capture", Object: in.ID}
 			return e, a.mayTrace(ctx, p, in.ID)
 		},
-		func(ctx context.Context, _ auth.Principal, in *captureIn) (*captureOut, error) {
-			file, err := a.opts.Traces.Capture(ctx, in.ID, time.Duration(in.MediaSeconds)*time.Second)
+		func(ctx context.Context, _ auth.Principal, in *callIn) (*captureOut, error) {
+			file, err := a.opts.Traces.Capture(ctx, in.ID)
 			return &captureOut{ContentType: captureType, Disposition: `attachment; filename="call-` + fileName(in.ID) + `.pcap"`, Body: file}, err
 		})
 }

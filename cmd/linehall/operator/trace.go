@@ -31,24 +31,19 @@ type trace struct {
 func (o *operator) callTrace() *cobra.Command {
 	var full bool
 	var capture string
-	var media int
 	cmd := &cobra.Command{
 		Use: "trace ID", Short: "the SIP messages of a call as a ladder; secrets are stars", Args: cobra.ExactArgs(1),
-		Long: "Shows who sent what to whom, for calls that go on and for ended ones as long as observability.trace.keep says.\nWith --pcap the messages go into a file for packet analysers, with --media also what is said during the next seconds (relayed calls only).",
+		Long: "Shows who sent what to whom, for calls that go on and for ended ones as long as observability.trace.keep says.\nWith --pcap the messages go into a file for packet analysers.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "/api/v1/calls/" + segment(args[0])
-			if media != 0 && capture == "" {
-				return fmt.Errorf("--media needs --pcap FILE")
-			}
 			if capture != "" {
-				return o.savePCAP(cmd, fmt.Sprintf("%s/pcap?media_seconds=%d", path, media), capture)
+				return o.savePCAP(cmd, path+"/pcap", capture)
 			}
 			return show(o, cmd, path+"/trace", func(out io.Writer, t trace) { renderTrace(out, t, full) })
 		},
 	}
 	cmd.Flags().BoolVar(&full, "full", false, "the whole messages behind the ladder")
 	cmd.Flags().StringVar(&capture, "pcap", "", "write a capture file instead")
-	cmd.Flags().IntVar(&media, "media", 0, "seconds of media to add to the capture file, at most 50")
 	return cmd
 }
 

@@ -100,7 +100,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The SIP messages of a call as a capture file, on wish with its media
+         * The SIP messages of a call as a capture file
          * @description Roles: admin, operator.
          */
         get: operations["get-call-capture"];
@@ -1983,10 +1983,7 @@ export interface operations {
     };
     "get-call-capture": {
         parameters: {
-            query?: {
-                /** @description wait so long and add what is said meanwhile, relayed calls only */
-                media_seconds?: number;
-            };
+            query?: never;
             header?: never;
             path: {
                 id: string;
