@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,8 +40,8 @@ type Call struct {
 	phone    *Phone
 	id       string // Call-ID
 	outgoing bool
-	peer     string // user part
-	sound    Sound
+	peer     string       // user part
+	extra    []sip.Header // of the first INVITE
 	stream   *voice.Stream
 
 	// Times of the set-up, for post-dial delay: INVITE sent, first provisional answer above 100, 200.
@@ -60,6 +61,8 @@ type Call struct {
 	peerSeq uint32
 	ack     *sip.Request // kept for retransmitted answers
 	session session
+	sound   Sound
+	media   netip.AddrPort // where the peer wants our sound
 	law     tone.Law
 	shown   string // the name that the server asserts for who answered
 	held    bool   // by the peer
@@ -111,7 +114,16 @@ func (c *Call) Stats() voice.Stats {
 	return c.stream.Stats()
 }
 
-// Shown is what the display says about who answered: the name of P-Asserted-Identity.
+// Expect changes the tone sent and the one to be heard, and starts the figures over: after a transfer somebody else is there.
+func (c *Call) Expect(sound Sound) {
+	c.mu.Lock()
+	c.sound = sound
+	c.mu.Unlock()
+	c.stream.Reset()
+	c.play()
+}
+
+// Shown is what the display says about who is at the other end: the name of P-Asserted-Identity.
 func (c *Call) Shown() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,16 +191,33 @@ func (c *Call) adopt(body []byte) error {
 		return err
 	}
 	c.mu.Lock()
-	c.law = media.laws[0]
-	c.held = media.held
-	mute := media.held || c.holding
-	target := voice.Target{Remote: media.address, Law: c.law, Send: c.sound.Send, Expect: c.sound.Expect, Mute: mute}
-	over := c.state == ended
+	c.law, c.media, c.held = media.laws[0], media.address, media.held
 	c.mu.Unlock()
-	if !over {
+	c.play()
+	return nil
+}
+
+// play sends and listens as agreed; nothing happens before the first agreement and after the end.
+func (c *Call) play() {
+	c.mu.Lock()
+	target := voice.Target{Remote: c.media, Law: c.law, Send: c.sound.Send, Expect: c.sound.Expect, Mute: c.held || c.holding}
+	off := c.state == ended || !c.media.IsValid()
+	c.mu.Unlock()
+	if !off {
 		c.stream.Start(target)
 	}
-	return nil
+}
+
+// learnPeer notes the name that the server asserts for the other end.
+func (c *Call) learnPeer(msg interface{ GetHeader(name string) sip.Header }) {
+	h := msg.GetHeader("P-Asserted-Identity")
+	if h == nil {
+		return
+	}
+	name, _, _ := strings.Cut(h.Value(), " <")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shown = strings.Trim(name, `"`)
 }
 
 // finish marks the end once; false if the call was over already. It stops the media and forgets the dialog.
@@ -210,8 +239,11 @@ func (c *Call) finish(end End) bool {
 }
 
 // request sends a request inside the dialog, answering a challenge, and acknowledges a 2xx to a re-INVITE.
-func (c *Call) request(ctx context.Context, method sip.RequestMethod, offer []byte) (*sip.Response, error) {
+func (c *Call) request(ctx context.Context, method sip.RequestMethod, offer []byte, headers ...sip.Header) (*sip.Response, error) {
 	req := c.inDialog(method)
+	for _, h := range headers {
+		req.AppendHeader(h)
+	}
 	if offer != nil {
 		contact := c.phone.contact()
 		req.AppendHeader(&contact)

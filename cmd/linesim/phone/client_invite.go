@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -19,10 +18,16 @@ var ErrCancelled = errors.New("cancelled by the caller")
 // Call dials a number and returns once it is answered (the dialog is acknowledged and sound flows), refused
 // (*Refusal), or ctx has ended: then the attempt is cancelled and the error is ErrCancelled.
 func (p *Phone) Call(ctx context.Context, number string, sound Sound) (*Call, error) {
+	return p.dial(ctx, number, sound)
+}
+
+// dial is Call with more headers in the INVITE.
+func (p *Phone) dial(ctx context.Context, number string, sound Sound, extra ...sip.Header) (*Call, error) {
 	call, err := p.newCall(newToken(12)+"@"+p.cfg.Bind.String(), number, true, sound)
 	if err != nil {
 		return nil, err
 	}
+	call.extra = extra
 	p.remember(call)
 	res, invite, err := p.invite(ctx, call)
 	if err != nil {
@@ -161,6 +166,9 @@ func (p *Phone) inviteRequest(call *Call) *sip.Request {
 	contact := p.contact()
 	req.AppendHeader(&contact)
 	req.AppendHeader(sip.NewHeader("Allow", allow))
+	for _, h := range call.extra {
+		req.AppendHeader(sip.HeaderClone(h))
+	}
 	req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	req.SetBody(call.session.marshal())
 	return req
@@ -177,11 +185,8 @@ func (c *Call) establish(invite *sip.Request, res *sip.Response) {
 		c.remote = sip.ToHeader{DisplayName: to.DisplayName, Address: *to.Address.Clone(), Params: to.Params.Clone()}
 	}
 	c.routes = routeSet(res.GetHeaders("Record-Route"), true)
-	if h := res.GetHeader("P-Asserted-Identity"); h != nil {
-		c.shown, _, _ = strings.Cut(h.Value(), " <")
-		c.shown = strings.Trim(c.shown, `"`)
-	}
 	c.mu.Unlock()
+	c.learnPeer(res)
 	c.acknowledge(invite, res)
 }
 

@@ -1,9 +1,9 @@
 // Package phone is a simulated desk phone: a SIP user agent (RFC 3261) on sipgo's parser, transports and
 // transactions, with digest (RFC 7616, MD5 and SHA-256), kept registrations, calls in both directions, hold by
-// re-INVITE, busy lamps, and G.711 media from package voice. It has one SIP socket of its own, so that an appliance sees 120
+// re-INVITE, transfer, busy lamps, and G.711 media from package voice. It has one SIP socket of its own, so that an appliance sees 120
 // phones and not one.
 //
-// It does not do early media, transfer, SRTP or ICE. A Phone may be used from several goroutines; callbacks run on
+// It does not do early media, SRTP or ICE. A Phone may be used from several goroutines; callbacks run on
 // goroutines of the phone and must not block for longer than a call lasts.
 //
 //	p, _ := phone.New(phone.Config{Account: acc, Server: addr, Transport: phone.UDP, Bind: ip, Media: engine})
@@ -127,6 +127,7 @@ type Phone struct {
 	status    Status
 	dialogs   map[string]*Call // by Call-ID: a phone never meets itself in one dialog
 	watched   map[string]*Subscription
+	referrals map[string]*referral // by Call-ID
 	closed    bool
 	flowGone  chan struct{} // a stream connection was lost
 }

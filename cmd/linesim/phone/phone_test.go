@@ -290,3 +290,42 @@ func serverTLS(t *testing.T) (*tls.Config, *x509.CertPool) {
 	roots.AddCert(cert)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}, roots
 }
+
+// After a transfer somebody else talks: what is sent and expected changes while the call goes on.
+func TestTonesChangeDuringACall(t *testing.T) {
+	w := newWorld(t, phonetest.Options{})
+	answered := make(chan *phone.Call, 1)
+	a := w.phone("8001", "127.0.0.11", phone.UDP, nil)
+	b := w.phone("2001", "127.0.1.11", phone.UDP, func(c *phone.Config) { c.OnCall = func(call *phone.Call) { answered <- call } })
+	w.registered(a, b)
+	call, err := a.Call(t.Context(), "2001", phone.Sound{Send: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := <-answered
+	for _, sound := range []phone.Sound{{Send: 700, Expect: 900}, {Send: 1100, Expect: 600}} {
+		far.Expect(phone.Sound{Send: sound.Expect, Expect: sound.Send})
+		call.Expect(sound)
+		deadline := time.Now().Add(10 * time.Second)
+		for s := call.Stats(); !s.Heard || s.Windows < 4; s = call.Stats() {
+			if time.Now().After(deadline) {
+				t.Fatalf("tone in %d of %d windows", s.HeardParts, s.Windows)
+			}
+			if s.Windows >= 4 { // the tone before was still under way
+				call.Expect(sound)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	call.Expect(phone.Sound{Send: 1100, Expect: 2000})
+	for call.Stats().Windows < 4 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if call.Stats().Heard {
+		t.Error("a tone is heard that nobody sends")
+	}
+	if err := call.Hangup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	call.Expect(phone.Sound{}) // of no effect
+}

@@ -75,6 +75,7 @@ func (p *Phone) incoming(req *sip.Request, tx *sip.ServerTx, call *Call) {
 			p.respond(req, tx, sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist")
 			return
 		}
+		call.learnPeer(req)
 		p.reinvite(req, tx, call)
 		return
 	}
@@ -257,6 +258,7 @@ func (p *Phone) update(req *sip.Request, tx *sip.ServerTx, call *Call) {
 		p.respond(req, tx, sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist")
 		return
 	}
+	call.learnPeer(req)
 	if len(req.Body()) == 0 {
 		p.respond(req, tx, sip.StatusOK, "OK")
 		return

@@ -239,6 +239,8 @@ func (p *Phone) notified(req *sip.Request) (int, string) {
 	switch {
 	case s != nil:
 		s.take(req)
+	case strings.HasPrefix(event, "refer"):
+		return p.referred(req, event)
 	case strings.HasPrefix(event, "dialog"): // RFC 6665 §4.1.3
 		return sip.StatusCallTransactionDoesNotExists, "Subscription Does Not Exist"
 	case p.cfg.OnNotify != nil:
