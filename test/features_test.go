@@ -44,6 +44,12 @@ func newDesks(t *testing.T, a *appliance) *desks {
 
 // at puts a registered phone on the desk of an extension; it rings on until told otherwise.
 func (d *desks) at(extension string, host byte) *desk {
+	d.a.t.Helper()
+	return d.in(0, extension, host)
+}
+
+// in is at for a desk in the site with that number in its subnet, 127.0.SITE.0/24.
+func (d *desks) in(site byte, extension string, host byte) *desk {
 	t := d.a.t
 	t.Helper()
 	acc := d.a.account(extension)
@@ -51,7 +57,7 @@ func (d *desks) at(extension string, host byte) *desk {
 	var err error
 	p.Phone, err = phone.New(phone.Config{
 		Account: phone.Account{Extension: extension, AuthUser: acc.AuthUser, Password: acc.Password, Domain: acc.Domain},
-		Server:  netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(d.a.ports.sip)), Transport: phone.UDP, Bind: netip.AddrFrom4([4]byte{127, 0, 0, host}), Media: d.engine,
+		Server:  netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(d.a.ports.sip)), Transport: phone.UDP, Bind: netip.AddrFrom4([4]byte{127, 0, site, host}), Media: d.engine,
 		Answer: func(r phone.Ring) phone.Reaction {
 			p.mu.Lock()
 			defer p.mu.Unlock()
