@@ -3,6 +3,7 @@ package phone
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 )
+
+var errNoFragment = errors.New("NOTIFY of a REFER without sipfrag")
 
 // Referral is how a transfer went, as its NOTIFYs told (RFC 3515 §2.4.5).
 type Referral struct {
@@ -152,7 +155,7 @@ func (r *referral) take(req *sip.Request) bool {
 // fragmentCode reads the status line of a message/sipfrag body (RFC 3420).
 func fragmentCode(req *sip.Request) (int, error) {
 	if h := req.ContentType(); h == nil || !strings.HasPrefix(strings.ToLower(h.Value()), "message/sipfrag") {
-		return 0, fmt.Errorf("NOTIFY of a REFER without sipfrag")
+		return 0, errNoFragment
 	}
 	line, _, _ := bytes.Cut(req.Body(), []byte("\r\n"))
 	fields := strings.SplitN(string(line), " ", 3)
