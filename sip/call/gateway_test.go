@@ -200,9 +200,7 @@ func TestNoOtherGatewayAfterBusy(t *testing.T) {
 func TestSilentGatewayIsPassedOver(t *testing.T) {
 	p, a, _ := newTrunk(t, labOptions{}, 2)
 	p.mu.Lock()
-	p.mu.Lock()
 	p.silence = 300 * time.Millisecond
-	p.mu.Unlock()
 	p.mu.Unlock()
 	a.invite("013800000000", sdpFrom(a.local))
 	p.gateways[0].request("INVITE")
