@@ -17,12 +17,14 @@ const (
 	garbage   verdict = "garbage"
 	tooLarge  verdict = "too_large"
 	rateLimit verdict = "rate_limit"
+	banned    verdict = "banned"
 )
 
 // admission decides before a byte is parsed: it allocates nothing per datagram
 // and remembers a bounded number of sources.
 type admission struct {
 	limits Limits
+	filter Filter // nil: nobody is kept out
 
 	mu      sync.Mutex // guards buckets and order
 	buckets map[netip.Addr]*bucket
@@ -35,15 +37,30 @@ type bucket struct {
 	at     time.Time
 }
 
-func newAdmission(l Limits) *admission {
-	return &admission{limits: l, buckets: make(map[netip.Addr]*bucket), order: make([]netip.Addr, 0, l.Sources)}
+// Filter keeps out sources that somebody else found to be hostile. It is asked
+// for each datagram and each message of a stream before anything is parsed, and
+// when a connection is opened; it must not block.
+type Filter interface {
+	Admit(remote netip.AddrPort, transport string) bool
 }
 
-func (a *admission) datagram(data []byte, from netip.Addr) verdict {
+func newAdmission(l Limits, f Filter) *admission {
+	return &admission{limits: l, filter: f, buckets: make(map[netip.Addr]*bucket), order: make([]netip.Addr, 0, l.Sources)}
+}
+
+// keptOut reports whether the filter does not want anything from there.
+func (a *admission) keptOut(remote netip.AddrPort, transport string) bool {
+	return a.filter != nil && !a.filter.Admit(remote, transport)
+}
+
+func (a *admission) datagram(data []byte, remote netip.AddrPort) verdict {
+	if a.keptOut(remote, UDP) {
+		return banned
+	}
 	if isKeepAlive(data) {
 		return keepAlive
 	}
-	if !a.allow(from, time.Now()) {
+	if !a.allow(remote.Addr(), time.Now()) {
 		return rateLimit
 	}
 	switch {
@@ -101,7 +118,7 @@ func looksLikeSIP(data []byte) bool {
 // size takes the place of the oldest, so a flood of forged addresses costs a
 // phone at most the memory of its bucket, which then starts full.
 func (a *admission) allow(from netip.Addr, now time.Time) bool {
-	key := sourceKey(from)
+	key := SourceKey(from)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b := a.buckets[key]
@@ -129,8 +146,8 @@ func (a *admission) remember(key netip.Addr) {
 	a.next = (a.next + 1) % len(a.order)
 }
 
-// sourceKey counts an IPv6 site's /64 as one source.
-func sourceKey(a netip.Addr) netip.Addr {
+// SourceKey counts an IPv6 site's /64 as one source.
+func SourceKey(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		p, err := a.Prefix(64)

@@ -161,7 +161,7 @@ func frames(t *testing.T, limits Limits, stream []byte, size int) [][]byte {
 // TestAdmissionForgetsTheOldest: the table keeps its size and a source that
 // comes back starts anew.
 func TestAdmissionForgetsTheOldest(t *testing.T) {
-	a := newAdmission(Limits{Sources: 100, SourceBurst: 1, SourceRate: 1}.withDefaults())
+	a := newAdmission(Limits{Sources: 100, SourceBurst: 1, SourceRate: 1}.withDefaults(), nil)
 	now := time.Now()
 	first := netip.MustParseAddr("10.0.0.1")
 	if !a.allow(first, now) || a.allow(first, now) {
@@ -178,7 +178,7 @@ func TestAdmissionForgetsTheOldest(t *testing.T) {
 	if !a.allow(first, now) {
 		t.Error("a forgotten source is still limited")
 	}
-	if v6 := netip.MustParseAddr("2001:db8::1"); sourceKey(v6) != sourceKey(netip.MustParseAddr("2001:db8::2")) {
+	if v6 := netip.MustParseAddr("2001:db8::1"); SourceKey(v6) != SourceKey(netip.MustParseAddr("2001:db8::2")) {
 		t.Error("one site's addresses count apart")
 	}
 }

@@ -78,7 +78,8 @@ type Options struct {
 	// Registerer takes linehall_sip_requests_total, linehall_sip_transactions and
 	// linehall_sip_connections; nil registers nothing.
 	Registerer prometheus.Registerer
-	Tap        Tap // sees every message; nil: nobody looks
+	Filter     Filter // keeps out sources before anything is parsed; nil: nobody
+	Tap        Tap    // sees every message; nil: nobody looks
 }
 
 // Tap sees every whole message that came in (before it is parsed) or goes out. data is borrowed until it returns. It is
@@ -164,7 +165,7 @@ func New(opts Options) (*Stack, error) {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.parser = newParser()
 	s.parser.MaxMessageLength = s.limits.MessageBytes
-	s.admit = newAdmission(s.limits)
+	s.admit = newAdmission(s.limits, opts.Filter)
 	s.conns = newConnTable(s.limits)
 	s.servers = newServerTable()
 	s.clients = newClientTable()

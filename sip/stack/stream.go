@@ -62,6 +62,11 @@ func (l *streamListener) run(ctx context.Context) error {
 		}
 		mark(conn)
 		flow := Flow{Transport: l.transport, Local: tcpAddr(conn.LocalAddr()), Remote: tcpAddr(conn.RemoteAddr())}
+		if s.admit.keptOut(flow.Remote, flow.Transport) {
+			s.opts.Dropped.Count(listenerLabel(l.transport), string(banned))
+			_ = conn.Close()
+			continue
+		}
 		c := s.conns.admit(s, flow, conn)
 		if c == nil {
 			s.opts.Dropped.Count(listenerLabel(l.transport), "too_many_connections")
@@ -159,6 +164,9 @@ func (c *streamConn) read() verdict {
 			// What one read brings may be many messages: each costs a token, and a
 			// read without any costs one as well.
 			if kind != frameNone || frames == 0 {
+				if s.admit.keptOut(c.flow.Remote, c.flow.Transport) {
+					return banned
+				}
 				if !s.admit.allow(c.flow.Remote.Addr(), time.Now()) {
 					return rateLimit
 				}
@@ -325,7 +333,7 @@ func newConnTable(l Limits) *connTable {
 func (t *connTable) room(from netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.roomLocked(sourceKey(from))
+	return t.roomLocked(SourceKey(from))
 }
 
 func (t *connTable) roomLocked(key netip.Addr) bool {
@@ -336,7 +344,7 @@ func (t *connTable) roomLocked(key netip.Addr) bool {
 func (t *connTable) admit(s *Stack, flow Flow, raw io.Closer) *streamConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := sourceKey(flow.Remote.Addr())
+	key := SourceKey(flow.Remote.Addr())
 	if !t.roomLocked(key) {
 		return nil
 	}
@@ -375,7 +383,7 @@ func (t *connTable) leave(c *streamConn) {
 	if t.byRemote[c.flow.Remote] == c {
 		delete(t.byRemote, c.flow.Remote)
 	}
-	key := sourceKey(c.flow.Remote.Addr())
+	key := SourceKey(c.flow.Remote.Addr())
 	if t.source[key]--; t.source[key] <= 0 {
 		delete(t.source, key)
 	}

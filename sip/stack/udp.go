@@ -220,7 +220,7 @@ func (u *udpSocket) run(ctx context.Context) error {
 // datagram handles one datagram; data is borrowed.
 func (u *udpSocket) datagram(data []byte, flow Flow) {
 	s := u.stack
-	switch verdict := s.admit.datagram(data, flow.Remote.Addr()); verdict {
+	switch verdict := s.admit.datagram(data, flow.Remote); verdict {
 	case admitted:
 		s.ingest(data, &outlet{flow: flow, socket: u, to: flow.Remote})
 	case keepAlive:

@@ -42,6 +42,9 @@ func (s *Stack) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	case upgrade(r) && !offers(r, Subprotocol):
 		refuse("no_subprotocol", "WebSocket subprotocol "+Subprotocol+" required", http.StatusBadRequest)
 		return
+	case s.admit.keptOut(flow.Remote, flow.Transport):
+		refuse(string(banned), "forbidden", http.StatusForbidden)
+		return
 	case !s.conns.room(flow.Remote.Addr()):
 		w.Header().Set("Retry-After", "5")
 		refuse("too_many_connections", "too many connections", http.StatusServiceUnavailable)
@@ -120,6 +123,9 @@ func (c *streamConn) readWeb() verdict {
 			return v
 		}
 		c.web.spoke.Store(time.Now().UnixNano())
+		if c.stack.admit.keptOut(c.flow.Remote, c.flow.Transport) {
+			return banned
+		}
 		if !c.stack.admit.allow(c.flow.Remote.Addr(), time.Now()) {
 			return rateLimit
 		}
