@@ -95,6 +95,8 @@ type Service struct {
 	mu     sync.Mutex // guards what follows and all writes to byAOR
 	flows  map[stack.Flow]map[string]bool
 	due    *schedule
+	hosts  map[netip.Addr]int     // bindings by source (stack.SourceKey)
+	ports  map[netip.AddrPort]int // and by its port
 	dirty  map[string]bool
 	sites  map[site.ID]int
 	broken bool // the last write failed; said once
@@ -114,7 +116,7 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 	}
 	s := &Service{
 		opts: opts, log: opts.Log, store: &store{db: opts.DB, rows: make(map[string]int)},
-		flows: make(map[stack.Flow]map[string]bool), due: newSchedule(),
+		flows: make(map[stack.Flow]map[string]bool), hosts: make(map[netip.Addr]int), ports: make(map[netip.AddrPort]int), due: newSchedule(),
 		dirty: make(map[string]bool), sites: make(map[site.ID]int), wake: make(chan struct{}, 1),
 		gauge: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "linehall_sip_registered_bindings",
@@ -263,6 +265,8 @@ func (s *Service) put(aor string, old, list []Binding) {
 func (s *Service) index(b Binding) {
 	s.sites[b.Site]++
 	s.gauge.WithLabelValues(string(b.Site)).Set(float64(s.sites[b.Site]))
+	s.hosts[stack.SourceKey(b.Flow.Remote.Addr())]++
+	s.ports[b.Flow.Remote]++
 	if !b.Flow.Stream() {
 		return
 	}
@@ -275,12 +279,28 @@ func (s *Service) index(b Binding) {
 func (s *Service) unindex(b Binding) {
 	s.sites[b.Site]--
 	s.gauge.WithLabelValues(string(b.Site)).Set(float64(s.sites[b.Site]))
+	less(s.hosts, stack.SourceKey(b.Flow.Remote.Addr()))
+	less(s.ports, b.Flow.Remote)
 	if aors := s.flows[b.Flow]; aors != nil {
 		delete(aors, b.AOR)
 		if len(aors) == 0 {
 			delete(s.flows, b.Flow)
 		}
 	}
+}
+
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
+}
+
+// At reports whether something is registered from that source (stack.SourceKey),
+// and from that very port of it.
+func (s *Service) At(remote netip.AddrPort) (source, port bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hosts[stack.SourceKey(remote.Addr())] > 0, s.ports[remote] > 0
 }
 
 // FlowClosed shortens the bindings of a lost connection to the grace period:
