@@ -40,11 +40,23 @@ func (responder) NewResponse(req *stack.Request, code int, reason string) *sip.R
 	return sip.NewResponseFromRequest(req.Request, code, reason, nil)
 }
 
+// failures is an Observer that wants to know of failures only.
+type failures func(user string, source netip.Addr)
+
+func (failures) Challenged(*stack.Request, bool)        {}
+func (failures) Succeeded(*stack.Request, string)       {}
+func (failures) Locked(_ *stack.Request, _ string) bool { return false }
+func (f failures) Failed(req *stack.Request, user string) {
+	if f != nil {
+		f(user, req.Flow.Remote.Addr())
+	}
+}
+
 func newAuthenticator(t *testing.T, failed func(string, netip.Addr)) (*digest.Authenticator, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	a, err := digest.New(digest.Options{
-		Realm: "linehall.test", Responder: responder{}, Failed: failed, Registerer: reg,
+		Realm: "linehall.test", Responder: responder{}, Observer: failures(failed), Registerer: reg,
 		Directory: phones{
 			"8001": {Extension: "8001", AuthUser: "8001", State: directory.Active},
 			"8002": {Extension: "8002", AuthUser: "desk-2", State: directory.Active, Digest: directory.SHA256},

@@ -10,7 +10,7 @@
 // It authenticates who sent a request and that the From is its own; what that
 // terminal may do is the dial plan's business. Passwords come from the
 // directory in clear, because realm and algorithm may change. Locking out
-// repeated failures is not done here: Options.Failed tells whoever does.
+// repeated failures is not done here: Options.Observer does it.
 //
 // An Authenticator is safe for concurrent use.
 //
@@ -56,6 +56,28 @@ type Responder interface {
 	NewResponse(req *stack.Request, code int, reason string) *sip.Response
 }
 
+// Observer counts outcomes by source and account, and shuts out who guesses;
+// *guard.Guard is one. It must not block.
+type Observer interface {
+	// Challenged is told of a request without credentials, and whether the user
+	// in its From exists.
+	Challenged(req *stack.Request, known bool)
+	// Failed is told of each wrong response, also of one that was locked.
+	Failed(req *stack.Request, account string)
+	Succeeded(req *stack.Request, account string)
+	// Locked reports whether an account may not log in from where the request
+	// comes: it gets the answer of a wrong password, after the same work.
+	Locked(req *stack.Request, account string) bool
+}
+
+// nobody is the Observer of an Authenticator without one.
+type nobody struct{}
+
+func (nobody) Challenged(*stack.Request, bool)    {}
+func (nobody) Failed(*stack.Request, string)      {}
+func (nobody) Succeeded(*stack.Request, string)   {}
+func (nobody) Locked(*stack.Request, string) bool { return false }
+
 // Options are the parts of an Authenticator.
 type Options struct {
 	Realm     string
@@ -65,10 +87,8 @@ type Options struct {
 	// stale=true and repeats its request without asking its user.
 	Lifetime time.Duration
 	// Nonces whose use is remembered; 0 = 16384. Beyond it the oldest become stale.
-	Nonces int
-	// Failed is told of each wrong response, for counting by source and account;
-	// it must not block. May be nil.
-	Failed func(user string, source netip.Addr)
+	Nonces   int
+	Observer Observer // may be nil
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -102,6 +122,9 @@ func New(opts Options) (*Authenticator, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Observer == nil {
+		opts.Observer = nobody{}
+	}
 	results := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "linehall_sip_auth_total",
 		Help: "Digest checks by result: ok, challenge (no credentials), stale, wrong, forbidden.",
@@ -125,17 +148,19 @@ func New(opts Options) (*Authenticator, error) {
 func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Response) {
 	c, ok := a.credentials(req)
 	if !ok {
+		a.opts.Observer.Challenged(req, a.exists(req.From()))
 		return a.challenge(req, a.expected(req), "challenge", false)
 	}
 	t, password, exists := a.account(c.username)
 	algorithm := algorithmOf(t)
 	good := a.matches(c, algorithm, password, req.Method)
+	locked := a.opts.Observer.Locked(req, c.username)
 	switch {
-	case !good || !exists:
-		a.failed(req, c.username)
+	case !good || !exists || locked:
+		a.opts.Observer.Failed(req, c.username)
 		return a.challenge(req, algorithm, "wrong", false)
 	case !a.uriFits(c.uri, req):
-		a.failed(req, c.username)
+		a.opts.Observer.Failed(req, c.username)
 		return a.refuse(req, sip.StatusBadRequest, "Digest URI Mismatch")
 	case !a.nonces.use(c.nonce, c.nc, time.Now()):
 		return a.challenge(req, algorithm, "stale", true)
@@ -145,6 +170,7 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 		a.log.Warn("terminal sent a request as another", observe.Extension, t.Extension, observe.Remote, req.Flow.Remote)
 		return a.refuse(req, sip.StatusForbidden, "From Is Not Yours")
 	}
+	a.opts.Observer.Succeeded(req, c.username)
 	req.Trust()
 	a.results["ok"].Inc()
 	return t, nil
@@ -165,10 +191,17 @@ func (a *Authenticator) Issued(req *stack.Request) time.Time {
 	return time.Unix(0, issued)
 }
 
-func (a *Authenticator) failed(req *stack.Request, user string) {
-	if a.opts.Failed != nil {
-		a.opts.Failed(user, req.Flow.Remote.Addr())
+// exists reports whether a From names somebody of ours, or nobody.
+func (a *Authenticator) exists(from *sip.FromHeader) bool {
+	if strings.EqualFold(from.Address.Host, "anonymous.invalid") {
+		return true
 	}
+	_, extension := a.opts.Directory.ByExtension(from.Address.User)
+	if extension {
+		return true
+	}
+	_, user := a.opts.Directory.ByAuthUser(from.Address.User)
+	return user
 }
 
 // account finds the row and its password; one that is missing gets a password
