@@ -50,7 +50,7 @@ func Compare(old, updated Config) Changes {
 // sockets are open, the database is open, the domain is in certificates and in
 // the digest realm of every phone, sessions and log-ins run by their rules.
 func fixed(path string) bool {
-	return strings.HasPrefix(path, "listen.") || strings.HasPrefix(path, "security.") || path == "appliance.data" ||
+	return strings.HasPrefix(path, "listen.") || strings.HasPrefix(path, "security.") && !strings.HasPrefix(path, "security.sip.") || path == "appliance.data" ||
 		path == "appliance.domain" || path == "observability.log.format"
 }
 

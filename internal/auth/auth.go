@@ -88,7 +88,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Service, error) {
 		return nil, fmt.Errorf("auth: %w", database.Explain(err))
 	}
 	config := opts.Config
-	if config == (Config{}) {
+	if config.PasswordMinLength == 0 { // none was given
 		config = DefaultConfig()
 	}
 	s := &Service{

@@ -1,16 +1,28 @@
 package auth
 
 import (
+	"net/netip"
 	"time"
 
 	"linehall/internal/setting"
 )
 
-// Config is the section "security": how people log in to the console.
+// Config is the section "security": how people log in to the console, and what is done against those who guess passwords
+// of phones.
 type Config struct {
 	PasswordMinLength int           `yaml:"password_min_length"` // characters
 	Lockout           LockoutConfig `yaml:"lockout"`
 	Session           SessionConfig `yaml:"session"`
+	SIP               SIPGuard      `yaml:"sip"`
+}
+
+// SIPGuard shuts out sources that guess SIP passwords or scan for extensions.
+type SIPGuard struct {
+	Tries  int            `yaml:"tries"`   // failures within the window before a source is banned
+	Window time.Duration  `yaml:"window"`  // in which they are counted
+	Ban    time.Duration  `yaml:"ban"`     // the first one; each further one doubles it
+	MaxBan time.Duration  `yaml:"max_ban"` // but not beyond this
+	Allow  []netip.Prefix `yaml:"allow"`   // sources that are never banned
 }
 
 // LockoutConfig slows down guessing, per account and per source address.
@@ -32,6 +44,7 @@ func DefaultConfig() Config {
 		PasswordMinLength: 10,
 		Lockout:           LockoutConfig{Attempts: 5, Delay: time.Second, MaxDelay: 15 * time.Minute},
 		Session:           SessionConfig{Idle: 30 * time.Minute, Life: 12 * time.Hour},
+		SIP:               SIPGuard{Tries: 20, Window: 10 * time.Minute, Ban: 10 * time.Minute, MaxBan: 24 * time.Hour},
 	}
 }
 
@@ -48,5 +61,16 @@ func (c Config) Validate() error {
 	found.Between("lockout.max_delay", c.Lockout.MaxDelay, c.Lockout.Delay, 24*time.Hour)
 	found.Between("session.idle", c.Session.Idle, time.Minute, 24*time.Hour)
 	found.Between("session.life", c.Session.Life, c.Session.Idle, 30*24*time.Hour)
+	if c.SIP.Tries < 4 || c.SIP.Tries > 1000 {
+		found.Add("sip.tries", "%d is not between 4 and 1000", c.SIP.Tries)
+	}
+	found.Between("sip.window", c.SIP.Window, 10*time.Second, 24*time.Hour)
+	found.Between("sip.ban", c.SIP.Ban, time.Second, 24*time.Hour)
+	found.Between("sip.max_ban", c.SIP.MaxBan, c.SIP.Ban, 30*24*time.Hour)
+	for i, p := range c.SIP.Allow {
+		if p != p.Masked() {
+			found.Add(setting.Index("sip.allow", i), "%s has bits behind its length; did you mean %s?", p, p.Masked())
+		}
+	}
 	return found.Err()
 }

@@ -1,0 +1,351 @@
+// Package guard keeps out those who guess SIP passwords and scan for extensions.
+//
+// It is told of each failure and each success of digest authentication. A source (an address; of IPv6 a /64) that fails
+// too often within a window is banned: what it sends is dropped before a byte is parsed. An address that phones are
+// behind is never banned as a whole: there the port or connection that fails is shut out, and the account that is
+// guessed is locked for everybody at this address but the phone that it belongs to. Bans double with each repetition,
+// those of addresses survive a restart, and all can be listed and lifted.
+//
+//	digest → failed, stranger, scanner ┐
+//	digest → succeeded                 ├ core → bans → Admit, before the parser
+//	location, trunks → who is there    ┘             → Locked, same answer as a wrong password
+//
+// Everything is in tables of a fixed size where the oldest entry makes room; there is one goroutine (Run), which writes.
+// It does not limit rates (sip/stack does), and knows nothing of calls.
+//
+// A Guard is safe for concurrent use.
+//
+//	g, err := guard.Open(ctx, guard.Options{DB: db, Config: cfg.SIP, Standing: who, Log: log})
+//	s, err := stack.New(stack.Options{Filter: g, ...})
+//	a, err := digest.New(digest.Options{Observer: g, ...})
+package guard
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"linehall/internal/auth"
+	"linehall/internal/observe"
+	"linehall/sip/stack"
+)
+
+// ErrNotFound: nothing of that address is shut out.
+var ErrNotFound = errors.New("no ban")
+
+// Options are the parts of a Guard.
+type Options struct {
+	DB     *sql.DB // with Schema applied; nil keeps nothing over a restart
+	Config auth.SIPGuard
+	// Standing says whether phones or gateways are known at the address, and whether one is registered over this very
+	// port or connection. It is asked after failures only, and must not block. May be nil.
+	Standing   func(remote netip.AddrPort) (address, flow bool)
+	Size       int // entries of each table; 0 = 65536
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+const defaultSize = 65536
+
+// Guard is the ban list.
+type Guard struct {
+	opts  Options
+	log   *slog.Logger
+	store store
+	total *prometheus.CounterVec
+
+	mu    sync.Mutex // guards what follows
+	core  *core
+	dirty map[netip.Addr]bool // sources whose ban is to be written or removed
+
+	shut shut
+	wake chan struct{} // capacity 1
+}
+
+// shut is who is kept out, until when: what Admit looks at. It holds no more than the tables of the core.
+type shut struct {
+	some    atomic.Bool // there may be entries
+	mu      sync.RWMutex
+	sources map[netip.Addr]time.Time
+	flows   map[netip.AddrPort]time.Time
+}
+
+func (s *shut) add(b Ban) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch b.Kind {
+	case Address:
+		s.sources[b.Source] = b.Until
+	case Flow:
+		s.flows[b.Flow] = b.Until
+	case Account:
+		return
+	}
+	s.some.Store(true)
+}
+
+func (s *shut) remove(bans ...Ban) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range bans {
+		switch b.Kind {
+		case Address:
+			delete(s.sources, b.Source)
+		case Flow:
+			delete(s.flows, b.Flow)
+		case Account:
+		}
+	}
+	s.some.Store(len(s.sources)+len(s.flows) > 0)
+}
+
+// sweep forgets what has ended.
+func (s *shut) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.sources, func(_ netip.Addr, until time.Time) bool { return !until.After(now) })
+	maps.DeleteFunc(s.flows, func(_ netip.AddrPort, until time.Time) bool { return !until.After(now) })
+	s.some.Store(len(s.sources)+len(s.flows) > 0)
+}
+
+func (s *shut) holds(remote netip.AddrPort) bool {
+	if !s.some.Load() {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	until, banned := s.sources[stack.SourceKey(remote.Addr())]
+	if !banned {
+		until, banned = s.flows[remote]
+	}
+	return banned && until.After(time.Now())
+}
+
+// Open reads the bans that have not ended. It starts nothing.
+func Open(ctx context.Context, opts Options) (*Guard, error) {
+	if opts.Size == 0 {
+		opts.Size = defaultSize
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Standing == nil {
+		opts.Standing = func(netip.AddrPort) (bool, bool) { return false, false }
+	}
+	g := &Guard{
+		opts: opts, log: opts.Log, store: store{opts.DB}, core: newCore(opts.Config, opts.Size),
+		dirty: make(map[netip.Addr]bool), wake: make(chan struct{}, 1),
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "linehall_sip_bans_total", Help: "Sources, flows and accounts of a source that were shut out after failures.",
+		}, []string{"kind", "reason"}),
+	}
+	g.shut.sources, g.shut.flows = make(map[netip.Addr]time.Time), make(map[netip.AddrPort]time.Time)
+	g.core.sources.gone = func(a netip.Addr) {
+		g.shut.remove(Ban{Kind: Address, Source: a})
+		g.dirty[a] = true
+	}
+	g.core.flows.gone = func(f netip.AddrPort) { g.shut.remove(Ban{Kind: Flow, Flow: f}) }
+	kept, err := g.store.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("guard: %w", err)
+	}
+	now := time.Now()
+	for _, b := range kept {
+		if now.Sub(b.Until) < remembered {
+			g.core.sources.at(b.Source).ban = b
+			g.shut.add(b)
+		} else {
+			g.dirty[b.Source] = true
+		}
+	}
+	g.apply(opts.Config, now)
+	if opts.Registerer != nil {
+		opts.Registerer.MustRegister(g.total, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "linehall_sip_bans", Help: "Sources, flows and accounts of a source that are shut out now.",
+		}, func() float64 { return float64(len(g.Bans())) }))
+	}
+	return g, nil
+}
+
+// Admit reports whether something may come in from there. While nobody is shut out it costs next to nothing.
+func (g *Guard) Admit(remote netip.AddrPort, _ string) bool { return !g.shut.holds(remote) }
+
+// Succeeded is told of a right password.
+func (g *Guard) Succeeded(req *stack.Request, account string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.core.succeeded(time.Now(), req.Flow.Remote, account)
+}
+
+// Failed is told of wrong credentials.
+func (g *Guard) Failed(req *stack.Request, account string) {
+	remote := req.Flow.Remote
+	address, flow := g.opts.Standing(remote)
+	g.judge(func(now time.Time) []Ban { return g.core.failed(now, remote, account, standing{address, flow}) })
+	g.Saw(req)
+}
+
+// Challenged is told of a request without credentials; known says whether the user that it names exists.
+func (g *Guard) Challenged(req *stack.Request, known bool) {
+	if !known {
+		remote := req.Flow.Remote
+		address, flow := g.opts.Standing(remote)
+		g.judge(func(now time.Time) []Ban { return g.core.stranger(now, remote, standing{address, flow}) })
+	}
+	g.Saw(req)
+}
+
+// Saw looks at a request of somebody unknown for the marks of scanners.
+func (g *Guard) Saw(req *stack.Request) {
+	h := req.GetHeader("User-Agent")
+	if h == nil || !scans(h.Value()) {
+		return
+	}
+	remote := req.Flow.Remote
+	address, flow := g.opts.Standing(remote)
+	g.judge(func(now time.Time) []Ban { return g.core.scanner(now, remote, standing{address, flow}) })
+}
+
+// scans knows programs that no phone is.
+func scans(userAgent string) bool {
+	lower := strings.ToLower(userAgent)
+	for _, name := range []string{"friendly-scanner", "sipvicious", "sipcli", "sundayddr", "vaxsipuseragent", "pplsip"} {
+		if strings.Contains(lower, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Locked reports whether the account may not log in from there, whatever its password.
+func (g *Guard) Locked(req *stack.Request, account string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.core.locked(time.Now(), req.Flow.Remote, account)
+}
+
+// Bans lists what is shut out now, the newest first.
+func (g *Guard) Bans() []Ban {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.core.bans(time.Now())
+}
+
+// Lift forgives an address everything. It returns ErrNotFound when nothing of it is shut out.
+func (g *Guard) Lift(address netip.Addr) error {
+	source, now := stack.SourceKey(address), time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lifted := g.core.lift(now, source)
+	if len(lifted) == 0 {
+		return fmt.Errorf("%w of %s", ErrNotFound, address)
+	}
+	g.shut.remove(lifted...)
+	g.changed(source)
+	return nil
+}
+
+// Apply takes a new configuration; who is on its allow list now is free at once.
+func (g *Guard) Apply(config auth.SIPGuard) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.apply(config, time.Now())
+}
+
+func (g *Guard) apply(config auth.SIPGuard, now time.Time) {
+	g.core.config = config
+	for _, b := range g.core.bans(now) {
+		if g.core.exempt(b.Source) {
+			g.shut.remove(g.core.lift(now, b.Source)...)
+			g.changed(b.Source)
+		}
+	}
+}
+
+func (g *Guard) judge(count func(now time.Time) []Ban) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	found := count(now)
+	for _, b := range found {
+		g.total.WithLabelValues(string(b.Kind), string(b.Reason)).Inc()
+		g.log.Warn("shut out", slog.String("kind", string(b.Kind)), observe.Remote, b.Source, slog.String("flow", flowText(b)), observe.User, b.Account,
+			observe.Reason, string(b.Reason), observe.Count, b.Tries, slog.Time("until", b.Until))
+		if b.Kind == Address {
+			g.changed(b.Source)
+		}
+		g.shut.add(b)
+	}
+}
+
+func flowText(b Ban) string {
+	if b.Kind != Flow {
+		return ""
+	}
+	return b.Flow.String()
+}
+
+// changed has the ban of a source written; mu is held.
+func (g *Guard) changed(source netip.Addr) {
+	g.dirty[source] = true
+	select {
+	case g.wake <- struct{}{}:
+	default: // Run will look anyway
+	}
+}
+
+// sweepEvery is how often what has ended is forgotten.
+const sweepEvery = time.Minute
+
+// Run writes bans until ctx ends, and then what is left.
+func (g *Guard) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := g.flush(context.WithoutCancel(ctx)); err != nil {
+			g.log.Error("bans not written", observe.Err, err) // the next look tries again
+		}
+		select {
+		case <-ctx.Done():
+			return g.flush(context.WithoutCancel(ctx))
+		case <-g.wake:
+		case <-tick.C:
+			g.shut.sweep(time.Now())
+		}
+	}
+}
+
+func (g *Guard) flush(ctx context.Context) error {
+	g.mu.Lock()
+	dirty := g.dirty
+	g.dirty = make(map[netip.Addr]bool)
+	rows := make([]Ban, 0, len(dirty))
+	for source := range dirty {
+		b := Ban{Source: source}
+		if t := g.core.sources.entries[source]; t != nil && !t.ban.Until.IsZero() {
+			b = t.ban
+		}
+		rows = append(rows, b)
+	}
+	g.mu.Unlock()
+	if len(rows) == 0 {
+		return nil
+	}
+	err := g.store.save(ctx, rows)
+	if err != nil {
+		g.mu.Lock()
+		maps.Copy(g.dirty, dirty)
+		g.mu.Unlock()
+	}
+	return err
+}
