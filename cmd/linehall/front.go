@@ -93,7 +93,7 @@ func (f *front) api(a *appliance) *api.API {
 			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.reload, a.authority), watched: a.telephony.subscriptions.Count,
 		},
 		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls, Traces: traceView{a.telephony.trace},
-		Certificates: certificatesView{a.authority}, Trunks: trunks,
+		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
 		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },
 		Language:  func() string { return a.reload.current().Appliance.Language }, Log: a.log,

@@ -126,6 +126,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	}
 	r.a.atlas.Store(table)
 	r.a.media.ledger.Apply(table)
+	r.a.telephony.guard.Apply(updated.Security.SIP)
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
 	r.a.telephony.plan.now.Store(plan)
 	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service

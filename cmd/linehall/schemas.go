@@ -9,6 +9,7 @@ import (
 	"linehall/sip/call"
 	"linehall/sip/cdr"
 	"linehall/sip/feature"
+	"linehall/sip/guard"
 	"linehall/sip/location"
 	"linehall/sip/subscribe"
 	"linehall/sip/trace"
@@ -18,6 +19,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(),
 	}
 }

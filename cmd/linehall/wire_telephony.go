@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"linehall/sip/dialplan"
 	"linehall/sip/digest"
 	"linehall/sip/feature"
+	"linehall/sip/guard"
 	"linehall/sip/heartbeat"
 	"linehall/sip/location"
 	"linehall/sip/registrar"
@@ -36,6 +38,7 @@ type telephony struct {
 	trunks    *trunk.Service
 	plan      *currentPlan
 	trace     *trace.Book
+	guard     *guard.Guard
 
 	subscriptions *subscriptions
 	features      *feature.Service
@@ -68,8 +71,13 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}); err != nil {
 		return nil, err
 	}
+	if t.guard, err = guard.Open(ctx, guard.Options{
+		DB: g.db, Config: config.Security.SIP, Standing: t.standing, Log: g.log, Registerer: g.registry,
+	}); err != nil {
+		return nil, err
+	}
 	options := stackOptions(config, g)
-	options.Tap = t.trace
+	options.Tap, options.Filter = t.trace, t.guard
 	if t.stack, err = stack.New(options); err != nil {
 		return nil, err
 	}
@@ -86,7 +94,7 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 		return nil, err
 	}
 	auth, err := digest.New(digest.Options{
-		Realm: config.Appliance.Domain, Directory: g.directory, Responder: t.stack, Log: g.log, Registerer: g.registry,
+		Realm: config.Appliance.Domain, Directory: g.directory, Responder: t.stack, Observer: t.guard, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -118,6 +126,24 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}
 	g.health.Add("sip", t.stack.Ready)
 	return t, nil
+}
+
+// standing tells the guard whom a ban of an address would hurt: phones that are registered from there, and gateways.
+func (t *telephony) standing(remote netip.AddrPort) (address, flow bool) {
+	address, flow = t.locations.At(remote)
+	if address {
+		return address, flow
+	}
+	for _, one := range t.trunks.Status() {
+		for _, g := range one.Gateways {
+			for _, text := range g.Addresses {
+				if a, err := netip.ParseAddrPort(text); err == nil && a.Addr().Unmap() == remote.Addr() {
+					return true, a.Port() == remote.Port()
+				}
+			}
+		}
+	}
+	return false, false
 }
 
 // openTrunks prepares the ways to other networks; their keepers start with Run.
@@ -163,7 +189,10 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls.OnChange(t.subscriptions.CallChanged)
 	t.calls.OnChange(t.features.CallChanged)
 	t.features.CallBackWith(originator{t.calls})
-	t.share(sip.OPTIONS, t.stack.ServeOptions)
+	t.share(sip.OPTIONS, func(ctx context.Context, req *stack.Request) {
+		t.guard.Saw(req)
+		t.stack.ServeOptions(ctx, req)
+	})
 	t.subscriptions.share(t)
 	recovered, err := t.calls.Restore(ctx)
 	if err != nil {
@@ -215,7 +244,7 @@ func (t *telephony) stages() []stage {
 		}
 	}
 	return []stage{
-		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}}},
+		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},

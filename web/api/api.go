@@ -47,6 +47,7 @@ type Options struct {
 	Traces       Traces
 	Certificates Certificates
 	Trunks       Trunks
+	Bans         Bans
 	Dialplan     Dialplan
 	Features     Features
 
@@ -90,6 +91,7 @@ func New(opts Options) *API {
 	a.registerSession()
 	a.registerViews()
 	a.registerTrunks()
+	a.registerBans()
 	a.registerTerminals()
 	a.registerCalls()
 	a.registerRooms()

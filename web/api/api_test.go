@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,6 +115,17 @@ func (o *organisation) Lines(context.Context) []api.Line {
 	return []api.Line{{Site: "branch1"}, {Site: "branch2"}}
 }
 
+func (o *organisation) Bans(context.Context) []api.Ban {
+	return []api.Ban{{Kind: "address", Address: "192.0.2.66", Since: noon, Until: noon, Tries: 20, Reason: "passwords"}}
+}
+
+func (o *organisation) Lift(_ context.Context, address netip.Addr) error {
+	if address != netip.MustParseAddr("192.0.2.66") {
+		return api.ErrNotFound
+	}
+	return nil
+}
+
 func (o *organisation) Trunks(context.Context) []api.Trunk {
 	return []api.Trunk{{Name: "gateway", State: "up", Gateways: []api.Gateway{{Name: "10.9.0.2", State: "up", Addresses: []string{}}}}}
 }
@@ -197,7 +209,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Features: o,
+		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -260,6 +272,8 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /status":                "admin operator chair auditor",
 		"GET /lines":                 "admin operator chair auditor",
 		"GET /trunks":                "admin operator auditor",
+		"GET /bans":                  "admin operator",
+		"DELETE /bans/{address}":     "admin operator",
 		"GET /dialplan/explain":      "admin operator auditor",
 		"GET /terminals":             "admin operator auditor",
 		"GET /terminals/unknown":     "admin operator auditor",
@@ -583,7 +597,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
