@@ -50,14 +50,20 @@ func TestWhoIsShutOut(t *testing.T) {
 		{"many accounts beside phones", nil, func(c *core, i int) []Ban { return c.failed(begin, from(0), fmt.Sprint(i), phones) }, 10, Flow, Accounts},
 		{"one account beside phones", nil, func(c *core, i int) []Ban { return c.failed(begin, from(0), "8001", phones) }, 5, Account, Passwords},
 		{"a phone with a wrong second account", nil, func(c *core, i int) []Ban { return c.failed(begin, from(0), fmt.Sprint(i), phone) }, 0, "", ""},
-		{"an address that was right lately", func(c *core) { c.succeeded(begin, from(9), "8009") },
-			func(c *core, i int) []Ban { return c.failed(begin.Add(time.Hour), from(0), fmt.Sprint(i), standing{}) }, 10, Flow, Accounts},
-		{"an address that was right long ago", func(c *core) { c.succeeded(begin, from(9), "8009") },
+		{
+			"an address that was right lately", func(c *core) { c.succeeded(begin, from(9), "8009") },
+			func(c *core, i int) []Ban { return c.failed(begin.Add(time.Hour), from(0), fmt.Sprint(i), standing{}) }, 10, Flow, Accounts,
+		},
+		{
+			"an address that was right long ago", func(c *core) { c.succeeded(begin, from(9), "8009") },
 			func(c *core, i int) []Ban {
 				return c.failed(begin.Add(3*time.Hour), from(0), fmt.Sprint(i), standing{})
-			}, 10, Address, Accounts},
-		{"allowed", func(c *core) { c.config.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} },
-			func(c *core, i int) []Ban { return c.failed(begin, from(0), "8001", standing{}) }, 0, "", ""},
+			}, 10, Address, Accounts,
+		},
+		{
+			"allowed", func(c *core) { c.config.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} },
+			func(c *core, i int) []Ban { return c.failed(begin, from(0), "8001", standing{}) }, 0, "", "",
+		},
 	} {
 		c := newCore(config, 100)
 		if v.before != nil {
@@ -100,7 +106,11 @@ func TestLockedAccounts(t *testing.T) {
 		account string
 		want    bool
 	}{
-		{0, from(2), "8001", true}, {0, from(3), "8001", true}, {0, from(1), "8001", false}, {0, from(2), "8002", false}, {0, other, "8001", false},
+		{0, from(2), "8001", true},
+		{0, from(3), "8001", true},
+		{0, from(1), "8001", false},
+		{0, from(2), "8002", false},
+		{0, other, "8001", false},
 		{11 * time.Minute, from(2), "8001", false},
 	} {
 		if got := c.locked(begin.Add(v.at), v.remote, v.account); got != v.want {

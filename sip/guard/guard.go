@@ -40,7 +40,7 @@ import (
 	"linehall/sip/stack"
 )
 
-// ErrNotFound: nothing of that address is shut out.
+// ErrNotFound is the error for an address of which nothing is shut out.
 var ErrNotFound = errors.New("no ban")
 
 // Options are the parts of a Guard.
@@ -279,7 +279,7 @@ func (g *Guard) judge(count func(now time.Time) []Ban) {
 	found := count(now)
 	for _, b := range found {
 		g.total.WithLabelValues(string(b.Kind), string(b.Reason)).Inc()
-		g.log.Warn("shut out", slog.String("kind", string(b.Kind)), observe.Remote, b.Source, slog.String("flow", flowText(b)), observe.User, b.Account,
+		g.log.Warn("shut out", slog.String("kind", string(b.Kind)), slog.Any(observe.Remote, b.Source), slog.String("flow", flowText(b)), slog.String(observe.User, b.Account),
 			observe.Reason, string(b.Reason), observe.Count, b.Tries, slog.Time("until", b.Until))
 		if b.Kind == Address {
 			g.changed(b.Source)

@@ -143,6 +143,7 @@ type phones map[string]directory.Terminal
 
 func (p phones) ByExtension(ext string) (directory.Terminal, bool) { t, ok := p[ext]; return t, ok }
 func (p phones) ByAuthUser(user string) (directory.Terminal, bool) { t, ok := p[user]; return t, ok }
+
 func (p phones) Password(_ context.Context, ext string) (string, error) {
 	return "secret" + ext, nil
 }
