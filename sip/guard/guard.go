@@ -280,7 +280,7 @@ func (g *Guard) judge(count func(now time.Time) []Ban) {
 	for _, b := range found {
 		g.total.WithLabelValues(string(b.Kind), string(b.Reason)).Inc()
 		g.log.Warn("shut out", slog.String("kind", string(b.Kind)), slog.Any(observe.Remote, b.Source), slog.String("flow", flowText(b)), slog.String(observe.User, b.Account),
-			observe.Reason, string(b.Reason), observe.Count, b.Tries, slog.Time("until", b.Until))
+			slog.String(observe.Reason, string(b.Reason)), slog.Int(observe.Count, b.Tries), slog.Time("until", b.Until))
 		if b.Kind == Address {
 			g.changed(b.Source)
 		}
