@@ -141,10 +141,11 @@ func (b *bubble) start(change func(*Options)) {
 type handset struct {
 	*bubble
 
-	ext  string
-	addr string
-	sock *stacktest.Socket
-	seq  int
+	ext   string
+	addr  string
+	sock  *stacktest.Socket
+	seq   int
+	early []stacktest.Message // requests that came before an answer
 }
 
 func (b *bubble) phone(ext string, host int) *handset {
@@ -184,6 +185,28 @@ func (h *handset) send(method, uri, to, callID, body string, extra ...string) {
 	}, extra...)
 	raw := strings.Join(lines, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	_ = h.sock.WriteTo([]byte(raw), netip.MustParseAddrPort(here), netip.Addr{})
+}
+
+// answer takes the response to the last request. A NOTIFY may be faster when the request itself changed what is
+// shown (RFC 6665 §4.1.2.4): it is kept for next.
+func (h *handset) answer() stacktest.Message {
+	for {
+		m := h.sock.Recv()
+		if m.Code != 0 {
+			return m
+		}
+		h.early = append(h.early, m)
+	}
+}
+
+// next takes the next request.
+func (h *handset) next() stacktest.Message {
+	if len(h.early) > 0 {
+		m := h.early[0]
+		h.early = h.early[1:]
+		return m
+	}
+	return h.sock.Recv()
 }
 
 // response waits for the final response of the last request.
@@ -233,7 +256,7 @@ func (w *watch) again(expires string, extra ...string) stacktest.Message {
 // notify takes the next NOTIFY, checks that its numbers rise, and answers it.
 func (w *watch) notify(status string) stacktest.Message {
 	w.h.Helper()
-	m := w.h.sock.Recv()
+	m := w.h.next()
 	w.check(m)
 	if status != "" {
 		w.h.sock.Answer(here, m, status)

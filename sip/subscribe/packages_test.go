@@ -444,7 +444,7 @@ func TestFeatureEvents(t *testing.T) {
 		v.notify("200 OK")
 		change := func(body string) stacktest.Message {
 			h.send("SUBSCRIBE", w.target, w.to, w.id, body, "Event: as-feature-event", "Content-Type: "+featureType)
-			return h.sock.Recv()
+			return h.answer()
 		}
 		if res := change(`<?xml version="1.0"?><SetDoNotDisturb xmlns="` + cstaSpace + `"><device>8003</device><doNotDisturbOn>true</doNotDisturbOn></SetDoNotDisturb>`); res.Code != 200 {
 			t.Fatalf("%s", res.Raw)
