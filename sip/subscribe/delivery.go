@@ -18,6 +18,7 @@ type delivery struct {
 	dirty    bool   // the watcher has not been told of the newest state
 	flight   bool   // a NOTIFY waits for its answer
 	parked   bool   // the phone's connection is gone; its return ends the wait
+	heard    bool   // the phone was heard of while a NOTIFY was in flight
 	over     bool   // nothing more will be sent
 	ending   reason // not empty: the next NOTIFY is the last one
 	retry    int    // Retry-After told with the end; 0: none
@@ -79,7 +80,7 @@ func (d *delivery) wake(now time.Time) {
 	if (d.parked || d.failures > 0) && d.hold.After(now) {
 		d.hold = now
 	}
-	d.parked = false
+	d.parked, d.heard = false, d.flight
 }
 
 // due is when the next NOTIFY may leave; ok is false while there is none to send.
@@ -92,7 +93,7 @@ func (d *delivery) due() (at time.Time, ok bool) {
 
 // sent notes that a NOTIFY with the newest state has left.
 func (d *delivery) sent(now time.Time, p pace) {
-	d.dirty, d.flight, d.last = false, true, d.ending != ""
+	d.dirty, d.flight, d.heard, d.last = false, true, false, d.ending != ""
 	d.hold = now.Add(p.interval)
 }
 
@@ -111,9 +112,12 @@ func (d *delivery) answered(v verdict, after time.Duration, now time.Time, p pac
 		d.changed(now)
 	case gone:
 		// Nobody can be told; the phone comes back and wakes us, or the subscription expires.
+		// If it came back before we knew that the old connection is gone, it will not wake us again.
 		if d.over = last; !last {
-			d.parked, d.hold = true, now.Add(p.longest)
 			d.changed(now)
+			if !d.heard {
+				d.parked, d.hold = true, now.Add(p.longest)
+			}
 		}
 	case busy:
 		d.failures++

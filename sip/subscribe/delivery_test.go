@@ -51,6 +51,12 @@ func TestDelivery(t *testing.T) {
 			d.answered(gone, 0, t0, testPace)
 			d.wake(t0)
 		}, 0, false},
+		{"back before we knew that it had gone", func(d *delivery) {
+			d.changed(t0)
+			d.sent(t0, testPace)
+			d.wake(t0)
+			d.answered(gone, 0, t0, testPace)
+		}, 200 * time.Millisecond, false},
 		{"ended while in flight", func(d *delivery) {
 			d.changed(t0)
 			d.sent(t0, testPace)
