@@ -130,8 +130,10 @@ func (d *delivery) answered(v verdict, after time.Duration, now time.Time, p pac
 		if wait > p.longest || wait <= 0 {
 			wait = p.longest
 		}
-		d.hold = now.Add(max(wait, after))
 		d.changed(now)
+		if !d.heard || after > 0 { // it may have failed on the way to where the phone was before
+			d.hold = now.Add(max(wait, after))
+		}
 	}
 }
 
