@@ -69,9 +69,10 @@ gen: web/node_modules/.package-lock.json ## regenerate the config schema, the Op
 web: gen ## alias of gen, for the pages
 
 soak: tools build web/node_modules/.package-lock.json ## the long ones: storms, churn, restarts under load
-	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 60m -run 'Soak' ./test/...
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 60m -run 'Soak|UnderLoad' ./test/...
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'SIPpLoad' ./sip/call
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'NothingIsLeft' ./sfu/room
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run '^TestLoad$$' ./sip/subscribe
 	npm --prefix web run --silent flows
 
 bench: tools build ## tables of CPU and delay beside the best peers; JSON under docs/performance
