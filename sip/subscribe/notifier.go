@@ -108,10 +108,8 @@ func (s *Service) wakePhone(extension string, now time.Time) {
 				s.save(sub)
 			}
 		}
-		if sub.parked || sub.failures > 0 {
-			sub.wake(now)
-			s.schedule(sub)
-		}
+		sub.wake(now)
+		s.schedule(sub)
 	}
 }
 
@@ -249,6 +247,10 @@ func (s *Service) landed(n *notice, v verdict, after time.Duration, flow stack.F
 }
 
 func (s *Service) settle(sub *subscription, n *notice, v verdict, after time.Duration, flow stack.Flow, now time.Time) {
+	if v == gone && flow.Stream() && !sub.heard {
+		// It may have come back before this NOTIFY left over a connection that only looked alive.
+		_, sub.heard = s.present(sub.owner, sub.dialog.Target, flow)
+	}
 	sub.answered(v, after, now, s.pace)
 	if sub.over {
 		if v != delivered {

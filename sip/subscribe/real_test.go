@@ -162,6 +162,51 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// bind makes a connection the only binding of a phone, as a REGISTER over it does.
+func (x *exchange) bind(ext string, p *stacktest.Peer) {
+	// A message opens the flow for the stack.
+	p.Send("OPTIONS sip:"+domain+" SIP/2.0", p.Via("o"), "From: <sip:"+ext+"@x>;tag=1", "To: <sip:x@x>", "Call-ID: "+p.Local.String(), "CSeq: 1 OPTIONS", "Max-Forwards: 70")
+	p.Final()
+	aor := location.AOR(ext, domain)
+	x.people.mu.Lock()
+	x.people.bindings[aor] = []location.Binding{{
+		AOR: aor, Contact: "sip:" + ext + "@" + p.Local.String() + ";transport=tcp", Expires: time.Now().Add(time.Hour),
+		Flow: stack.Flow{Transport: stack.TCP, Local: p.Remote, Remote: p.Local},
+	}}
+	x.people.mu.Unlock()
+	x.s.PhoneChanged(aor)
+}
+
+// A phone opens a new connection before we know that the old one has gone: a NOTIFY that was lost
+// with the old one is repeated over the new one at once, whenever it left.
+func TestConnectionReplaced(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		t.Run(fmt.Sprintf("known before the NOTIFY left %v", early), func(t *testing.T) {
+			x := newExchange(t)
+			x.start()
+			old := stacktest.DialTCP(t, netip.MustParseAddrPort(x.tcp))
+			subscribeBy(old, "8003", "8002", "a", "<sip:8002@"+domain+">", "tcp", 1)
+			old.Code(200)
+			answer(old, old.Request("NOTIFY"))
+			next := stacktest.DialTCP(t, netip.MustParseAddrPort(x.tcp))
+			if early {
+				x.bind("8003", next)
+			}
+			x.s.CallChanged(talk("c1", call.DialogConfirmed))
+			old.Request("NOTIFY") // which gets no answer
+			if !early {
+				x.bind("8003", next)
+			}
+			old.Close()
+			m := next.Request("NOTIFY")
+			answer(next, m)
+			if !strings.Contains(m.Body, "confirmed") {
+				t.Errorf("got\n%s", m.Raw)
+			}
+		})
+	}
+}
+
 // A TCP phone whose connection was cut, by the network or by our restart, hears of everything
 // once it has registered again.
 func TestConnectionGone(t *testing.T) {
@@ -180,17 +225,7 @@ func TestConnectionGone(t *testing.T) {
 			x.start()
 		}
 		again := stacktest.DialTCP(t, netip.MustParseAddrPort(x.tcp))
-		// A message opens the flow for the stack.
-		again.Send("OPTIONS sip:"+domain+" SIP/2.0", again.Via(fmt.Sprint("o", round)), "From: <sip:8003@x>;tag=1", "To: <sip:x@x>", "Call-ID: o", "CSeq: 1 OPTIONS", "Max-Forwards: 70")
-		again.Final()
-		aor := location.AOR("8003", domain)
-		x.people.mu.Lock()
-		x.people.bindings[aor] = []location.Binding{{
-			AOR: aor, Contact: "sip:8003@" + again.Local.String() + ";transport=tcp", Expires: time.Now().Add(time.Hour),
-			Flow: stack.Flow{Transport: stack.TCP, Local: again.Remote, Remote: again.Local},
-		}}
-		x.people.mu.Unlock()
-		x.s.PhoneChanged(aor)
+		x.bind("8003", again)
 		m := again.Request("NOTIFY")
 		answer(again, m)
 		want := "confirmed"
