@@ -80,7 +80,7 @@ func TestPriorityOnAFullLine(t *testing.T) {
 	a := startAppliance(t, officer("8010"))
 	const room = 18 // G.711 on 2 Mbit/s without the office's 15 % and 120 kbit/s for the voices of meetings
 	callees := a.accounts(2001, 2005)
-	calleePort := phonePort()
+	calleePort := phonePort(t)
 	a.registerAll(callees, "127.0.1.9", calleePort, "u1")
 	target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)
 	launch := func(run sippRun) *process {
@@ -88,29 +88,29 @@ func TestPriorityOnAFullLine(t *testing.T) {
 		command := run.command(t.Context(), t, dir, target)
 		return startProcess(t, dir, command.Path, command.Args[1:]...)
 	}
-	call := func(scenario, from, to string, mediaPort int) sippRun {
+	call := func(scenario, from, to string) sippRun {
 		acc := a.account(from)
 		return sippRun{
-			scenario: scenario, bind: "127.0.0.1", port: phonePort(), transport: "u1", calls: 1, rate: 10, hold: time.Second, mediaPort: mediaPort,
+			scenario: scenario, bind: "127.0.0.1", port: phonePort(t), transport: "u1", calls: 1, rate: 10, hold: time.Second,
 			rows: [][]string{{acc.Extension, credentials(acc.AuthUser, acc.Password), acc.Domain, to}},
 		}
 	}
-	launch(sippRun{scenario: "uas", bind: "127.0.1.9", port: calleePort, transport: "u1", calls: 100, mediaPort: 44000})
+	launch(sippRun{scenario: "uas", bind: "127.0.1.9", port: calleePort, transport: "u1", calls: 100})
 
-	routine := call("uac_waits", "8004", "2002", 45000)
+	routine := call("uac_waits", "8004", "2002")
 	routine.calls = room - 1
 	phones := launch(routine)
 	a.established(room - 1)
-	newest := launch(call("uac_gives_way", "8005", "2003", 46000))
+	newest := launch(call("uac_gives_way", "8005", "2003"))
 	a.established(room)
-	if ok, bad := a.sipp(call("uac_or_refused", "8006", "2004", 47000)); ok != 1 || bad != 0 || a.metric("linehall_line_refused_total", `class="voice"`) != 1 {
+	if ok, bad := a.sipp(call("uac_or_refused", "8006", "2004")); ok != 1 || bad != 0 || a.metric("linehall_line_refused_total", `class="voice"`) != 1 {
 		t.Errorf("a call too many: %d ended well, %d badly; %v refused", ok, bad, a.metric("linehall_line_refused_total", `class="voice"`))
 	}
-	if ok, bad := a.sipp(call("uac", "8007", "110", 48000)); ok != 1 || bad != 0 {
+	if ok, bad := a.sipp(call("uac", "8007", "110")); ok != 1 || bad != 0 {
 		t.Errorf("emergency: %d calls ended well, %d badly", ok, bad)
 	}
 	a.established(room)
-	flash := call("uac", "8010", "2005", 49000)
+	flash := call("uac", "8010", "2005")
 	if ok, bad := a.sipp(flash); ok != 1 || bad != 0 {
 		t.Errorf("flash: %d calls ended well, %d badly", ok, bad)
 	}

@@ -115,7 +115,7 @@ func TestBrowserPhones(t *testing.T) {
 		}
 	}
 
-	a.registerAll([]account{a.account("8003")}, "127.0.0.1", phonePort(), "u1")
+	a.registerAll([]account{a.account("8003")}, "127.0.0.1", phonePort(t), "u1")
 	call = sessionResult{}
 	b.do(map[string]string{"do": "call", "phone": "8001", "target": "sip:8003@linehall.test"}, &call)
 	if call.Code != 488 || !strings.Contains(call.Warning, "browser") {

@@ -100,7 +100,7 @@ func (a *appliance) bans() []banned {
 func TestDefence(t *testing.T) {
 	a := startAppliance(t)
 	const home = "127.0.0.77"
-	port := phonePort()
+	port := phonePort(t)
 	a.registerAll([]account{a.account("8002")}, home, port, "u1")
 
 	a.guesser("127.0.0.71").guess(func(int) string { return "8001" })
@@ -118,7 +118,7 @@ func TestDefence(t *testing.T) {
 	a.guesser(home).guess(func(int) string { return "8001" })
 	a.guesser(home).guess(func(i int) string { return fmt.Sprint(8003 + i) })
 	a.registerAll([]account{a.account("8002")}, home, port, "u1") // the phone goes on
-	a.registerAll([]account{a.account("8030")}, home, phonePort(), "u1")
+	a.registerAll([]account{a.account("8030")}, home, phonePort(t), "u1")
 
 	kinds := map[string]string{}
 	for _, b := range a.bans() {

@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -37,22 +36,19 @@ func (a *appliance) registered() int {
 	return count
 }
 
-// phonePort is a UDP and TCP port for a client, out of the way of the kernel's own choices.
-func phonePort() int { return 6000 + 2*rand.IntN(1900) }
-
 func TestRegistrationOverUDPAndTCP(t *testing.T) {
 	a := startAppliance(t)
 	for i, transport := range []string{"u1", "t1"} {
 		extension := strconv.Itoa(8001 + i)
 		acc := a.account(extension)
 		wrong := [][]string{{acc.Extension, credentials(acc.AuthUser, "not-"+acc.Password), acc.Domain}}
-		if successful, failed := a.sipp(sippRun{scenario: "register_refused", bind: "127.0.0.1", port: phonePort(), transport: transport, rows: wrong, calls: 1}); successful != 1 || failed != 0 {
+		if successful, failed := a.sipp(sippRun{scenario: "register_refused", bind: "127.0.0.1", port: phonePort(t), transport: transport, rows: wrong, calls: 1}); successful != 1 || failed != 0 {
 			t.Errorf("%s: a wrong password was not refused", transport)
 		}
 		if got := a.registered(); got != i {
 			t.Fatalf("%s: %d registered after a refused registration, want %d", transport, got, i)
 		}
-		a.registerAll([]account{acc}, "127.0.0.1", phonePort(), transport)
+		a.registerAll([]account{acc}, "127.0.0.1", phonePort(t), transport)
 		if got := a.registered(); got != i+1 {
 			t.Fatalf("%s: %d registered, want %d", transport, got, i+1)
 		}
@@ -67,7 +63,7 @@ func TestRegistrationStorm(t *testing.T) {
 		accounts = append(accounts, a.accounts(first, first+9)...)
 	}
 	begin := time.Now()
-	a.registerAll(accounts, "127.0.0.1", phonePort(), "u1")
+	a.registerAll(accounts, "127.0.0.1", phonePort(t), "u1")
 	took := time.Since(begin)
 	a.eventually(2*time.Second, "120 phones are bound", func() error {
 		if got := a.metric("linehall_sip_registered_bindings"); got != 120 {
@@ -87,11 +83,11 @@ func callLoad(t *testing.T, a *appliance, transport, calleeBind string, calleeFi
 	t.Helper()
 	const phones = 10
 	callers, callees := a.accounts(8001, 8000+phones), a.accounts(calleeFirst, calleeFirst+phones-1)
-	callerPort, calleePort := phonePort(), phonePort()
+	callerPort, calleePort := phonePort(t), phonePort(t)
 	a.registerAll(callers, "127.0.0.1", callerPort, transport)
 	a.registerAll(callees, calleeBind, calleePort, transport)
 	dir := t.TempDir()
-	uas := sippRun{scenario: "uas", bind: calleeBind, port: calleePort, transport: transport, calls: calls, mediaPort: 40000}
+	uas := sippRun{scenario: "uas", bind: calleeBind, port: calleePort, transport: transport, calls: calls}
 	command := uas.command(t.Context(), t, dir, fmt.Sprintf("127.0.0.1:%d", a.ports.sip))
 	phone := startProcess(t, dir, command.Path, command.Args[1:]...)
 	rows := make([][]string, 0, phones)
@@ -100,7 +96,7 @@ func callLoad(t *testing.T, a *appliance, transport, calleeBind string, calleeFi
 	}
 	successful, failed := a.sipp(sippRun{
 		scenario: "uac", bind: "127.0.0.1", port: callerPort, transport: transport, rows: rows,
-		calls: calls, rate: rate, hold: hold, limit: 4 * calls, mediaPort: 41000,
+		calls: calls, rate: rate, hold: hold, limit: 4 * calls,
 	})
 	if failed != 0 || successful != calls {
 		t.Errorf("%d of %d calls went well, %d failed", successful, calls, failed)

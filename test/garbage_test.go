@@ -75,8 +75,8 @@ func TestGarbageOnEveryPort(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("console: %s", response.Status)
 	}
-	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(), "u1")
-	a.registerAll([]account{a.account("8002")}, "127.0.0.2", phonePort(), "t1")
+	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(t), "u1")
+	a.registerAll([]account{a.account("8002")}, "127.0.0.2", phonePort(t), "t1")
 	for _, listener := range []string{"sip_udp", "sip_tcp", "sip_tls"} {
 		if a.metric("linehall_dropped_total", `listener="`+listener+`"`) == 0 {
 			t.Errorf("nothing counted as dropped on %s", listener)
@@ -92,7 +92,7 @@ func TestGarbageOnEveryPort(t *testing.T) {
 
 func TestMetricsOfTheContract(t *testing.T) {
 	a := startAppliance(t)
-	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(), "u1")
+	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(t), "u1")
 	response, err := a.http.Get(fmt.Sprintf("http://127.0.0.1:%d/001565aabbcc.cfg", a.ports.provisioning))
 	if err != nil {
 		t.Fatalf("provisioning: %v", err)

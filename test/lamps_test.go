@@ -120,7 +120,7 @@ func TestBaresipWatches(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"config": fmt.Sprintf("poll_method epoll\nsip_listen 127.0.0.1:%d\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule_tmp account.so\n"+
-			"module_app contact.so\nmodule_app menu.so\nmodule_app mwi.so\nmodule_app presence.so\n", phonePort()),
+			"module_app contact.so\nmodule_app menu.so\nmodule_app mwi.so\nmodule_app presence.so\n", phonePort(t)),
 		"accounts": fmt.Sprintf("<sip:%s@%s;transport=udp>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=udp\";mwi=yes;regint=120\n",
 			acc.Extension, acc.Domain, acc.AuthUser, acc.Password, acc.Server, acc.UDPPort),
 		"contacts": fmt.Sprintf("\"Colleague\" <sip:8002@%s>;presence=p2p\n", acc.Domain),
@@ -146,7 +146,7 @@ func TestBaresipWatches(t *testing.T) {
 		}
 		return nil
 	})
-	a.registerAll(colleagues, "127.0.0.12", phonePort(), "u1")
+	a.registerAll(colleagues, "127.0.0.12", phonePort(t), "u1")
 	says("Online") // it tells of changes only
 	var status struct {
 		Subscriptions map[string]int `json:"subscriptions"`

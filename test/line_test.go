@@ -36,19 +36,19 @@ func TestALineIsNeverOversubscribed(t *testing.T) {
 	a := startAppliance(t)
 	const calls = 30
 	callers, callees := a.accounts(8001, 8030), a.accounts(2001, 2010)
-	callerPort, calleePort := phonePort(), phonePort()
+	callerPort, calleePort := phonePort(t), phonePort(t)
 	a.registerAll(callers, "127.0.0.1", callerPort, "u1")
 	a.registerAll(callees, "127.0.1.9", calleePort, "u1")
 	dir := t.TempDir()
 	target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)
-	uas := sippRun{scenario: "uas", bind: "127.0.1.9", port: calleePort, transport: "u1", calls: calls, mediaPort: 44000}
+	uas := sippRun{scenario: "uas", bind: "127.0.1.9", port: calleePort, transport: "u1", calls: calls}
 	command := uas.command(t.Context(), t, dir, target)
 	startProcess(t, dir, command.Path, command.Args[1:]...)
 	rows := make([][]string, 0, calls)
 	for i, caller := range callers {
 		rows = append(rows, []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, callees[i%len(callees)].Extension})
 	}
-	uac := sippRun{scenario: "uac_or_refused", bind: "127.0.0.1", port: callerPort, transport: "u1", rows: rows, calls: calls, rate: 10, hold: 8 * time.Second, mediaPort: 45000}
+	uac := sippRun{scenario: "uac_or_refused", bind: "127.0.0.1", port: callerPort, transport: "u1", rows: rows, calls: calls, rate: 10, hold: 8 * time.Second}
 	uacDir := t.TempDir()
 	command = uac.command(t.Context(), t, uacDir, target)
 	phones := startProcess(t, uacDir, command.Path, command.Args[1:]...)

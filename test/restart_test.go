@@ -17,20 +17,20 @@ func TestCallsSurviveKill9(t *testing.T) {
 			a := startAppliance(t)
 			const calls = 10
 			callers, callees := a.accounts(8001, 8010), a.accounts(6001, 6010)
-			callerPort, calleePort := phonePort(), phonePort()
+			callerPort, calleePort := phonePort(t), phonePort(t)
 			a.registerAll(callers, "127.0.0.1", callerPort, "u1")
 			a.registerAll(callees, "127.0.5.9", calleePort, "u1")
 			target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)
 			dir := t.TempDir()
 			const hold = 12 * time.Second
-			uas := sippRun{scenario: c.uas, bind: "127.0.5.9", port: calleePort, transport: "u1", calls: calls, hold: hold, mediaPort: 42000}
+			uas := sippRun{scenario: c.uas, bind: "127.0.5.9", port: calleePort, transport: "u1", calls: calls, hold: hold}
 			command := uas.command(t.Context(), t, dir, target)
 			callee := startProcess(t, dir, command.Path, command.Args[1:]...)
 			rows := make([][]string, 0, calls)
 			for i, caller := range callers {
 				rows = append(rows, []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, callees[i].Extension})
 			}
-			uac := sippRun{scenario: c.uac, bind: "127.0.0.1", port: callerPort, transport: "u1", rows: rows, calls: calls, rate: 10, hold: hold, mediaPort: 43000}
+			uac := sippRun{scenario: c.uac, bind: "127.0.0.1", port: callerPort, transport: "u1", rows: rows, calls: calls, rate: 10, hold: hold}
 			callerDir := t.TempDir()
 			command = uac.command(t.Context(), t, callerDir, target)
 			caller := startProcess(t, callerDir, command.Path, command.Args[1:]...)

@@ -12,13 +12,13 @@ func TestPhonesDeflectCalls(t *testing.T) {
 	a := startAppliance(t)
 	caller, by, to := a.account("8001"), a.account("8011"), a.account("2001")
 	target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)
-	ports := [3]int{phonePort(), phonePort(), phonePort()}
+	ports := [3]int{phonePort(t), phonePort(t), phonePort(t)}
 	for i, acc := range []account{caller, by, to} {
 		a.registerAll([]account{acc}, "127.0.0.1", ports[i], "u1")
 	}
 	const calls = 5
 	deflects := sippRun{scenario: "uas_deflects", bind: "127.0.0.1", port: ports[1], transport: "u1", rows: [][]string{{to.Extension, to.Domain}}, calls: calls}
-	answers := sippRun{scenario: "uas_deflected", bind: "127.0.0.1", port: ports[2], transport: "u1", calls: calls, mediaPort: 42000}
+	answers := sippRun{scenario: "uas_deflected", bind: "127.0.0.1", port: ports[2], transport: "u1", calls: calls}
 	var phones []*process
 	for _, r := range []sippRun{deflects, answers} {
 		dir := t.TempDir()
@@ -27,7 +27,7 @@ func TestPhonesDeflectCalls(t *testing.T) {
 	}
 	row := []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, by.Extension}
 	successful, failed := a.sipp(sippRun{
-		scenario: "uac", bind: "127.0.0.1", port: ports[0], transport: "u1", rows: [][]string{row}, calls: calls, rate: 5, hold: 200 * time.Millisecond, mediaPort: 43000,
+		scenario: "uac", bind: "127.0.0.1", port: ports[0], transport: "u1", rows: [][]string{row}, calls: calls, rate: 5, hold: 200 * time.Millisecond,
 	})
 	if successful != calls || failed != 0 {
 		t.Errorf("%d of %d calls went well, %d failed", successful, calls, failed)

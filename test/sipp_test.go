@@ -26,7 +26,6 @@ type sippRun struct {
 	rate      float64
 	hold      time.Duration
 	limit     int // most calls at once, 0 for SIPp's own choice
-	mediaPort int
 }
 
 // command builds the SIPp command line; the fields go to a file in dir.
@@ -46,9 +45,7 @@ func (r sippRun) command(ctx context.Context, t *testing.T, dir, target string) 
 	if r.hold > 0 {
 		args = append(args, "-d", strconv.FormatInt(r.hold.Milliseconds(), 10))
 	}
-	if r.mediaPort > 0 {
-		args = append(args, "-mp", strconv.Itoa(r.mediaPort))
-	}
+	args = append(args, "-mp", strconv.Itoa(mediaPort(t, r.bind)))
 	if r.rows != nil {
 		file := filepath.Join(dir, "fields.csv")
 		var text bytes.Buffer

@@ -78,7 +78,7 @@ func outsidePlan(s settings) {
 // A call to a number outside fails over from the gateway that is dead, shows nothing internal, and an emergency call
 // carries the identity of the caller's site; calls from the gateway ring by day one phone and by night another.
 func TestTrunkByAddress(t *testing.T) {
-	port := phonePort()
+	port := phonePort(t)
 	a := startAppliance(t, func(s settings, _ *appliance) {
 		outsidePlan(s)
 		s.set("trunks", []any{gatewayTrunk(port)})
@@ -86,11 +86,11 @@ func TestTrunkByAddress(t *testing.T) {
 	caller := a.account("2001")
 	for _, call := range []struct{ scenario, dialled string }{{"gateway", "013800000000"}, {"gateway_emergency", "110"}} {
 		dir := t.TempDir()
-		command := sippRun{scenario: call.scenario, bind: gatewayAddress, port: port, transport: "u1", calls: 1, mediaPort: 40000}.
+		command := sippRun{scenario: call.scenario, bind: gatewayAddress, port: port, transport: "u1", calls: 1}.
 			command(t.Context(), t, dir, fmt.Sprintf("127.0.0.1:%d", a.ports.sip))
 		gateway := startProcess(t, dir, command.Path, command.Args[1:]...)
 		row := []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, call.dialled}
-		if successful, failed := a.sipp(sippRun{scenario: "uac", bind: "127.0.1.20", port: phonePort(), transport: "u1", rows: [][]string{row}, calls: 1, mediaPort: 41000}); successful != 1 || failed != 0 {
+		if successful, failed := a.sipp(sippRun{scenario: "uac", bind: "127.0.1.20", port: phonePort(t), transport: "u1", rows: [][]string{row}, calls: 1}); successful != 1 || failed != 0 {
 			t.Errorf("%s: the call did not go well", call.dialled)
 		}
 		if code := gateway.wait(20 * time.Second); code != 0 {
@@ -101,13 +101,13 @@ func TestTrunkByAddress(t *testing.T) {
 		t.Errorf("after two unanswered calls: %+v", g)
 	}
 	for extension, called := range map[string]string{"3001": "04715550001", "3002": "04715550002"} {
-		dir, own := t.TempDir(), phonePort()
+		dir, own := t.TempDir(), phonePort(t)
 		a.registerAll([]account{a.account(extension)}, "127.0.2.20", own, "u1")
-		command := sippRun{scenario: "uas", bind: "127.0.2.20", port: own, transport: "u1", calls: 1, mediaPort: 42000}.
+		command := sippRun{scenario: "uas", bind: "127.0.2.20", port: own, transport: "u1", calls: 1}.
 			command(t.Context(), t, dir, fmt.Sprintf("127.0.0.1:%d", a.ports.sip))
 		callee := startProcess(t, dir, command.Path, command.Args[1:]...)
 		row := []string{"013900000000", called}
-		if successful, failed := a.sipp(sippRun{scenario: "gateway_calls", bind: gatewayAddress, port: port, transport: "u1", rows: [][]string{row}, calls: 1, mediaPort: 43000}); successful != 1 || failed != 0 {
+		if successful, failed := a.sipp(sippRun{scenario: "gateway_calls", bind: gatewayAddress, port: port, transport: "u1", rows: [][]string{row}, calls: 1}); successful != 1 || failed != 0 {
 			t.Errorf("%s: the call from outside did not go well", called)
 		}
 		if code := callee.wait(20 * time.Second); code != 0 {
@@ -158,7 +158,7 @@ func TestTrunkWithAnAccount(t *testing.T) {
 
 	caller := a.account("2001")
 	row := []string{caller.Extension, credentials(caller.AuthUser, caller.Password), caller.Domain, "013800000000"}
-	if successful, failed := a.sipp(sippRun{scenario: "uac", bind: "127.0.1.20", port: phonePort(), transport: "u1", rows: [][]string{row}, calls: 1, mediaPort: 41000}); successful != 1 || failed != 0 {
+	if successful, failed := a.sipp(sippRun{scenario: "uac", bind: "127.0.1.20", port: phonePort(t), transport: "u1", rows: [][]string{row}, calls: 1}); successful != 1 || failed != 0 {
 		t.Error("the call over the provider did not go well")
 	}
 	select {
@@ -170,9 +170,9 @@ func TestTrunkWithAnAccount(t *testing.T) {
 		t.Error("nobody answered outside")
 	}
 
-	dir, own := t.TempDir(), phonePort()
+	dir, own := t.TempDir(), phonePort(t)
 	a.registerAll([]account{a.account("3001")}, "127.0.2.20", own, "u1")
-	command := sippRun{scenario: "uas", bind: "127.0.2.20", port: own, transport: "u1", calls: 1, mediaPort: 42000}.
+	command := sippRun{scenario: "uas", bind: "127.0.2.20", port: own, transport: "u1", calls: 1}.
 		command(t.Context(), t, dir, fmt.Sprintf("127.0.0.1:%d", a.ports.sip))
 	callee := startProcess(t, dir, command.Path, command.Args[1:]...)
 	call, err := far.Call(t.Context(), "04715550000", phone.Sound{})

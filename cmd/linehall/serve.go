@@ -63,6 +63,10 @@ func runAppliance(ctx context.Context, config configs.Config, options configs.Op
 	if err := g.audit.Append(ctx, audit.Event{Actor: "system", Source: "local", Action: "appliance.start", Object: version}); err != nil {
 		log.Error("start not recorded", slog.Any(observe.Err, err))
 	}
+	// Calls and lamps of before the restart speak as soon as they run: their sockets are there by then.
+	if err := a.telephony.stack.Listen(ctx); err != nil {
+		return fmt.Errorf("telephony: %w", err)
+	}
 	stages := a.stages()
 	banner := part{"banner", func(ctx context.Context) error {
 		a.front.waitReady(ctx, g.health)
