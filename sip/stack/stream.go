@@ -329,13 +329,6 @@ func newConnTable(l Limits) *connTable {
 	}
 }
 
-// room reports whether a connection of that address would be admitted now.
-func (t *connTable) room(from netip.Addr) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.roomLocked(SourceKey(from))
-}
-
 func (t *connTable) roomLocked(key netip.Addr) bool {
 	return !t.closed && len(t.all) < t.limits.Conns && t.source[key] < t.limits.ConnsPerSource
 }

@@ -45,43 +45,45 @@ func (s *Stack) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	case s.admit.keptOut(flow.Remote, flow.Transport):
 		refuse(string(banned), "forbidden", http.StatusForbidden)
 		return
-	case !s.conns.room(flow.Remote.Addr()):
+	}
+	web := newWebSocket()
+	c := s.conns.admit(s, flow, web) // before the answer: who has seen the 101 has a place
+	if c == nil {
 		w.Header().Set("Retry-After", "5")
 		refuse("too_many_connections", "too many connections", http.StatusServiceUnavailable)
 		return
 	}
+	if !s.conns.enlist(s) {
+		s.conns.leave(c)
+		refuse("not_running", "SIP is not served now", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.work.Done()
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{Subprotocol}, OriginPatterns: s.opts.Origins, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
+		s.conns.leave(c)
+		c.close()
 		s.opts.Dropped.Count(flow.listener(), "upgrade_refused")
 		return // Accept has answered
 	}
 	socket.SetReadLimit(int64(s.limits.MessageBytes))
-	c := s.conns.admit(s, flow, newWebSocket(socket))
-	if c == nil || !s.conns.enlist(s) {
-		if c != nil {
-			s.conns.leave(c)
-		}
-		s.opts.Dropped.Count(flow.listener(), "too_many_connections")
-		_ = socket.CloseNow()
-		return
-	}
-	defer s.work.Done()
+	web.socket = socket
 	c.serve(r.Context())
 }
 
 // webSocket is the far end of a connection that a browser opened. The end of ctx ends reading and writing.
 type webSocket struct {
-	socket *websocket.Conn
+	socket *websocket.Conn // from the upgrade on, before anybody reads or writes
 	ctx    context.Context //nolint:containedctx // the connection's life
 	cancel context.CancelFunc
 	born   time.Time
 	spoke  atomic.Int64 // Unix nanoseconds of the last message, 0 before the first
 }
 
-func newWebSocket(socket *websocket.Conn) *webSocket {
-	w := &webSocket{socket: socket, born: time.Now()}
+func newWebSocket() *webSocket {
+	w := &webSocket{born: time.Now()}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
