@@ -140,8 +140,8 @@ func dial(t *testing.T, addr netip.AddrPort) net.Conn {
 
 // hurried are limits short enough to watch them in a test.
 var hurried = stack.Limits{
-	Handshake: 200 * time.Millisecond, FirstMessage: 300 * time.Millisecond, MessageTime: 300 * time.Millisecond,
-	IdleUnknown: 300 * time.Millisecond, ConnsPerSource: 8,
+	Handshake: time.Second, FirstMessage: time.Second, MessageTime: time.Second,
+	IdleUnknown: time.Second, ConnsPerSource: 8,
 }
 
 // Random bytes, half messages, 64 KiB, slowloris: all are counted and closed,

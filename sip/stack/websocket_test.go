@@ -209,7 +209,7 @@ func TestWebSocketFraming(t *testing.T) {
 
 // A ping is answered, also one with a payload in the middle of traffic, and ours want an answer.
 func TestWebSocketPing(t *testing.T) {
-	e := start(t, stack.Options{Limits: stack.Limits{WebPing: 20 * time.Millisecond, WriteTime: 300 * time.Millisecond}}, nil)
+	e := start(t, stack.Options{Limits: stack.Limits{WebPing: 20 * time.Millisecond, WriteTime: 2 * time.Second}}, nil)
 	ws, _, _ := web(t, e)
 	before := e.counted(t, "linehall_dropped_total", "sip_ws")
 	pings := make(chan struct{}, 64)
@@ -254,7 +254,7 @@ func TestWebSocketPing(t *testing.T) {
 
 func TestSilentWebSocketsAreClosed(t *testing.T) {
 	limits := hurried
-	limits.WriteTime = 200 * time.Millisecond
+	limits.WriteTime = 2 * time.Second
 	e := start(t, stack.Options{Limits: limits}, func(s *stack.Stack) {
 		s.Handle(sip.REGISTER, func(_ context.Context, req *stack.Request) {
 			req.Trust()
@@ -278,9 +278,9 @@ func TestSilentWebSocketsAreClosed(t *testing.T) {
 		reason string
 		act    func(p *stacktest.Peer)
 	}{
-		"silence":   {"idle", func(p *stacktest.Peer) { go p.Read(time.Minute) }},
-		"no pong":   {"no_pong", func(p *stacktest.Peer) { p.Send(anonymous("WS", "REGISTER", "no-pong")...) }},
-		"garbage":   {"garbage", func(p *stacktest.Peer) { p.Write("GET / HTTP/1.1\r\n\r\n") }},
+		"silence": {"idle", func(p *stacktest.Peer) { go p.Read(time.Minute) }},
+		"no pong": {"no_pong", func(p *stacktest.Peer) { p.Send(anonymous("WS", "REGISTER", "no-pong")...) }},
+		"garbage": {"garbage", func(p *stacktest.Peer) { p.Write("GET / HTTP/1.1\r\n\r\n") }},
 		"too large": {"too_large", func(p *stacktest.Peer) { // who is cut off in the middle of it may see a reset
 			_ = p.Socket.Write(context.Background(), websocket.MessageText, []byte("OPTIONS sip:x@y SIP/2.0\r\nX: "+strings.Repeat("x", 70000)))
 		}},
