@@ -9,6 +9,7 @@ import (
 	"linehall/sip/dialplan"
 	"linehall/sip/feature"
 	"linehall/sip/route"
+	"linehall/sip/toll"
 	"linehall/web/api"
 )
 
@@ -26,6 +27,7 @@ type dialplanView struct {
 	plan      *currentPlan
 	directory dialplan.Directory
 	features  *feature.Service
+	tolls     *toll.Ledger
 }
 
 // Explain decides as a call would.
@@ -35,7 +37,14 @@ func (v dialplanView) Explain(_ context.Context, q api.ExplainQuery) (api.Decisi
 		return api.Decision{}, fmt.Errorf("%w: %w", api.ErrNotFound, err)
 	}
 	d.Steps = append(d.Steps, v.rings(q, d)...)
-	return shownDecision(d), nil
+	shown := shownDecision(d)
+	shown.Limits = limitsOf(v.plan, v.tolls, q.From, classOf(v.directory, q.From), d)
+	return shown, nil
+}
+
+func classOf(directory dialplan.Directory, extension string) string {
+	t, _ := directory.ByExtension(extension)
+	return t.Class
 }
 
 // rings says what forwards, groups and the like would make of the call now.
@@ -77,7 +86,7 @@ func shownDecision(d dialplan.Decision) api.Decision {
 	shown := api.Decision{
 		Kind: string(d.Kind), Number: d.Number, Targets: d.Targets, Reserve: d.Reserve, Group: d.Group, Feature: d.Feature, Argument: d.Argument,
 		Trunks: d.Trunks, AsDialled: d.AsDialled, Toll: string(d.Toll), Identity: d.Identity, Withheld: d.Withheld, Priority: string(d.Priority),
-		Hours: string(d.Hours), Rule: d.Rule, Steps: []api.DecisionStep{},
+		Hours: string(d.Hours), Rule: d.Rule, Denied: d.Denied, Steps: []api.DecisionStep{},
 	}
 	for _, s := range d.Steps {
 		shown.Steps = append(shown.Steps, api.DecisionStep{Rule: s.Rule, Result: s.Result})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"linehall/internal/pki"
+	"linehall/sip/toll"
 	"linehall/web/api"
 )
 
@@ -29,6 +30,7 @@ type alarmBoard struct {
 	trunks    trunksView
 	calls     callsView
 	terminals terminalsView
+	tolls     *toll.Ledger
 	reload    *reloader
 	authority *pki.Authority
 
@@ -38,9 +40,9 @@ type alarmBoard struct {
 	full    map[string]time.Time // when a call was last refused per site
 }
 
-func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, reload *reloader, authority *pki.Authority) *alarmBoard {
+func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority) *alarmBoard {
 	return &alarmBoard{
-		lines: lines, trunks: trunks, calls: calls, terminals: terminals, reload: reload, authority: authority,
+		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority,
 		since: map[string]time.Time{}, refused: map[string]int64{}, full: map[string]time.Time{},
 	}
 }
@@ -53,6 +55,7 @@ func (b *alarmBoard) look(ctx context.Context, s api.Status) []api.Alarm {
 	found = append(found, siteAlarms(s)...)
 	found = append(found, b.trunkAlarms(ctx)...)
 	found = append(found, b.callAlarms(ctx)...)
+	found = append(found, b.tollAlarms()...)
 	found = append(found, b.ownAlarms(ctx, now)...)
 	return b.dated(found, now)
 }

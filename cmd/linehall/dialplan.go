@@ -70,7 +70,9 @@ func explainFiles(cmd *cobra.Command, asJSON bool, config configs.Config, q api.
 	if err != nil {
 		return fmt.Errorf("%w in %s", err, config.Terminals.File)
 	}
-	body, err := json.Marshal(shownDecision(decision))
+	shown := shownDecision(decision)
+	shown.Limits = limitsOf(plan, nil, q.From, classOf(rows, q.From), decision)
+	body, err := json.Marshal(shown)
 	if err != nil {
 		return err
 	}

@@ -90,11 +90,11 @@ func (f *front) api(a *appliance) *api.API {
 		Features: featuresView{features: a.telephony.features, directory: a.directory},
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.reload, a.authority), watched: a.telephony.subscriptions.Count,
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority), watched: a.telephony.subscriptions.Count,
 		},
 		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls, Traces: traceView{a.telephony.trace},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
-		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
+		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features, tolls: a.telephony.tolls}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },
 		Language:  func() string { return a.reload.current().Appliance.Language }, Log: a.log,
 	})

@@ -12,6 +12,7 @@ import (
 	"linehall/sip/guard"
 	"linehall/sip/location"
 	"linehall/sip/subscribe"
+	"linehall/sip/toll"
 	"linehall/sip/trace"
 	"linehall/web/session"
 )
@@ -19,6 +20,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(),
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
+	"linehall/sip/toll"
 	"linehall/sip/trace"
 	"linehall/sip/trunk"
 )
@@ -39,6 +40,7 @@ type telephony struct {
 	plan      *currentPlan
 	trace     *trace.Book
 	guard     *guard.Guard
+	tolls     *toll.Ledger
 
 	subscriptions *subscriptions
 	features      *feature.Service
@@ -57,6 +59,16 @@ func (p *currentPlan) Decide(from dialplan.Caller, number string, at time.Time) 
 // Inbound asks the plan of this moment.
 func (p *currentPlan) Inbound(from dialplan.Incoming, called string, at time.Time) dialplan.Decision {
 	return p.now.Load().Inbound(from, called, at)
+}
+
+// TerminalLimit asks the plan of this moment.
+func (p *currentPlan) TerminalLimit(class string, t dialplan.Toll) dialplan.LimitConfig {
+	return p.now.Load().TerminalLimit(class, t)
+}
+
+// TrunkLimit asks the plan of this moment.
+func (p *currentPlan) TrunkLimit(trunk string, t dialplan.Toll) dialplan.LimitConfig {
+	return p.now.Load().TrunkLimit(trunk, t)
 }
 
 func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
@@ -172,6 +184,9 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	if t.records, err = cdr.Open(ctx, g.db, g.log, g.registry); err != nil {
 		return err
 	}
+	if t.tolls, err = toll.Open(ctx, toll.Options{DB: g.db, Limits: t.plan, Audit: tollAudit(g.audit), Log: g.log, Registerer: g.registry}); err != nil {
+		return err
+	}
 	store, err := call.OpenStore(ctx, g.db)
 	if err != nil {
 		return err
@@ -179,8 +194,8 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
 		Router: t.features, Features: t.features, Pickup: t.features,
-		Trunks: trunkLines{t.trunks, g.atlas},
-		Lines:  media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
+		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
+		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
@@ -244,7 +259,7 @@ func (t *telephony) stages() []stage {
 		}
 	}
 	return []stage{
-		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}}},
+		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}, {"toll limits", t.tolls.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},

@@ -328,6 +328,7 @@ func (c *call) reject(a acReject) {
 		if r.code != a.Code {
 			r = refusal{code: a.Code}
 		}
+		c.rec.Reason = r.text
 		c.origin.refuse(c, r)
 		return
 	}

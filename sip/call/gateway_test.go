@@ -30,6 +30,7 @@ type pstn struct {
 	asked    []call.Outgoing
 	reports  []string
 	again    func() stack.Flow // opens a lost connection again
+	names    []string          // of the gateways' trunks; without one they are all of "pstn"
 }
 
 // newTrunk is an exchange with n gateways and a phone of 8001 and of 8002.
@@ -55,11 +56,15 @@ func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 	defer p.mu.Unlock()
 	p.asked = append(p.asked, o)
 	var out []call.Attempt
-	for _, g := range p.gateways {
+	for i, g := range p.gateways {
 		flow := p.flow(g)
 		ours := call.Identity{Name: "Linehall", URI: "sip:+864715550000@" + g.local}
+		trunk := "pstn"
+		if i < len(p.names) {
+			trunk = p.names[i]
+		}
 		a := call.Attempt{
-			Trunk: "pstn", Gateway: g.ext, URI: "sip:" + o.Number + "@" + g.local, Flow: flow, Site: "hq",
+			Trunk: trunk, Gateway: g.ext, URI: "sip:" + o.Number + "@" + g.local, Flow: flow, Site: "hq",
 			From: ours, Asserted: ours, Contact: "linehall", Headers: [][2]string{{"Privacy", "none"}}, Patience: p.silence,
 		}
 		if slices.Contains(p.down, g) {

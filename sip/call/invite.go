@@ -127,6 +127,9 @@ func (s *Service) startable(req *stack.Request) refusal {
 // aim fills in whom to ring for a decided number.
 func (s *Service) aim(ctx context.Context, c *call) refusal {
 	c.classify()
+	if r := s.tooDear(c.id, c.decision, c.payer()); r.code != 0 {
+		return r
+	}
 	if r := s.acceptable(c.decision); r.code != 0 {
 		return r
 	}

@@ -38,6 +38,7 @@ import (
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
+	"linehall/sip/toll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,6 +57,7 @@ type exchange struct {
 	calls   *call.Service
 	records *cdr.Log
 	ledger  *line.Ledger
+	tolls   *toll.Ledger // nil: no limits
 	reg     *prometheus.Registry
 	kill    func() // drops everything without a word to anybody
 	stop    func() // the written order of an orderly end
@@ -69,6 +71,7 @@ type labOptions struct {
 	router      call.Router
 	features    call.Features
 	trunks      call.Trunks
+	tolls       toll.Limits
 	preemptBusy bool
 	branch, hq  *site.Overflow      // ways around the line
 	srtp        [2]site.SRTP        // of headquarters and branch1
@@ -134,7 +137,7 @@ func (x *exchange) start(o labOptions) {
 	}
 	x.reg = prometheus.NewRegistry()
 	x.db = must[*sql.DB](t)(database.Open(ctx, filepath.Join(x.dir, "lab.db")))
-	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema()); err != nil {
+	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema(), toll.Schema()); err != nil {
 		t.Fatal(err)
 	}
 	box := must[*secret.Box](t)(secret.Open(filepath.Join(x.dir, "keys")))
@@ -165,11 +168,18 @@ func (x *exchange) start(o labOptions) {
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
 		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0"},
 		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
+		Tolls:   dialplan.TollsConfig{Forbidden: []string{"+882."}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
 	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
 	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
 	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
+	var tolls call.Tolls
+	if o.tolls != nil {
+		x.tolls = must[*toll.Ledger](t)(toll.Open(ctx, toll.Options{DB: x.db, Limits: o.tolls, Log: log, Registerer: x.reg}))
+		tolls = x.tolls
+	}
 	x.calls = must[*call.Service](t)(call.New(call.Options{
+		Tolls:  tolls,
 		Pickup: pickupGroups(o.pickup),
 		Stack:  st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,

@@ -81,9 +81,10 @@ type (
 	evFailure struct { // 300-699, time-out (408), transport error (430)
 		Branch, Code int
 	}
-	evFull      struct{ Branch int }        // it could not be called: a line has no room (488)
-	evOpened    struct{ Branches []branch } // the branches of the stage that acOpen asked for
-	evDeflected struct {                    // where a 3xx leads; no stage: nowhere that the call may go
+	evFull       struct{ Branch int }        // it could not be called: a line has no room (488)
+	evPassedOver struct{ Branch, Code int }  // a gateway that must not be tried for this call
+	evOpened     struct{ Branches []branch } // the branches of the stage that acOpen asked for
+	evDeflected  struct {                    // where a 3xx leads; no stage: nowhere that the call may go
 		Branch int
 		Stage  *route.Stage
 	}
@@ -120,6 +121,7 @@ func (evAnswerRefused) isEvent() {}
 func (evCallerGone) isEvent()    {}
 func (evRingTimeout) isEvent()   {}
 func (evFull) isEvent()          {}
+func (evPassedOver) isEvent()    {}
 func (evOpened) isEvent()        {}
 func (evDeflected) isEvent()     {}
 func (evWaveTimeout) isEvent()   {}
@@ -221,6 +223,8 @@ func (m *machine) step(ev event) []action {
 	case evFull:
 		m.Branches[ev.Branch].Full = true
 		return m.failure(evFailure{ev.Branch, 488})
+	case evPassedOver:
+		return m.failed(ev.Branch, ev.Code, true)
 	case evOpened:
 		return m.opened(ev)
 	case evDeflected:
@@ -299,20 +303,25 @@ func (m *machine) answerRefused(ev evAnswerRefused) []action {
 }
 
 func (m *machine) failure(ev evFailure) []action {
-	b := &m.Branches[ev.Branch]
+	return m.failed(ev.Branch, ev.Code, triesNext(ev.Code))
+}
+
+// failed ends a branch; next says that it was no answer of the called, so that the next gateway may take the call.
+func (m *machine) failed(branch, code int, next bool) []action {
+	b := &m.Branches[branch]
 	if b.Progress == branchDone || b.Progress == branchAnswered {
 		return nil
 	}
 	late := b.Progress == branchAbandoned || b.Stage != m.Stages
-	b.Progress, b.Code = branchDone, ev.Code
+	b.Progress, b.Code = branchDone, code
 	if m.Phase != phaseRinging || late {
 		return nil
 	}
 	var actions []action
 	switch {
-	case ev.Code >= 600, ev.Code < 400: // RFC 3261 §16.7 step 5, within the extension that declined or deflected
+	case code >= 600, code < 400: // RFC 3261 §16.7 step 5, within the extension that declined or deflected
 		actions = append(actions, m.cancelGroup(b.Group)...)
-	case b.Outside && !triesNext(ev.Code):
+	case b.Outside && !next:
 		m.dismiss(b.Group) // the far end has spoken; another way there would only repeat it
 	}
 	return append(actions, m.settle()...)

@@ -47,7 +47,11 @@ func (s *Service) Originate(ctx context.Context, o Origination) (id string, err 
 		return "", fmt.Errorf("extension %s: %w", o.From, ErrUnknownExtension)
 	}
 	d := s.o.Plan.Decide(dialplan.Caller{Extension: t.Extension, Class: t.Class, Site: t.Site}, o.To, time.Now())
-	if r := s.acceptable(d); r.code != 0 {
+	r := s.tooDear("", d, t)
+	if r.code == 0 {
+		r = s.acceptable(d)
+	}
+	if r.code != 0 {
 		return "", fmt.Errorf("%s: %w: %s", o.To, ErrNotAllowed, r.text)
 	}
 	c := s.summon(t, &summons{terminal: t, decision: d, autoAnswer: o.AutoAnswer})

@@ -29,6 +29,10 @@ const (
 
 // findOutside asks for the ways to a stage's number; they come back as msgFound.
 func (c *call) findOutside(stage *route.Stage) {
+	if r := c.afford(stage.Outside); r.code != 0 {
+		c.opened(stage, []target{{number: stage.Outside.Number, refuse: r}})
+		return
+	}
 	o := Outgoing{
 		Outside: *stage.Outside, Caller: c.terminal, From: c.rec.From, Name: c.fromName, Site: site.ID(c.rec.FromSite),
 		Withheld: c.callerIdentity().Private, Emergency: c.emergency(), Diversions: slices.Clip(c.history),
@@ -64,6 +68,10 @@ func noTrunk() refusal { return refusal{code: 480, warn: 399, text: "No trunk ta
 // only so long to say anything.
 func (c *call) reach(b *branchLeg) {
 	a := b.target.attempt
+	if r := c.affordTrunk(a.Trunk, b.of.stage.Outside); r.code != 0 {
+		c.passOver(b, r)
+		return
+	}
 	c.s.seize(c, a.Trunk, a.Gateway)
 	if a.Patience > 0 {
 		c.arm(timerName{"silence", b.index}, a.Patience, func() {
@@ -86,6 +94,13 @@ func (c *call) reach(b *branchLeg) {
 		b.site = c.s.siteOfTarget(&b.target)
 		c.launch(b)
 	})
+}
+
+// passOver gives a gateway no turn: it is not its fault, and the next one may take the call.
+func (c *call) passOver(b *branchLeg, r refusal) {
+	b.refuse, b.reported = r, true
+	c.rec.Legs[b.index].Code = r.code
+	c.step(evPassedOver{b.index, r.code})
 }
 
 // connect opens a connection without keeping the owner waiting; then is called by the owner, and the
@@ -117,6 +132,7 @@ func (c *call) report(b *branchLeg, code int) {
 	c.s.o.Trunks.Report(a.Trunk, a.Gateway, code)
 	if code != 200 {
 		c.s.hangUp(c, a.Trunk, a.Gateway)
+		c.s.o.Tolls.Leave(c.id, a.Trunk)
 	}
 }
 

@@ -159,7 +159,7 @@ func (c *call) ringing(o *invited) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(saved{
-		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName, Ringing: &r,
+		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName, Ringing: &r, Tolls: c.s.o.Tolls.Held(c.id),
 	})
 }
 

@@ -140,6 +140,7 @@ type Options struct {
 	Router    Router   // nil: a number rings what the plan says
 	Features  Features // nil: feature codes are refused
 	Trunks    Trunks   // nil: there is no way outside
+	Tolls     Tolls    // nil: calls outside are limited by the number plan only
 	Lines     Lines    // nil: no line is ever known to be down
 	// PreemptBusy says whether a call of higher precedence ends the least important call of a
 	// telephone that has as many as it may have; nil: never. It is asked per call.
@@ -193,6 +194,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Trace == nil {
 		o.Trace = untraced{}
+	}
+	if o.Tolls == nil {
+		o.Tolls = freely{}
 	}
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
@@ -390,6 +394,7 @@ func (s *Service) vacateLocked(c *call, stay ...string) {
 
 // release takes an ended call off the books; its dialogs stay known until forget.
 func (s *Service) release(c *call) {
+	s.o.Tolls.Release(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vacateLocked(c)

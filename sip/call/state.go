@@ -11,6 +11,7 @@ import (
 	"linehall/media/anchor"
 	"linehall/media/line"
 	"linehall/sip/cdr"
+	"linehall/sip/toll"
 )
 
 // saved is an established call as the store keeps it: everything that the next process needs
@@ -28,6 +29,7 @@ type saved struct {
 	Media      []byte          `json:"media,omitempty"` // the media plane's own; empty before the first answer
 	Answer     *savedAnswer    `json:"answer,omitempty"`
 	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
+	Tolls      []toll.Account  `json:"tolls,omitempty"`   // what it counts for at once
 }
 
 const savedVersion = 1
@@ -71,6 +73,7 @@ func (c *call) commit() error {
 	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
+		Tolls: c.s.o.Tolls.Held(c.id),
 	})
 	if err != nil {
 		return err
@@ -99,6 +102,7 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 				recovered[id] = true
 				continue
 			}
+			s.o.Tolls.Release(id)
 			s.log.Error("call not recovered", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
 		}
 		if err := s.o.Store.Delete(ctx, id); err != nil {
@@ -124,6 +128,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
 		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx, answer: st.Answer,
 	}
+	s.o.Tolls.Resume(c.id, st.Tolls)
 	if st.Ringing != nil {
 		c.recoverable = false // as before the answer
 		if err := s.restoreRinging(c, st.Ringing); err != nil {

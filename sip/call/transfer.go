@@ -89,6 +89,9 @@ func (c *call) aim(t *transfer) refusal {
 	}
 	who := dialplan.Caller{Extension: t.from.Extension, Class: t.from.Class, Site: t.by.Site}
 	t.decision = c.s.o.Plan.Decide(who, t.number, time.Now())
+	if r := c.s.tooDear(c.id, t.decision, t.from); r.code != 0 {
+		return r
+	}
 	return c.s.acceptable(t.decision)
 }
 

@@ -76,6 +76,8 @@ type ClassConfig struct {
 	Private bool `yaml:"private"`
 	// Withhold says that the number of these callers is not shown.
 	Withhold bool `yaml:"withhold"`
+	// Tolls are limits of this class instead of the organisation's.
+	Tolls ClassTollsConfig `yaml:"tolls"`
 }
 
 // HoursConfig limits a class at a time of the week.

@@ -39,6 +39,9 @@ type Config struct {
 	// DefaultClass is the class of terminals whose row names none; "" denies
 	// nothing.
 	DefaultClass string `yaml:"default_class"`
+	// Tolls limit the calls outside of each telephone. A class of service may
+	// have other limits, and a trunk its own for all calls over it.
+	Tolls TollsConfig `yaml:"tolls"`
 	// Groups are ring and hunt groups.
 	Groups []GroupConfig `yaml:"groups"`
 	// ShortCodes are speed-dial numbers of the whole organisation.
@@ -115,7 +118,7 @@ type ShortCodeConfig struct {
 
 // DefaultConfig holds what applies when a key is absent.
 func DefaultConfig() Config {
-	return Config{Emergency: []string{"110", "119", "120"}, Numbering: DefaultNumbering()}
+	return Config{Emergency: []string{"110", "119", "120"}, Numbering: DefaultNumbering(), Tolls: DefaultTolls()}
 }
 
 // Rewrite returns what the rule makes of number, if it matches.
@@ -144,6 +147,10 @@ func (c Config) Validate() error {
 	}
 	if _, known := c.Classes[c.DefaultClass]; c.DefaultClass != "" && !known {
 		found.Add("default_class", "unknown class %q%s", c.DefaultClass, setting.Hint(c.DefaultClass, sortedKeys(c.Classes)))
+	}
+	found.Merge("tolls", c.Tolls.Validate())
+	for _, name := range sortedKeys(c.Classes) {
+		found.Merge("classes."+name+".tolls", c.Classes[name].Tolls.validate())
 	}
 	for i, group := range c.Groups {
 		found.Merge(setting.Index("groups", i), group.validate())

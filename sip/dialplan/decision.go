@@ -18,6 +18,9 @@ const (
 	Unknown   Kind = "unknown"
 )
 
+// RuleToll is the rule of steps about limits of calls outside, and what denies a number that is too dear.
+const RuleToll = "tolls"
+
 // Step is one decision on the way, for people.
 type Step struct {
 	Rule   string `json:"rule"`
@@ -54,8 +57,10 @@ type Decision struct {
 	// Hours says which of a DID's times decided: open, closed or holiday; "" when it has none.
 	Hours Hours `json:"hours,omitempty"`
 	// Rule is the name of the configured rule, short code or DID that decided, if one did.
-	Rule  string `json:"decided_by,omitempty"`
-	Steps []Step `json:"steps"`
+	Rule string `json:"decided_by,omitempty"`
+	// Denied says what forbids the number, of kind Forbidden only: blocked, class, private, RuleToll.
+	Denied string `json:"denied,omitempty"`
+	Steps  []Step `json:"steps"`
 }
 
 func (d *Decision) step(rule, format string, args ...any) {
@@ -63,6 +68,6 @@ func (d *Decision) step(rule, format string, args ...any) {
 }
 
 func (d *Decision) forbid(rule, format string, args ...any) {
-	d.Kind, d.Targets, d.Trunks, d.Group = Forbidden, nil, nil, ""
+	d.Kind, d.Targets, d.Trunks, d.Group, d.Denied = Forbidden, nil, nil, "", rule
 	d.step(rule, format, args...)
 }

@@ -14,6 +14,8 @@ type Trunk struct {
 	DIDs []DIDConfig
 	// Unknown is the number of ours that rings for a number that no DID names; "" refuses it.
 	Unknown string
+	// Tolls limit all calls over the trunk together.
+	Tolls TollsConfig
 }
 
 // DIDConfig says what rings for a number of ours in the public network.

@@ -1,6 +1,7 @@
 package dialplan_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -338,4 +339,53 @@ func FuzzInbound(f *testing.F) {
 		case dialplan.Extension, dialplan.Duty, dialplan.Group, dialplan.Room, dialplan.Forbidden, dialplan.Unknown:
 		}
 	})
+}
+
+func TestTolls(t *testing.T) {
+	t.Parallel()
+	cfg := dialplan.DefaultConfig()
+	thirty, none := 30, 0
+	cfg.Classes = map[string]dialplan.ClassConfig{
+		"leader":  {Tolls: dialplan.ClassTollsConfig{International: dialplan.ClassLimitConfig{CallsPerHour: &thirty, AtOnce: &none}, Forbidden: []string{}}},
+		"station": {Tolls: dialplan.ClassTollsConfig{Forbidden: []string{"1390000."}}},
+	}
+	cfg.Rules = []dialplan.RuleConfig{{Match: "0.", Strip: 1, Trunks: []string{"gateway", "provider"}}}
+	cfg.ShortCodes = []dialplan.ShortCodeConfig{{Code: "1888", Name: "ship", Dial: "000870773123456", AnyClass: true}}
+	table, err := site.NewTable([]site.Site{{ID: "hq", Name: "局机关", Main: true, Prefix: "8"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := dialplan.New(cfg, table, terminals{{Extension: "8001", Site: "hq", State: "active"}}, dialplan.WithTrunks([]dialplan.Trunk{
+		{Name: "gateway", Tolls: dialplan.TollsConfig{Forbidden: []string{"+1900."}}}, {Name: "provider", Tolls: dialplan.DefaultTrunkTolls()},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, class, dialled, trunks string
+		kind                         dialplan.Kind
+	}{
+		{"an ordinary number", "", "013800000000", "gateway provider", dialplan.Outside},
+		{"a satellite", "", "000870773123456", "", dialplan.Forbidden},
+		{"for a class that may call them", "leader", "000870773123456", "gateway provider", dialplan.Outside},
+		{"by a short code for every class", "", "1888", "gateway provider", dialplan.Outside},
+		{"a class forbids others instead", "station", "000870773123456", "gateway provider", dialplan.Outside},
+		{"in any form", "station", "0008613900001234", "", dialplan.Forbidden},
+		{"one trunk does not take it", "", "00019005550100", "provider", dialplan.Outside},
+		{"help", "", "110", "gateway provider", dialplan.Emergency},
+	} {
+		d := plan.Decide(dialplan.Caller{Extension: "8001", Class: tt.class}, tt.dialled, monday)
+		if d.Kind != tt.kind || strings.Join(d.Trunks, " ") != tt.trunks || (d.Denied == dialplan.RuleToll) != (tt.kind == dialplan.Forbidden) {
+			t.Errorf("%s: %s %v %s: %v", tt.name, d.Kind, d.Trunks, d.Denied, d.Steps)
+		}
+	}
+	if diff := cmp.Diff(dialplan.LimitConfig{CallsPerHour: 30, NumbersPerHour: 5}, plan.TerminalLimit("leader", dialplan.International)); diff != "" {
+		t.Errorf("what a class does not say is the organisation's (-want +got):\n%s", diff)
+	}
+	if plan.TrunkLimit("gateway", dialplan.International).Limited() || !plan.TrunkLimit("provider", dialplan.International).Limited() || plan.TerminalLimit("", dialplan.Internal).Limited() {
+		t.Error("limits of trunks, or inside")
+	}
+	if steps := fmt.Sprint(plan.Explain(dialplan.Caller{Extension: "8001"}, "00012025550100", monday)); !strings.Contains(steps, "10 calls per hour, 2 at once, 5 different numbers per hour") || !strings.Contains(steps, "the trunk provider carries") {
+		t.Errorf("explanation: %s", steps)
+	}
 }

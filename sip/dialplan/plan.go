@@ -430,7 +430,11 @@ func (l *lookup) outside(d *Decision, rule RuleConfig) {
 		d.forbid("class", "a %s call is too far: class %q reaches %s%s", d.Toll, l.name, limit, why)
 		return
 	}
+	if l.tolled(d) {
+		return
+	}
 	d.step("trunks", "a %s call by %v", d.Toll, d.Trunks)
+	l.limits(d)
 }
 
 // local is the moment in the organisation's time zone.

@@ -68,11 +68,13 @@ type Outside struct {
 	AsDialled string   // as the plan's rules left it, for trunks that want no other form
 	Identity  string   // the number to show there instead of the trunk's choice
 	Withheld  bool     // the caller's number is not shown
+	// Toll is how far the call goes, for the limits of whoever makes it; "" is counted for nobody.
+	Toll dialplan.Toll
 }
 
 // Out is the destination of a decision of kind Outside, or Emergency with trunks.
 func Out(d dialplan.Decision) *Outside {
-	return &Outside{Trunks: d.Trunks, Number: d.Number, AsDialled: d.AsDialled, Identity: d.Identity, Withheld: d.Withheld}
+	return &Outside{Trunks: d.Trunks, Number: d.Number, AsDialled: d.AsDialled, Identity: d.Identity, Withheld: d.Withheld, Toll: d.Toll}
 }
 
 // Alert is a kind of ringing.

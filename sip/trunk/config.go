@@ -46,6 +46,9 @@ type Config struct {
 	// MaxCalls is how many calls the trunk carries, in both directions; 0 = no
 	// limit. It stops no emergency call.
 	MaxCalls int `yaml:"max_calls"`
+	// Tolls limit all calls outside over this trunk together; a number that
+	// they forbid is not sent over it.
+	Tolls dialplan.TollsConfig `yaml:"tolls"`
 	// CAFile holds the certificates that a TLS gateway's is checked against;
 	// "" = those of the system.
 	CAFile string `yaml:"ca_file"`
@@ -96,7 +99,7 @@ const (
 
 // DefaultConfig holds what a trunk has when its keys are absent.
 func DefaultConfig() Config {
-	return Config{Expires: defaultExpires, Probe: defaultProbe, Timeout: defaultTimeout, Format: dialplan.E164, SRTP: SRTPOff}
+	return Config{Expires: defaultExpires, Probe: defaultProbe, Timeout: defaultTimeout, Format: dialplan.E164, SRTP: SRTPOff, Tolls: dialplan.DefaultTrunkTolls()}
 }
 
 // DefaultGateway holds what a gateway has when its keys are absent.
@@ -159,6 +162,7 @@ func (c Config) Validate() error {
 			found.Add(setting.Index("identify", i), "%s is everybody: calls of strangers would be taken for this trunk's", subnet)
 		}
 	}
+	found.Merge("tolls", c.Tolls.Validate())
 	c.validateDIDs(&found)
 	return found.Err()
 }
@@ -240,7 +244,7 @@ func (g GatewayConfig) name() string {
 
 // Plan is what the number plan needs to know of the trunk.
 func (c Config) Plan() dialplan.Trunk {
-	return dialplan.Trunk{Name: c.Name, DIDs: slices.Clone(c.DIDs), Unknown: c.Unknown}
+	return dialplan.Trunk{Name: c.Name, DIDs: slices.Clone(c.DIDs), Unknown: c.Unknown, Tolls: c.Tolls}
 }
 
 func validName(name string) bool {

@@ -68,7 +68,22 @@ type Decision struct {
 	Priority  string         `json:"priority,omitempty" enum:"routine,priority,immediate,flash,flash_override"`
 	Hours     string         `json:"hours,omitempty" enum:"open,closed,holiday"`
 	Rule      string         `json:"decided_by,omitempty" doc:"the rule, short code or DID that decided"`
+	Denied    string         `json:"denied,omitempty" enum:"blocked,blocked callers,class,private,tolls" doc:"what forbids the number"`
+	Limits    []TollLimit    `json:"limits,omitempty" doc:"limits against fraud that count for the call: of the telephone, then of each trunk"`
 	Steps     []DecisionStep `json:"steps"`
+}
+
+// TollLimit is a limit of calls outside beside its use; the use is absent where calls are not counted.
+type TollLimit struct {
+	Kind           string  `json:"kind" enum:"terminal,trunk"`
+	Name           string  `json:"name" doc:"the extension or the trunk"`
+	CallsPerHour   int     `json:"calls_per_hour" doc:"0: no limit"`
+	AtOnce         int     `json:"at_once" doc:"0: no limit"`
+	NumbersPerHour int     `json:"numbers_per_hour" doc:"different numbers; 0: no limit"`
+	Calls          *int    `json:"calls,omitempty" doc:"within the last hour"`
+	Now            *int    `json:"now,omitempty" doc:"at this moment"`
+	Numbers        *int    `json:"numbers,omitempty" doc:"different ones within the last hour"`
+	Over           *string `json:"over,omitempty" enum:"calls_per_hour,at_once,numbers_per_hour" doc:"the limit that would refuse the call now"`
 }
 
 // DecisionStep is one step on the way to a decision.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,10 +33,25 @@ type decision struct {
 	Priority  string   `json:"priority"`
 	Hours     string   `json:"hours"`
 	DecidedBy string   `json:"decided_by"`
+	Denied    string   `json:"denied"`
+	Limits    []limit  `json:"limits"`
 	Steps     []struct {
 		Rule   string `json:"rule"`
 		Result string `json:"result"`
 	} `json:"steps"`
+}
+
+// limit is a limit of calls outside, with its use when a running appliance was asked.
+type limit struct {
+	Kind           string  `json:"kind"`
+	Name           string  `json:"name"`
+	CallsPerHour   int     `json:"calls_per_hour"`
+	AtOnce         int     `json:"at_once"`
+	NumbersPerHour int     `json:"numbers_per_hour"`
+	Calls          *int    `json:"calls"`
+	Now            *int    `json:"now"`
+	Numbers        *int    `json:"numbers"`
+	Over           *string `json:"over"`
 }
 
 // Explain asks the running appliance what its number plan makes of a number, and prints the answer.
@@ -83,6 +99,7 @@ func renderDecision(out io.Writer, d decision) {
 		{"identity", d.Identity},
 		{"priority", d.Priority},
 		{"hours", d.Hours},
+		{"denied by", d.Denied},
 	} {
 		if row[1] != "" {
 			result.AppendRow([]any{row[0], row[1]})
@@ -92,4 +109,36 @@ func renderDecision(out io.Writer, d decision) {
 		result.AppendRow([]any{"caller's number", "not shown"})
 	}
 	result.Render()
+	renderLimits(out, d.Limits)
+}
+
+// renderLimits shows each limit as used/most.
+func renderLimits(out io.Writer, limits []limit) {
+	if len(limits) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	t := newTable(out, "limit of", "calls per hour", "at once", "numbers per hour", "now")
+	for _, l := range limits {
+		verdict := ""
+		switch {
+		case l.Over != nil:
+			verdict = "refused: " + strings.ReplaceAll(*l.Over, "_", " ")
+		case l.Calls != nil:
+			verdict = "free"
+		}
+		t.AppendRow([]any{l.Kind + " " + l.Name, used(l.Calls, l.CallsPerHour), used(l.Now, l.AtOnce), used(l.Numbers, l.NumbersPerHour), verdict})
+	}
+	t.Render()
+}
+
+func used(use *int, most int) string {
+	text := "no limit"
+	if most > 0 {
+		text = strconv.Itoa(most)
+	}
+	if use == nil {
+		return text
+	}
+	return strconv.Itoa(*use) + " of " + text
 }

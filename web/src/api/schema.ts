@@ -1062,6 +1062,11 @@ export interface components {
             as_dialled?: string;
             /** @description the rule, short code or DID that decided */
             decided_by?: string;
+            /**
+             * @description what forbids the number
+             * @enum {string}
+             */
+            denied?: "blocked" | "blocked callers" | "class" | "private" | "tolls";
             feature?: string;
             group?: string;
             /** @enum {string} */
@@ -1070,6 +1075,8 @@ export interface components {
             identity?: string;
             /** @enum {string} */
             kind: "extension" | "duty" | "emergency" | "group" | "room" | "feature" | "outside" | "forbidden" | "unknown";
+            /** @description limits against fraud that count for the call: of the telephone, then of each trunk */
+            limits?: components["schemas"]["TollLimit"][] | null;
             /** @description of ours as it is listed; outside in E.164 where it has that form */
             number: string;
             /** @enum {string} */
@@ -1570,6 +1577,47 @@ export interface components {
         };
         TokenList: {
             tokens: components["schemas"]["Token"][] | null;
+        };
+        TollLimit: {
+            /**
+             * Format: int64
+             * @description 0: no limit
+             */
+            at_once: number;
+            /**
+             * Format: int64
+             * @description within the last hour
+             */
+            calls?: number;
+            /**
+             * Format: int64
+             * @description 0: no limit
+             */
+            calls_per_hour: number;
+            /** @enum {string} */
+            kind: "terminal" | "trunk";
+            /** @description the extension or the trunk */
+            name: string;
+            /**
+             * Format: int64
+             * @description at this moment
+             */
+            now?: number;
+            /**
+             * Format: int64
+             * @description different ones within the last hour
+             */
+            numbers?: number;
+            /**
+             * Format: int64
+             * @description different numbers; 0: no limit
+             */
+            numbers_per_hour: number;
+            /**
+             * @description the limit that would refuse the call now
+             * @enum {string}
+             */
+            over?: "calls_per_hour" | "at_once" | "numbers_per_hour";
         };
         Trace: {
             id: string;

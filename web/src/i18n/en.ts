@@ -233,6 +233,10 @@ export const en: Dictionary = {
       what: `The gateway ${w.name} does not answer`,
       act: 'Calls take the other gateways of the trunk. Check this one; "linehall trunk list" shows the reason.',
     }),
+    toll_limit: (w) => ({
+      what: `Calls outside of ${w.name} are refused: ${w.count}`,
+      act: 'They are over a limit against fraud. Ask whose calls they are; if nobody knows, change the password. "linehall dialplan explain --running" shows the limits.',
+    }),
     site_down: (w) => ({
       what: `All phones at ${w.site} are offline`,
       act: 'Check the line, the router and the power of that site.',

@@ -232,6 +232,10 @@ export const zh = {
       what: `外线网关 ${w.name} 没有应答`,
       act: '呼叫会改走同一外线的其他网关。请检查该网关，并运行 linehall trunk list 查看原因。',
     }),
+    toll_limit: (w: AlarmWords) => ({
+      what: `${w.name} 的外线呼叫被拒 ${w.count} 次`,
+      act: '已超过防盗打限额。请核实是谁在拨打；无人知情时请更换话机密码。限额见 linehall dialplan explain --running。',
+    }),
     site_down: (w: AlarmWords) => ({
       what: `${w.site}的话机全部离线`,
       act: '请检查该站点的专线、路由器和供电。',

@@ -6,7 +6,7 @@ type Worded = Exclude<keyof (typeof texts)['value']['alarm'], 'severity' | 'gene
 
 /** Where the admin looks next. */
 const places: Record<Worded, string> = {
-  line_full: '/lines', line_slow: '/lines', line_down: '/lines', line_out_of_service: '/lines', trunk_down: '/', gateway_down: '/', site_down: '/terminals', terminals_unregistered: '/terminals', venue_absent: '/rooms',
+  line_full: '/lines', line_slow: '/lines', line_down: '/lines', line_out_of_service: '/lines', trunk_down: '/', gateway_down: '/', toll_limit: '/calls', site_down: '/terminals', terminals_unregistered: '/terminals', venue_absent: '/rooms',
   quality_low: '/calls', certificate_expiring: '/', reload_failed: '/', disk_full: '/', unknown_phones: '/terminals',
 };
 
@@ -24,7 +24,7 @@ export function explain(alarm: Alarm, sites: readonly SiteStatus[]): { what: str
     site,
     direction: direction === 'up' || direction === 'down' ? t.line[direction] : '',
     count: detail('count') || detail('missing') || detail('unregistered'),
-    name: detail('gateway') === '' ? detail('trunk') : `${detail('trunk')}/${detail('gateway')}`,
+    name: detail('gateway') === '' ? detail('trunk') || detail('name') : `${detail('trunk')}/${detail('gateway')}`,
     until: Number.isFinite(until) ? formatMoment(new Date(until)) : '',
   };
   return { ...t.alarm[alarm.code](words), place: places[alarm.code] };
