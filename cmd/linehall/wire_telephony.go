@@ -83,6 +83,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}); err != nil {
 		return nil, err
 	}
+	if t.records, err = cdr.Open(ctx, g.db, g.log, g.registry); err != nil {
+		return nil, err
+	}
 	if t.guard, err = guard.Open(ctx, guard.Options{
 		DB: g.db, Config: config.Security.SIP, Standing: t.standing, Log: g.log, Registerer: g.registry,
 	}); err != nil {
@@ -181,9 +184,6 @@ func (t *telephony) onTrunk(name, gateway string) int {
 // may take them.
 func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane, auth *digest.Authenticator) error {
 	var err error
-	if t.records, err = cdr.Open(ctx, g.db, g.log, g.registry); err != nil {
-		return err
-	}
 	if t.tolls, err = toll.Open(ctx, toll.Options{DB: g.db, Limits: t.plan, Audit: tollAudit(g.audit), Log: g.log, Registerer: g.registry}); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (s *Service) ServeMessage(ctx context.Context, req *stack.Request) {
 // deliver sends the message to all contacts and returns the answer: the first 2xx, else the best
 // failure.
 func (s *Service) deliver(ctx context.Context, req *stack.Request, from, to directory.Terminal, bindings []location.Binding) (code int, reason string) {
-	// The transactions go on behind a 202; they end by themselves within Timer F.
+	// The transactions go on behind a 202; they end within Timer F, or with the service.
 	results := make(chan *sip.Response, len(bindings))
 	for _, b := range bindings {
 		out, err := s.messageTo(req, from, to, b)
@@ -54,7 +54,7 @@ func (s *Service) deliver(ctx context.Context, req *stack.Request, from, to dire
 			results <- nil
 			continue
 		}
-		if !s.begin(func() { results <- s.carry(ctx, out, b) }) {
+		if !s.begin(func(running context.Context) { results <- s.carry(running, out, b) }) { //nolint:contextcheck // it outlives the request
 			return sip.StatusServiceUnavailable, "Service Unavailable"
 		}
 	}
@@ -135,12 +135,16 @@ func (s *Service) carry(ctx context.Context, out *sip.Request, b location.Bindin
 		return nil
 	}
 	defer tx.Terminate()
-	for res := range tx.Responses() {
-		if !res.IsProvisional() {
-			return res
+	for {
+		select {
+		case res := <-tx.Responses():
+			if res == nil || !res.IsProvisional() {
+				return res
+			}
+		case <-ctx.Done():
+			return nil
 		}
 	}
-	return nil
 }
 
 // quotable makes a name safe between the quotes of a From header (RFC 3261 §25.1); sipgo writes

@@ -305,14 +305,15 @@ func (s *Service) Recheck() {
 	s.wake()
 }
 
-// begin starts a goroutine of the service's, unless it does not run.
-func (s *Service) begin(f func()) bool {
+// begin starts a goroutine of the service's, unless it does not run. The context ends with the service.
+func (s *Service) begin(f func(ctx context.Context)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil {
 		return false
 	}
-	s.work.Go(f)
+	ctx := s.ctx
+	s.work.Go(func() { f(ctx) })
 	return true
 }
 

@@ -33,8 +33,8 @@ type cdr struct {
 	Reason          string     `json:"reason"`
 	Path            string     `json:"path"`
 	Codec           string     `json:"codec"`
-	MOSCaller       float64    `json:"mos_caller"`
-	MOSCallee       float64    `json:"mos_callee"`
+	MOSCaller       *float64   `json:"mos_caller"`
+	MOSCallee       *float64   `json:"mos_callee"`
 	Media           string     `json:"media"`
 	SRTP            bool       `json:"srtp"`
 	Trunk           string     `json:"trunk"`
@@ -64,9 +64,17 @@ func (c cdr) row() []string {
 	return []string{
 		c.ID, c.CallID, c.StartedAt.Format(time.RFC3339), answered, c.EndedAt.Format(time.RFC3339), strconv.FormatFloat(c.DurationSeconds, 'f', -1, 64),
 		c.From, c.FromSite, c.To, c.ToSite, c.Dialled, c.Result, strconv.Itoa(c.Code), c.EndedBy, c.Reason, c.Path, c.Codec,
-		strconv.FormatFloat(c.MOSCaller, 'f', 2, 64), strconv.FormatFloat(c.MOSCallee, 'f', 2, 64),
+		score(c.MOSCaller, ""), score(c.MOSCallee, ""),
 		c.Media, strconv.FormatBool(c.SRTP), c.Trunk, c.Overflow, c.forwards(), c.TransferredBy, c.PickedUpBy, c.PreemptedBy, strings.Join(c.LinkedTo, " "),
 	}
+}
+
+// score prints a mean opinion score, or nothing for what was not measured: a direct call's media does not pass the appliance.
+func score(mos *float64, nothing string) string {
+	if mos == nil {
+		return nothing
+	}
+	return strconv.FormatFloat(*mos, 'f', 2, 64)
 }
 
 // forwards is the way that the call took, in one cell.
@@ -106,7 +114,7 @@ func (o *operator) cdr() *cobra.Command {
 	export.Flags().StringVar(&format, "format", "csv", "csv, json or xlsx")
 	export.Flags().StringVarP(&output, "output", "o", "", "file to write (xlsx needs one); standard output otherwise")
 	export.Flags().IntVar(&limit, "limit", 10000, "at most so many, newest first")
-	return group("cdr", "call records", export)
+	return group("cdr", "call records", export, o.cdrShow())
 }
 
 // parseTime takes a date (midnight, local time) or an RFC 3339 time.
