@@ -29,6 +29,7 @@ func (l trunkLines) Attempts(ctx context.Context, o call.Outgoing) []call.Attemp
 			Trunk: a.Trunk, Gateway: a.Gateway, URI: a.URI, Routes: a.Routes, Flow: a.Flow, Connect: a.Connect, Site: l.atlas.Main(),
 			From: call.Identity{Name: a.FromName, URI: a.From}, Asserted: call.Identity{Name: a.Name, URI: a.Asserted},
 			Contact: a.Contact, Headers: a.Headers, Patience: a.Patience, SRTP: a.SRTP,
+			Most: call.Capacity{Trunk: a.TrunkCalls, Gateway: a.GatewayCalls},
 		})
 	}
 	return attempts
@@ -42,6 +43,6 @@ func (l trunkLines) Identify(req *stack.Request) (call.Incoming, bool) {
 	}
 	return call.Incoming{
 		Trunk: in.Trunk, Gateway: in.Gateway, Site: l.atlas.Main(), From: in.From, Name: in.Name, Number: in.Number,
-		Trusted: true, Full: in.Full, SRTP: in.SRTP,
+		Trusted: true, Most: call.Capacity{Trunk: in.TrunkCalls, Gateway: in.GatewayCalls}, SRTP: in.SRTP,
 	}, true
 }

@@ -307,6 +307,7 @@ func (c *call) giveBack() {
 	gone := b.leg.ended
 	back := b.leg.move()
 	back.ended = gone
+	c.s.carryOver(c, b.lender, back)
 	if !b.lender.offer(msgTaken{by: c, leg: back, tried: b.tried}) && !gone {
 		b.leg.ended = false
 		c.sendBye(b.leg, "the call has ended")
@@ -407,6 +408,7 @@ func (c *call) onPeer(m msgHanded) {
 		c.lent = nil
 		m.refuse(c)
 	default:
+		c.s.carryOver(m.from, c, m.leg)
 		c.offerToPeer(m.leg)
 	}
 }

@@ -243,6 +243,7 @@ func (c *call) onHanded(m msgHanded) {
 	}
 	l, holder := m.leg, o.holder
 	l.Side = caller
+	c.s.carryOver(holder, c, l)
 	o.shadow.Flow = l.Flow
 	c.seatParty(l)
 	c.log.Info("party taken over", slog.String(observe.Extension, l.Extension))

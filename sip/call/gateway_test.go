@@ -30,7 +30,9 @@ type pstn struct {
 	asked    []call.Outgoing
 	reports  []string
 	again    func() stack.Flow // opens a lost connection again
-	names    []string          // of the gateways' trunks; without one they are all of "pstn"
+	most     call.Capacity
+	gate     chan struct{} // Attempts waits for it
+	names    []string      // of the gateways' trunks; without one they are all of "pstn"
 }
 
 // newTrunk is an exchange with n gateways and a phone of 8001 and of 8002.
@@ -53,8 +55,14 @@ func newTrunk(t *testing.T, o labOptions, n int) (p *pstn, a, b *phone) {
 
 func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.asked = append(p.asked, o)
+	gate := p.gate
+	p.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var out []call.Attempt
 	for i, g := range p.gateways {
 		flow := p.flow(g)
@@ -65,7 +73,7 @@ func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 		}
 		a := call.Attempt{
 			Trunk: trunk, Gateway: g.ext, URI: "sip:" + o.Number + "@" + g.local, Flow: flow, Site: "hq",
-			From: ours, Asserted: ours, Contact: "linehall", Headers: [][2]string{{"Privacy", "none"}}, Patience: p.silence,
+			From: ours, Asserted: ours, Contact: "linehall", Headers: [][2]string{{"Privacy", "none"}}, Patience: p.silence, Most: p.most,
 		}
 		if slices.Contains(p.down, g) {
 			a.Flow = stack.Flow{}
@@ -95,7 +103,7 @@ func (p *pstn) Identify(req *stack.Request) (call.Incoming, bool) {
 		if req.Flow.Remote.String() == g.local {
 			return call.Incoming{
 				Trunk: "pstn", Gateway: g.ext, Site: "hq", From: req.From().Address.User, Name: "Customer",
-				Number: req.Recipient.User, Trusted: true,
+				Number: req.Recipient.User, Trusted: true, Most: p.most,
 			}, true
 		}
 	}
@@ -500,4 +508,62 @@ func TestDeflectionOutside(t *testing.T) {
 	if len(r.Forwards) != 1 || r.Forwards[0].To != "+8613800000000" {
 		t.Errorf("forwards %+v", r.Forwards)
 	}
+}
+
+// Calls of the same moment do not share the last place of a trunk: which gateways there are was asked before, the place
+// is claimed when one is tried. An incoming call finds none either, an emergency call does, and a transfer keeps the
+// place that its party has.
+func TestLastPlaceOfATrunk(t *testing.T) {
+	p, a, b := newTrunk(t, labOptions{}, 1)
+	g, gate := p.gateways[0], make(chan struct{})
+	p.mu.Lock()
+	p.most, p.gate = call.Capacity{Trunk: 1}, gate
+	p.mu.Unlock()
+	phones := map[string]*phone{"8001": a, "8002": b}
+	invites := map[string]*message{"8001": a.invite("013800000001", sdpFrom(a.local)), "8002": b.invite("013800000002", sdpFrom(b.local))}
+	eventually(t, "both look for a way", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.asked) == 2
+	})
+	close(gate)
+	inv := g.request("INVITE")
+	caller, loser := "8001", "8002"
+	if strings.Contains(inv.first, "13800000002") {
+		caller, loser = loser, caller
+	}
+	k := g.pickUp(phones[caller], inv)
+	res := phones[loser].final("INVITE")
+	phones[loser].send(phones[loser].ackFailure(invites[loser], res))
+	if res.code() != 480 || !strings.Contains(res.header("Warning"), "No trunk takes this call") {
+		t.Errorf("the second one: %s, %s", res.first, res.header("Warning"))
+	}
+	g.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+
+	g.call, g.tag = token(), token()
+	in := g.inviteMessage("04715550002", sdpFrom(g.local))
+	g.send(in)
+	full := g.status("INVITE", 486)
+	g.send(g.ackFailure(in, full))
+	phones[loser].invite("110", sdpFrom(phones[loser].local))
+	help := g.pickUp(phones[loser], g.request("INVITE"))
+	help.hangUp(help.da)
+
+	if res := k.da.refer("<sip:" + loser + "@" + domain + ">"); res.code() != 202 {
+		t.Fatalf("REFER: %s", res.first)
+	}
+	ring := phones[loser].request("INVITE")
+	phones[loser].tag = token()
+	phones[loser].send(phones[loser].reply(ring, 200, "OK", sdpFrom(phones[loser].local)))
+	phones[loser].request("ACK")
+	g.answerOffer(sdpFrom(g.local))
+	k.da.told("200")
+	phones[caller].bye()
+	eventually(t, "one call is left", func() bool { s := p.x.calls.Snapshot(); return len(s) == 1 && s[0].To.Extension == loser })
+	if n := p.x.calls.Active("pstn", "gw1"); n != 1 {
+		t.Errorf("%d calls over the gateway after the transfer", n)
+	}
+	rest := &talk{a: g, b: phones[loser], da: k.db, db: phones[loser].dialogOfCallee(ring)}
+	rest.hangUp(rest.db)
+	eventually(t, "the place is free", func() bool { return p.x.calls.Active("pstn", "") == 0 })
 }

@@ -47,7 +47,11 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 	}
 	r := s.routeIncoming(ctx, c, req)
 	if r.code == 0 {
-		if code := s.admit(c); code != 0 { //nolint:contextcheck // a call lives with the service
+		switch code := s.admit(c); code { //nolint:contextcheck // a call lives with the service
+		case 0:
+		case 486:
+			r = refusal{code: code, text: "the trunk carries as many calls as it may"}
+		default:
 			r = refusal{code: code, warn: 399, text: "Too many calls"}
 		}
 	}
@@ -65,9 +69,6 @@ func (s *Service) routeIncoming(ctx context.Context, c *call, req *stack.Request
 	}
 	c.decision = plan.Inbound(dialplan.Incoming{Trunk: in.Trunk, Number: in.From}, in.Number, c.rec.StartedAt)
 	c.rec.To = c.decision.Number
-	if in.Full {
-		return refusal{code: 486, text: "the trunk carries as many calls as it may"}
-	}
 	if r := s.startable(req); r.code != 0 {
 		return r
 	}

@@ -72,7 +72,10 @@ func (c *call) reach(b *branchLeg) {
 		c.passOver(b, r)
 		return
 	}
-	c.s.seize(c, a.Trunk, a.Gateway)
+	if !c.s.seize(c, a.Trunk, a.Gateway, a.Most) {
+		c.passOver(b, noTrunk())
+		return
+	}
 	if a.Patience > 0 {
 		c.arm(timerName{"silence", b.index}, a.Patience, func() {
 			c.step(evSilence{b.index})
@@ -281,11 +284,38 @@ func (s *Service) Active(trunk, gateway string) int {
 // lineKey names a gateway, or with an empty gateway the whole trunk.
 type lineKey struct{ trunk, gateway string }
 
-// seize counts a call over a gateway until hangUp, or the end of the call.
-func (s *Service) seize(c *call, trunk, gateway string) {
+// seize claims a place on a gateway until hangUp, or the end of the call, and reports whether there was one: looking
+// and taking are one step, so that calls of the same moment cannot share the last place. Emergency calls find one.
+func (s *Service) seize(c *call, trunk, gateway string, most Capacity) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !c.emergency() && s.fullLocked(trunk, gateway, most) {
+		return false
+	}
 	s.seizeLocked(c, trunk, gateway)
+	return true
+}
+
+func (s *Service) fullLocked(trunk, gateway string, most Capacity) bool {
+	return most.Trunk > 0 && s.lines[lineKey{trunk, ""}] >= most.Trunk ||
+		most.Gateway > 0 && gateway != "" && s.lines[lineKey{trunk, gateway}] >= most.Gateway
+}
+
+// carryOver moves the place of a leg to the call that takes the leg over, and what that counts for.
+func (s *Service) carryOver(from, to *call, l *leg) {
+	if l.Trunk == "" || from == to {
+		return
+	}
+	s.o.Tolls.Move(from.id, to.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := lineKey{l.Trunk, l.Gateway}
+	if i := slices.Index(from.lines, key); i >= 0 {
+		from.lines = slices.Delete(from.lines, i, i+1)
+		to.lines = append(to.lines, key)
+		return
+	}
+	s.seizeLocked(to, l.Trunk, l.Gateway) // its call has ended meanwhile
 }
 
 func (s *Service) seizeLocked(c *call, trunk, gateway string) {

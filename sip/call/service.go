@@ -338,6 +338,9 @@ func (s *Service) admit(c *call) int {
 		}
 	}
 	if in := c.incoming; in != nil {
+		if !c.emergency() && s.fullLocked(in.Trunk, in.Gateway, in.Most) {
+			return 486
+		}
 		s.seizeLocked(c, in.Trunk, in.Gateway)
 	}
 	s.occupyLocked(c, c.callerExtension())

@@ -60,7 +60,12 @@ type Attempt struct {
 	Patience time.Duration
 	// SRTP is the trunk's policy for the media: "off", "optional" or "required"; "" = off.
 	SRTP string
+	// Most is what the trunk and the gateway carry; the call claims its place when it tries the gateway.
+	Most Capacity
 }
+
+// Capacity is how many calls a trunk and one of its gateways carry, in both directions; 0: no limit.
+type Capacity struct{ Trunk, Gateway int }
 
 // Identity is a name and a URI.
 type Identity struct{ Name, URI string }
@@ -73,8 +78,8 @@ type Incoming struct {
 	Name           string  // the caller's name, if the trunk's word is trusted
 	Number         string  // the called number as the plan's Inbound expects it
 	Trusted        bool    // its Diversion and History-Info are believed
-	Full           bool    // the trunk carries as many calls as it may, see Service.Active
-	SRTP           string  // as in Attempt
+	Most           Capacity
+	SRTP           string // as in Attempt
 }
 
 // Router says what rings for a decided number (sip/feature).

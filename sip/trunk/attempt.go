@@ -40,6 +40,9 @@ type Attempt struct {
 	Headers        [][2]string
 	Patience       time.Duration
 	SRTP           string
+	// TrunkCalls and GatewayCalls are what both carry, 0: no limit. Whoever makes the call claims its place then: what
+	// is full by now is left out of the list, but others may be as fast.
+	TrunkCalls, GatewayCalls int
 }
 
 // mostAttempts bounds how long a caller waits for a dead world: eight gateways of six seconds.
@@ -112,6 +115,7 @@ func (s *Service) way(t *trunk, g *gateway, st state, to target, o Outgoing) Att
 	numbering := s.plan()
 	a := Attempt{
 		Trunk: t.cfg.Name, Gateway: g.cfg.name(), Patience: t.cfg.Timeout, SRTP: t.cfg.SRTP, Contact: g.our.user,
+		TrunkCalls: t.cfg.MaxCalls, GatewayCalls: g.cfg.MaxCalls,
 		URI: g.uri(escape(numbering.Write(t.cfg.Format, o.Number, o.AsDialled)), to),
 	}
 	if st.registered && st.at == to {

@@ -18,8 +18,9 @@ type Incoming struct {
 	From           string // the caller's number as it is dialled in this country, "" when it is withheld
 	Name           string // the caller's name
 	Number         string // the called number
-	Full           bool   // the trunk or the gateway takes no more calls
-	SRTP           string // the trunk's policy
+	// TrunkCalls and GatewayCalls are how many calls both carry; 0: no limit.
+	TrunkCalls, GatewayCalls int
+	SRTP                     string // the trunk's policy
 }
 
 // Identify says which trunk a request belongs to: by the connection or the addresses of its
@@ -48,11 +49,11 @@ func (s *Service) Identify(req *stack.Request) (Incoming, bool) {
 	if found == nil {
 		return Incoming{}, false
 	}
-	in := Incoming{Trunk: found.cfg.Name, Full: found.full(s), SRTP: found.cfg.SRTP}
+	in := Incoming{Trunk: found.cfg.Name, TrunkCalls: found.cfg.MaxCalls, SRTP: found.cfg.SRTP}
 	in.Number, _ = calledOf(req, found)
 	if at != nil {
 		in.Gateway = at.cfg.name()
-		in.Full = in.Full || at.cfg.MaxCalls > 0 && s.o.Active(in.Trunk, in.Gateway) >= at.cfg.MaxCalls
+		in.GatewayCalls = at.cfg.MaxCalls
 	}
 	if in.From, in.Name = callerOf(req.Request); in.From != "" {
 		in.From = numbering.Write(dialplan.NationalFmt, in.From, in.From)
