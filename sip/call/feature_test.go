@@ -80,7 +80,8 @@ func TestNoticeThatIsHungUp(t *testing.T) {
 	if !strings.Contains(ok.body, "a=inactive") {
 		t.Errorf("no offer: %s", ok.body)
 	}
-	a.status("INVITE", 200) // again: no ACK yet
+	a.wantRepeated()
+	a.status("INVITE", 200) // no ACK yet
 	d := a.dialogOfCaller(ok)
 	d.send("ACK", sdpFrom(a.local, "a=inactive"))
 	d.send("BYE", "")

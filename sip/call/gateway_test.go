@@ -221,7 +221,8 @@ func TestSilentGatewayIsPassedOver(t *testing.T) {
 	k := g.pickUp(a, g.request("INVITE"))
 	// The first one wakes up too late: its answer is taken back.
 	late := p.gateways[0]
-	inv := late.request("INVITE") // repeated
+	late.wantRepeated()
+	inv := late.request("INVITE")
 	late.send(late.reply(inv, 200, "OK", sdpFrom(late.local)))
 	late.request("ACK")
 	late.send(late.reply(late.request("BYE"), 200, "OK", ""))

@@ -8,14 +8,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,6 +61,7 @@ type exchange struct {
 	ledger  *line.Ledger
 	tolls   *toll.Ledger // nil: no limits
 	reg     *prometheus.Registry
+	trace   *trace
 	kill    func() // drops everything without a word to anybody
 	stop    func() // the written order of an orderly end
 }
@@ -78,9 +81,47 @@ type labOptions struct {
 	pickup      map[string][]string // who may pick up for whom
 }
 
+// trace is what a test that fails shows: the exchange's log, and the first line of each message.
+type trace struct {
+	mu     sync.Mutex // guards output
+	output io.Writer  // nil: the test has ended
+}
+
+func newTrace(t *testing.T) *trace {
+	t.Helper()
+	w := &trace{output: t.Output()}
+	t.Cleanup(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.output = nil
+	})
+	return w
+}
+
+func (w *trace) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.output == nil {
+		return len(b), nil
+	}
+	return w.output.Write(b)
+}
+
+// Message implements stack.Tap.
+func (w *trace) Message(in bool, flow stack.Flow, data []byte) {
+	line, rest, _ := strings.Cut(string(data), "\r\n")
+	_, cseq, _ := strings.Cut(rest, "\r\nCSeq: ")
+	cseq, _, _ = strings.Cut(cseq, "\r\n")
+	arrow := "-->"
+	if in {
+		arrow = "<--"
+	}
+	_, _ = fmt.Fprintf(w, "%s %s %s %s (%s)\n", time.Now().Format("15:04:05.000000"), arrow, flow.Remote, line, cseq)
+}
+
 func newExchange(t *testing.T, o labOptions) *exchange {
 	t.Helper()
-	x := &exchange{t: t, dir: t.TempDir(), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0", stack.TLS: "127.0.0.1:0"}}
+	x := &exchange{t: t, dir: t.TempDir(), trace: newTrace(t), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0", stack.TLS: "127.0.0.1:0"}}
 	x.start(o)
 	return x
 }
@@ -131,10 +172,7 @@ func (g pickupGroups) MayPickUp(picker directory.Terminal, ringing string) bool 
 func (x *exchange) start(o labOptions) {
 	t, ctx := x.t, x.t.Context()
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	if os.Getenv("LINEHALL_TEST_LOG") != "" {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
+	log := slog.New(slog.NewTextHandler(x.trace, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	x.reg = prometheus.NewRegistry()
 	x.db = must[*sql.DB](t)(database.Open(ctx, filepath.Join(x.dir, "lab.db")))
 	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema(), toll.Schema()); err != nil {
@@ -150,7 +188,7 @@ func (x *exchange) start(o labOptions) {
 	st := must[*stack.Stack](t)(stack.New(stack.Options{
 		Listen: []stack.Listen{{Transport: stack.UDP, Address: x.ports[stack.UDP]}, {Transport: stack.TCP, Address: x.ports[stack.TCP]}, {Transport: stack.TLS, Address: x.ports[stack.TLS]}},
 		TLS:    &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS12},
-		Domain: domain, Log: log, Registerer: x.reg,
+		Domain: domain, Log: log, Registerer: x.reg, Tap: x.trace,
 	}))
 	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Domain: domain, GRUUKey: make([]byte, 32), Log: log, WriteLag: 5 * time.Millisecond}))
 	auth := must[*digest.Authenticator](t)(digest.New(digest.Options{Realm: domain, Directory: x.people, Responder: st, Log: log}))
@@ -229,6 +267,7 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 	// still like to say is said or written.
 	x.kill = func() {
 		once.Do(func() {
+			x.wantBindings()
 			_ = db.Close()
 			for _, i := range []int{1, 4, 0, 2, 3} {
 				stops[i]()
@@ -236,6 +275,17 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 		})
 	}
 	x.t.Cleanup(x.stop)
+}
+
+// wantBindings waits until the registrations are in the database, which takes longer than their 200: what a crash does to
+// them is not what the tests here are about.
+func (x *exchange) wantBindings() {
+	x.t.Helper()
+	eventually(x.t, "bindings stored", func() bool {
+		var n int
+		err := x.db.QueryRowContext(x.t.Context(), "SELECT count(*) FROM location_bindings").Scan(&n)
+		return err == nil && n == x.places.Len()
+	})
 }
 
 // certificate is a new one that nobody has to trust: the tests' phones do not check it.

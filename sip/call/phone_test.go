@@ -117,6 +117,7 @@ type phone struct {
 	transport string
 	conn      net.Conn
 	inbox     chan *message
+	had       map[string]bool // texts of what the test has had: a repetition is absorbed, as a transaction does it
 	local     string
 	seq       int
 	call      string // Call-ID of its own calls
@@ -130,7 +131,7 @@ func token() string { return rand.Text()[:12] }
 // newPhone opens a socket at the given address of its site; it does not register.
 func newPhone(t *testing.T, x *exchange, ext, transport, ip string) *phone {
 	t.Helper()
-	p := &phone{t: t, x: x, ext: ext, transport: transport, inbox: make(chan *message, 64), tag: token()}
+	p := &phone{t: t, x: x, ext: ext, transport: transport, inbox: make(chan *message, 64), had: map[string]bool{}, tag: token()}
 	p.open(ip)
 	t.Cleanup(func() { _ = p.conn.Close() })
 	return p
@@ -217,7 +218,8 @@ func (p *phone) send(m *message) {
 	}
 }
 
-// next waits for the next message that fits; others that arrive meanwhile are skipped.
+// next waits for the next message that fits; others that arrive meanwhile are skipped, and so are repetitions of what it
+// has returned before.
 func (p *phone) next(what string, fits func(*message) bool) *message {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 8*time.Second)
@@ -226,15 +228,23 @@ func (p *phone) next(what string, fits func(*message) bool) *message {
 	for {
 		select {
 		case m := <-p.inbox:
-			if fits(m) {
+			switch {
+			case p.had[m.text()]:
+				seen = append(seen, m.first+" again")
+			case fits(m):
+				p.had[m.text()] = true
 				return m
+			default:
+				seen = append(seen, m.first)
 			}
-			seen = append(seen, m.first)
 		case <-ctx.Done():
 			p.t.Fatalf("%s: no %s; saw %q", p.ext, what, seen)
 		}
 	}
 }
+
+// wantRepeated has next return repetitions of what it has returned so far.
+func (p *phone) wantRepeated() { clear(p.had) }
 
 func (p *phone) request(method string) *message {
 	p.t.Helper()
@@ -259,7 +269,7 @@ func (p *phone) quiet(what string, fits func(*message) bool) {
 	for {
 		select {
 		case m := <-p.inbox:
-			if fits(m) {
+			if fits(m) && !p.had[m.text()] {
 				p.t.Errorf("%s: unexpected %s: %s", p.ext, what, m.first)
 			}
 		case <-timer.C:

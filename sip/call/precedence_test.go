@@ -257,6 +257,7 @@ func TestPreemptionAfterARestart(t *testing.T) {
 	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
 	low := connect(t, staff, b1)
 	high := connect(t, officer, b1)
+	x.wantAcked()
 	x.kill()
 	x.start(labOptions{line: 200_000})
 	levels := map[line.Precedence]int{}

@@ -89,6 +89,7 @@ func TestReliableToCaller(t *testing.T) {
 		if ringing.header("Require") != "100rel" || ringing.header("RSeq") == "" {
 			t.Fatalf("not reliable:\n%s", ringing.text())
 		}
+		a.wantRepeated()
 		if again := a.status("INVITE", 180); again.header("RSeq") != ringing.header("RSeq") {
 			t.Errorf("repeated with RSeq %s, was %s", again.header("RSeq"), ringing.header("RSeq"))
 		}

@@ -32,19 +32,20 @@ func (x *exchange) wantStored(text string) {
 	})
 }
 
-// wantAcked waits until the store knows that the caller has acknowledged the answer.
+// wantAcked waits until the store knows that the callers have acknowledged the answers.
 func (x *exchange) wantAcked() {
 	x.t.Helper()
 	eventually(x.t, "acknowledged", func() bool {
-		var state string
-		err := x.db.QueryRowContext(x.t.Context(), "SELECT state FROM call_state").Scan(&state)
-		return err == nil && !strings.Contains(state, `"answer":`)
+		var calls, waiting int
+		err := x.db.QueryRowContext(x.t.Context(), `SELECT count(*), count(CASE WHEN state LIKE '%"answer":%' THEN 1 END) FROM call_state`).Scan(&calls, &waiting)
+		return err == nil && calls > 0 && waiting == 0
 	})
 }
 
 // sameRequest is a retransmission of an INVITE.
 func sameRequest(t *testing.T, p *phone, inv *message) *message {
 	t.Helper()
+	p.wantRepeated()
 	again := p.request("INVITE")
 	if again.header("Via") != inv.header("Via") || again.header("CSeq") != inv.header("CSeq") || again.body != inv.body {
 		t.Errorf("not a retransmission:\n%s\nof\n%s", again.text(), inv.text())
@@ -65,8 +66,10 @@ func TestRingingRecovered(t *testing.T) {
 		if s := x.calls.Snapshot(); len(s) != 1 || s[0].ID != id || s[0].State != call.StateRinging {
 			t.Fatalf("after the restart: %+v", s)
 		}
+		a.wantRepeated()
 		b.send(b.reply(sameRequest(t, b, inv), 180, "Ringing", ""))
 		a.status("INVITE", 180)
+		a.wantRepeated()
 		a.send(own) // a retransmission of the caller's is absorbed
 		a.status("INVITE", 180)
 		b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
@@ -169,6 +172,7 @@ func TestReliableRecovered(t *testing.T) {
 	sameRequest(t, b, inv)
 	b.send(progress) // what it said last
 	b.quiet("a second PRACK", func(m *message) bool { return m.method() == "PRACK" })
+	a.wantRepeated()
 	if again := a.status("INVITE", 183); again.header("RSeq") != early.header("RSeq") || again.body != early.body {
 		t.Errorf("repeated as\n%s", again.text())
 	}
@@ -196,6 +200,7 @@ func TestAnswerWithoutAckRecovered(t *testing.T) {
 	first := a.status("INVITE", 200)
 	x.kill()
 	x.start(labOptions{})
+	a.wantRepeated()
 	ok := a.status("INVITE", 200)
 	if ok.body != first.body || ok.header("To") != first.header("To") {
 		t.Errorf("repeated as\n%s", ok.text())
@@ -205,6 +210,8 @@ func TestAnswerWithoutAckRecovered(t *testing.T) {
 	k.da.send("ACK", "")
 	reinvite(t, k, k.db, sdpFrom(b.local, "a=sendonly"), sdpFrom(a.local, "a=recvonly"))
 	eventually(t, "held", func() bool { return state(x) == call.StateHeld })
+	k.da.send("UPDATE", "") // what came before it is stored when it is answered
+	a.status("UPDATE", 200)
 	x.kill() // and a held call comes back held
 	x.start(labOptions{})
 	if state(x) != call.StateHeld {

@@ -287,9 +287,12 @@ func TestRetransmissions(t *testing.T) {
 	b.send(b.reply(in, 200, "OK", sdpFrom(b.local)))
 	b.request("ACK")
 	b.send(b.reply(in, 200, "OK", sdpFrom(b.local))) // our ACK was lost
+	b.wantRepeated()
 	b.request("ACK")
 	a.status("INVITE", 200)
+	a.wantRepeated()
 	ok := a.status("INVITE", 200) // the caller's ACK was lost
+	a.wantRepeated()
 	a.status("INVITE", 200)
 	da := a.dialogOfCaller(ok)
 	da.send("ACK", "")
