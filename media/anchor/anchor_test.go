@@ -153,7 +153,7 @@ func target(t *testing.T, body []byte) netip.AddrPort {
 
 func (p *phone) hears(b []byte) {
 	p.t.Helper()
-	if got := p.listen(2 * time.Second); !bytes.Equal(got, b) {
+	if got := p.listen(15 * time.Second); !bytes.Equal(got, b) {
 		p.t.Fatalf("heard %x, want %x", got, b)
 	}
 }

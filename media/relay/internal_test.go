@@ -181,7 +181,7 @@ func TestReceivingAndSendingDoesNotAllocate(t *testing.T) {
 			if errno := from.send(n, &to); errno != 0 {
 				t.Fatal(errno)
 			}
-			for deadline := time.Now().Add(2 * time.Second); r.socket.forwarded.Load() < want; runtime.Gosched() {
+			for deadline := time.Now().Add(15 * time.Second); r.socket.forwarded.Load() < want; runtime.Gosched() {
 				if time.Now().After(deadline) {
 					t.Fatal("a packet was not forwarded")
 				}
