@@ -547,7 +547,7 @@ func (c *client) close() {
 	c.send(map[string]any{"type": "leave"})
 	select {
 	case <-c.done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		c.t.Error("the server did not close the connection after leave")
 	}
 	c.cancel()

@@ -148,15 +148,17 @@ func TestKeyframeRequestsAreBounded(t *testing.T) {
 			}
 		}
 	}
-	before := from.cameras[""].plis.Load()
+	begun, before := time.Now(), from.cameras[""].plis.Load()
 	for range 40 { // a decoder that asks every 25 ms
 		if err := to.subscribe.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: ssrc}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	if n := from.cameras[""].plis.Load() - before; n < 1 || n > 4 {
-		t.Errorf("the publisher was asked for %d keyframes in a second, want 1 to 4", n)
+	until(t, "the publisher was asked for a keyframe", func() bool { return from.cameras[""].plis.Load() > before })
+	took := time.Since(begun) // a second, or more on a busy machine
+	if n, most := from.cameras[""].plis.Load()-before, 2+int(took/(500*time.Millisecond)); int(n) > most {
+		t.Errorf("the publisher was asked for %d keyframes in %v, want %d at most", n, took, most)
 	}
 	from.close()
 	to.close()
