@@ -87,6 +87,22 @@ func (g *guesser) guess(user func(i int) string) {
 	g.t.Fatal("not banned within 20 tries")
 }
 
+const phoneHeaders = "User-Agent: Yealink SIP-T46U 108.86.0.20\r\nEvent: dialog\r\nContact: <sip:x@127.0.0.74:5060>\r\n"
+
+// scan asks so many times a second, answers no challenge, and wants to be shut out within 21 tries.
+func (a *appliance) scan(host string, rate int, ask func(g *guesser, i int) int) {
+	a.t.Helper()
+	g, tick := a.guesser(host), time.NewTicker(time.Second/time.Duration(rate))
+	defer tick.Stop()
+	for i := range 22 {
+		if ask(g, i) == 0 {
+			return
+		}
+		<-tick.C
+	}
+	a.t.Errorf("%s is not banned within 21 tries", host)
+}
+
 type banned struct{ Kind, Address, Flow, Account, Reason string }
 
 func (a *appliance) bans() []banned {
@@ -115,6 +131,16 @@ func TestDefence(t *testing.T) {
 			t.Fatal("a scanner was not known")
 		}
 	}
+	// One that says it is a phone, and goes through numbers that there are; and one that asks how we are, too often.
+	a.scan("127.0.0.74", 15, func(g *guesser, i int) int {
+		code, _ := g.ask("SUBSCRIBE", fmt.Sprint(8001+i), phoneHeaders)
+		return code
+	})
+	a.scan("127.0.0.75", 100, func(g *guesser, _ int) int { code, _ := g.ask("OPTIONS", "8001", phoneHeaders); return code })
+	a.scan(home, 15, func(g *guesser, i int) int {
+		code, _ := g.ask("REGISTER", fmt.Sprint(8001+i), phoneHeaders)
+		return code
+	})
 	a.guesser(home).guess(func(int) string { return "8001" })
 	a.guesser(home).guess(func(i int) string { return fmt.Sprint(8003 + i) })
 	a.registerAll([]account{a.account("8002")}, home, port, "u1") // the phone goes on
@@ -126,7 +152,10 @@ func TestDefence(t *testing.T) {
 			kinds[b.Address] = b.Reason
 		}
 	}
-	if len(kinds) != 3 || kinds["127.0.0.71"] != "passwords" || kinds["127.0.0.72"] == "" || kinds["127.0.0.73"] != "scanner" {
+	if kinds["127.0.0.74"] != "scan" || kinds["127.0.0.75"] != "flood" {
+		t.Errorf("scans: %v", kinds)
+	}
+	if len(kinds) != 5 || kinds["127.0.0.71"] != "passwords" || kinds["127.0.0.72"] == "" || kinds["127.0.0.73"] != "scanner" {
 		t.Errorf("banned addresses: %v", kinds)
 	}
 	if a.metric("linehall_dropped_total", `reason="banned"`, `listener="sip_udp"`) == 0 {

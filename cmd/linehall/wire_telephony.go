@@ -205,7 +205,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls.OnChange(t.features.CallChanged)
 	t.features.CallBackWith(originator{t.calls})
 	t.share(sip.OPTIONS, func(ctx context.Context, req *stack.Request) {
-		t.guard.Saw(req)
+		t.guard.Probed(req)
 		t.stack.ServeOptions(ctx, req)
 	})
 	t.subscriptions.share(t)

@@ -38,8 +38,8 @@ type freely struct{}
 
 func (freely) Claim(string, toll.Account, string, string) error { return nil }
 func (freely) Forbid(string, toll.Account, string) error {
-	return errors.New("This number is forbidden")
-}                                            //nolint:revive // a text for a display
+	return errors.New("this number is forbidden")
+}
 func (freely) Leave(string, string)          {}
 func (freely) Release(string)                {}
 func (freely) Move(string, string)           {}

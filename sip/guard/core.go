@@ -30,6 +30,8 @@ const (
 	Accounts  Reason = "accounts"  // failures for many different accounts
 	Strangers Reason = "strangers" // requests in the names of users that do not exist
 	Scanner   Reason = "scanner"   // a program that is known for scanning
+	Scan      Reason = "scan"      // asked for one user after the other and answered no challenge
+	Flood     Reason = "flood"     // OPTIONS faster than anybody has use for
 )
 
 // Ban is one source, flow or account of a source that is shut out.
@@ -57,8 +59,17 @@ type tally struct {
 	tries     int
 	strangers int
 	accounts  []uint64 // hashes of those it failed for, a few
+	asked     []asked  // users it asked for, whose challenge it has not answered
+	options   int      // OPTIONS since probing
+	probing   time.Time
 	good      time.Time
 	ban       Ban
+}
+
+// asked is a user that somebody without credentials asked for.
+type asked struct {
+	user uint64 // a hash
+	at   time.Time
 }
 
 // pair is an account as seen from a source.
@@ -80,6 +91,14 @@ const (
 	remembered = 24 * time.Hour
 	// scannerWeight is what a request of a known scanner counts for, relative to the tries that are allowed.
 	scannerWeight = 2
+	// answerTime is how long the answer to a challenge may take before the question counts as one of a scan: T1, in
+	// which the round trip of any phone fits. Half of the questions must be older, so that phones which start all at
+	// once, behind a proxy, are no scan.
+	answerTime = 500 * time.Millisecond
+	// mostOptions within optionsSpan are a flood, from somebody who is not known here: monitors ask every few seconds,
+	// and somebody who looks for extensions asks as fast as possible.
+	mostOptions = 20
+	optionsSpan = 10 * time.Second
 )
 
 // core decides; it is not safe for concurrent use and knows no clock.
@@ -151,10 +170,73 @@ func (c *core) scanner(now time.Time, remote netip.AddrPort, st standing) []Ban 
 	return c.judge(now, remote, "", st, src, Scanner, weight)
 }
 
+// asks counts a question without credentials for a user; known ones and others look the same. A phone asks for its own
+// and answers the challenge, then it is answered; whoever goes through the numbers does not.
+func (c *core) asks(now time.Time, remote netip.AddrPort, user string, who func() standing) []Ban {
+	return c.suspect(now, remote, who, Scan, func(t *tally) bool {
+		h := maphash.String(c.seed, user)
+		if !slices.ContainsFunc(t.asked, func(a asked) bool { return a.user == h }) && len(t.asked) < 2*c.config.Tries {
+			t.asked = append(t.asked, asked{h, now})
+		}
+		old := slices.IndexFunc(t.asked, func(a asked) bool { return now.Sub(a.at) < answerTime })
+		if old < 0 {
+			old = len(t.asked)
+		}
+		return len(t.asked) >= c.config.Tries && old >= len(t.asked)/2
+	})
+}
+
+// answered takes a question back: there were credentials for the user.
+func (c *core) answered(remote netip.AddrPort, user string) {
+	h := maphash.String(c.seed, user)
+	forget := func(t *tally) {
+		if t != nil {
+			t.asked = slices.DeleteFunc(t.asked, func(a asked) bool { return a.user == h })
+		}
+	}
+	forget(c.sources.entries[stack.SourceKey(remote.Addr())])
+	forget(c.flows.entries[remote])
+}
+
+// options counts an OPTIONS outside of calls, which everybody gets an answer to.
+func (c *core) options(now time.Time, remote netip.AddrPort, who func() standing) []Ban {
+	return c.suspect(now, remote, who, Flood, func(t *tally) bool {
+		if now.Sub(t.probing) > optionsSpan {
+			t.probing, t.options = now, 0
+		}
+		t.options++
+		return t.options > mostOptions
+	})
+}
+
+// suspect counts what is no failure, for the address and for the port or connection, and bans who has done too much of
+// it: the address, or of one with phones the port or connection. Who is there is asked only then.
+func (c *core) suspect(now time.Time, remote netip.AddrPort, who func() standing, why Reason, full func(t *tally) bool) []Ban {
+	source := stack.SourceKey(remote.Addr())
+	src, flow := c.count(now, c.sources.at(source)), c.count(now, c.flows.at(remote))
+	if within(now, flow.good, trusted) {
+		return nil
+	}
+	whole, part := full(src), full(flow)
+	if !whole && !part || c.exempt(source) {
+		return nil
+	}
+	st := who()
+	t, b := src, Ban{Kind: Address, Source: source, Reason: why}
+	if st.address || within(now, src.good, trusted) {
+		t, b, whole = flow, Ban{Kind: Flow, Source: source, Flow: remote, Reason: why}, part
+	}
+	if st.flow || !whole || t.ban.Until.After(now) {
+		return nil
+	}
+	b.Tries = max(len(t.asked), t.options)
+	return []Ban{c.strike(now, t, b)}
+}
+
 // count begins a new window when the last one is over.
 func (c *core) count(now time.Time, t *tally) *tally {
 	if now.Sub(t.begun) > c.config.Window {
-		t.begun, t.tries, t.strangers, t.accounts = now, 0, 0, nil
+		t.begun, t.tries, t.strangers, t.accounts, t.asked = now, 0, 0, nil, nil
 	}
 	return t
 }

@@ -76,6 +76,58 @@ func TestWhoIsShutOut(t *testing.T) {
 	}
 }
 
+// Whoever asks for one number after the other and answers no challenge is a scanner, and so is who floods us with OPTIONS.
+// Phones that start, watch many lamps or share an address with a scanner are not.
+func TestScans(t *testing.T) {
+	t.Parallel()
+	who := func(st standing) func() standing { return func() standing { return st } }
+	at := func(i int, every time.Duration) time.Time { return begin.Add(time.Duration(i) * every) }
+	const quick = 50 * time.Millisecond
+	ask := func(every time.Duration, port func(i int) int, st standing) func(c *core, i int) []Ban {
+		return func(c *core, i int) []Ban {
+			return c.asks(at(i, every), from(port(i)), fmt.Sprint(8001+i), who(st))
+		}
+	}
+	one, each := func(int) int { return 0 }, func(i int) int { return i }
+	for _, v := range []struct {
+		name   string
+		ask    func(c *core, i int) []Ban
+		tries  int // 0: never
+		kind   Kind
+		reason Reason
+	}{
+		{"one number after the other", ask(quick, one, standing{}), 20, Address, Scan},
+		{"from a new port each", ask(quick, each, standing{}), 20, Address, Scan},
+		{"beside phones", ask(quick, one, standing{address: true}), 20, Flow, Scan},
+		{"many phones that start at once", ask(0, each, standing{}), 0, "", ""},
+		{"behind a proxy", ask(0, one, standing{}), 0, "", ""},
+		{"phones beside a scanner", ask(quick, each, standing{address: true}), 0, "", ""},
+		{"lamps of a phone", ask(quick, one, standing{address: true, flow: true}), 0, "", ""},
+		{"slower than the window", ask(time.Minute, one, standing{}), 0, "", ""},
+		{"a phone without its password", func(c *core, i int) []Ban { return c.asks(at(i, time.Second), from(0), "8001", who(standing{})) }, 0, "", ""},
+		{"phones that answer", func(c *core, i int) []Ban {
+			bans := c.asks(at(i, quick), from(0), fmt.Sprint(8001+i), who(standing{}))
+			c.answered(from(0), fmt.Sprint(8001+i))
+			return bans
+		}, 0, "", ""},
+		{"a flood of OPTIONS", func(c *core, i int) []Ban { return c.options(at(i, quick), from(i), who(standing{})) }, 21, Address, Flood},
+		{"beside phones", func(c *core, i int) []Ban { return c.options(at(i, quick), from(0), who(standing{address: true})) }, 21, Flow, Flood},
+		{"a monitor", func(c *core, i int) []Ban { return c.options(at(i, time.Second), from(0), who(standing{})) }, 0, "", ""},
+		{"keep-alives of many phones", func(c *core, i int) []Ban { return c.options(at(i, quick), from(i), who(standing{address: true})) }, 0, "", ""},
+	} {
+		c := newCore(config, 1000)
+		tries, bans := try(c, func(i int) []Ban { return v.ask(c, i) })
+		if tries != v.tries || v.tries > 0 && (bans[0].Kind != v.kind || bans[0].Reason != v.reason) {
+			t.Errorf("%s: after %d tries %+v, want %s for %s after %d", v.name, tries, bans, v.kind, v.reason, v.tries)
+		}
+	}
+	c := newCore(config, 1000)
+	c.succeeded(begin, from(0), "8001")
+	if tries, bans := try(c, func(i int) []Ban { return ask(quick, one, standing{})(c, i) }); tries != 0 {
+		t.Errorf("a port where a password was right: %+v", bans)
+	}
+}
+
 // Who takes a new port for each guess is shut out by the first failure of each, once the address is known for it.
 func TestNewPortsBesidePhones(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linehall/internal/auth"
@@ -185,24 +186,53 @@ func (g *Guard) Succeeded(req *stack.Request, account string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.core.succeeded(time.Now(), req.Flow.Remote, account)
+	g.core.answered(req.Flow.Remote, wanted(req))
 }
 
 // Failed is told of wrong credentials.
 func (g *Guard) Failed(req *stack.Request, account string) {
 	remote := req.Flow.Remote
-	address, flow := g.opts.Standing(remote)
-	g.judge(func(now time.Time) []Ban { return g.core.failed(now, remote, account, standing{address, flow}) })
+	st := g.standing(remote)
+	g.judge(func(now time.Time) []Ban {
+		g.core.answered(remote, wanted(req))
+		return g.core.failed(now, remote, account, st)
+	})
 	g.Saw(req)
 }
 
 // Challenged is told of a request without credentials; known says whether the user that it names exists.
 func (g *Guard) Challenged(req *stack.Request, known bool) {
+	remote := req.Flow.Remote
 	if !known {
-		remote := req.Flow.Remote
-		address, flow := g.opts.Standing(remote)
-		g.judge(func(now time.Time) []Ban { return g.core.stranger(now, remote, standing{address, flow}) })
+		st := g.standing(remote)
+		g.judge(func(now time.Time) []Ban { return g.core.stranger(now, remote, st) })
 	}
+	g.judge(func(now time.Time) []Ban {
+		return g.core.asks(now, remote, wanted(req), func() standing { return g.standing(remote) })
+	})
 	g.Saw(req)
+}
+
+// Probed is told of an OPTIONS outside of calls.
+func (g *Guard) Probed(req *stack.Request) {
+	remote := req.Flow.Remote
+	g.judge(func(now time.Time) []Ban {
+		return g.core.options(now, remote, func() standing { return g.standing(remote) })
+	})
+	g.Saw(req)
+}
+
+func (g *Guard) standing(remote netip.AddrPort) standing {
+	address, flow := g.opts.Standing(remote)
+	return standing{address, flow}
+}
+
+// wanted is the user that a request is about: whose registration, or who is called or watched.
+func wanted(req *stack.Request) string {
+	if to := req.To(); to != nil && (req.Method == sip.REGISTER || req.Recipient.User == "") {
+		return to.Address.User
+	}
+	return req.Recipient.User
 }
 
 // Saw looks at a request of somebody unknown for the marks of scanners.
@@ -212,8 +242,8 @@ func (g *Guard) Saw(req *stack.Request) {
 		return
 	}
 	remote := req.Flow.Remote
-	address, flow := g.opts.Standing(remote)
-	g.judge(func(now time.Time) []Ban { return g.core.scanner(now, remote, standing{address, flow}) })
+	st := g.standing(remote)
+	g.judge(func(now time.Time) []Ban { return g.core.scanner(now, remote, st) })
 }
 
 // scans knows programs that no phone is.

@@ -27,7 +27,7 @@ type Ban struct {
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until"`
 	Tries   int       `json:"tries"`
-	Reason  string    `json:"reason" enum:"passwords,accounts,strangers,scanner"`
+	Reason  string    `json:"reason" enum:"passwords,accounts,strangers,scanner,scan,flood"`
 }
 
 type banList struct {
