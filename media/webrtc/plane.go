@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -70,13 +71,31 @@ func Open(options Options) (*Plane, error) {
 	if _, err := p.certificate(time.Now()); err != nil {
 		return nil, err
 	}
-	if err := p.openUDP(); err != nil {
+	for tries := 0; ; tries++ {
+		err := p.openUDP()
+		if err == nil {
+			err = p.openTCP()
+		}
+		switch {
+		case err == nil:
+			return p, nil
+		case tries < anyPortTries && p.anyPort() && errors.Is(err, syscall.EADDRINUSE):
+			// The port that is free on one address, and for UDP, is taken on another, or for TCP.
+			if err = p.closePorts(); err == nil {
+				continue
+			}
+		}
 		return nil, errors.Join(err, p.Close())
 	}
-	if err := p.openTCP(); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
+}
+
+// anyPortTries is how often a port is looked for that is free everywhere.
+const anyPortTries = 20
+
+// anyPort: the kernel chooses the port of UDP.
+func (p *Plane) anyPort() bool {
+	listen, err := parseListen(p.options.UDP)
+	return err == nil && listen.Port() == 0
 }
 
 func (p *Plane) registerMetrics() {
@@ -201,4 +220,12 @@ func (p *Plane) Close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// closePorts closes them for another try.
+func (p *Plane) closePorts() error {
+	err := p.Close()
+	p.sockets, p.udp, p.tcp = nil, nil, nil
+	p.networks, p.bound, p.rewrite, p.port = nil, nil, nil, 0
+	return err
 }

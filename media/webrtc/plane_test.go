@@ -2,6 +2,8 @@ package webrtc
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -85,6 +87,40 @@ func rtpPacket(ssrc uint32, sequence uint16, size int) []byte {
 	binary.BigEndian.PutUint16(b[2:], sequence)
 	binary.BigEndian.PutUint32(b[8:], ssrc)
 	return b
+}
+
+// A port of the kernel's choice is free for UDP and TCP alike, also where many are taken.
+func TestAnyPortIsFreeForBoth(t *testing.T) {
+	first, last := ephemeral(t)
+	const taken, tries = 500, 200
+	for range taken {
+		at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 77), Port: first + rand.IntN(last-first)}
+		if l, err := net.ListenTCP("tcp4", at); err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+	}
+	for range tries {
+		p, err := Open(Options{UDP: "127.0.0.77:0", TCP: "127.0.0.77:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// ephemeral is the range that the kernel chooses from.
+func ephemeral(t *testing.T) (first, last int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(string(text), &first, &last); err != nil {
+		t.Fatal(err)
+	}
+	return first, last
 }
 
 func TestEveryDatagramCarriesItsDSCP(t *testing.T) {
