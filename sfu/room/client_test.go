@@ -579,14 +579,28 @@ func newReceiver(kind pion.RTPCodecType) *receiver {
 	return &receiver{kind: kind, heights: map[int]int{}, parts: map[uint32]*frameParts{}}
 }
 
+// run reads a stream. A decoder that has nothing to begin with asks for a keyframe: what comes before the encryption is
+// negotiated is lost, and nobody repeats it.
 func (r *receiver) run(pc *pion.PeerConnection, track *pion.TrackRemote) {
+	var asked time.Time
 	for {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
 		r.take(p)
+		if r.kind == pion.RTPCodecTypeVideo && !r.begun() && time.Since(asked) > 300*time.Millisecond {
+			asked = time.Now()
+			_ = pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}})
+		}
 	}
+}
+
+// begun says whether there was a keyframe.
+func (r *receiver) begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.heights) > 0
 }
 
 func (r *receiver) take(p *rtp.Packet) {
