@@ -128,8 +128,9 @@ func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
 // firstAck ends the set-up: the caller has our 2xx.
 func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	c.answer = nil
-	c.exchangeDone()
-	if c.late && !c.pair.settled() && !c.answerInAck(c.pair.callee, c.pair.caller, ack, seq) {
+	agreed := !c.late || c.pair.settled() || c.answerInAck(c.pair.callee, c.pair.caller, ack, seq)
+	c.exchangeDone() // a party that is wanted elsewhere goes now, and takes along what its dialog has seen
+	if !agreed {
 		return
 	}
 	c.step(evAck{})
