@@ -1,4 +1,4 @@
-import type { Me, Room } from './types';
+import type { Cdr, Me, Room, Trace } from './types';
 
 /** What a refused request said (RFC 9457), or that the appliance did not answer (status 0). */
 export class ApiError extends Error {
@@ -52,6 +52,12 @@ export const me = (): Promise<Me> => json<Me>(call('GET', '/me'));
 export const hangUp = async (id: string): Promise<void> => {
   await call('DELETE', `/calls/${encodeURIComponent(id)}`);
 };
+/** The calls that ended, newest first. */
+export const records = async (limit: number): Promise<Cdr[]> => (await json<{ cdrs: Cdr[] | null }>(call('GET', `/cdrs?limit=${String(limit)}`))).cdrs ?? [];
+export const record = (id: string): Promise<Cdr> => json<Cdr>(call('GET', `/cdrs/${encodeURIComponent(id)}`));
+export const trace = (id: string): Promise<Trace> => json<Trace>(call('GET', `/calls/${encodeURIComponent(id)}/trace`));
+/** Where the capture file of a call is; the browser fetches it. */
+export const capture = (id: string): string => `/api/v1/calls/${encodeURIComponent(id)}/pcap`;
 export const roomLink = (number: string, venue: string): Promise<{ url: string }> =>
   json<{ url: string }>(call('POST', `/rooms/${encodeURIComponent(number)}/link`, { venue }));
 export const room = (number: string): Promise<Room> => json<Room>(call('GET', `/rooms/${encodeURIComponent(number)}`));

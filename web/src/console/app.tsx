@@ -4,6 +4,7 @@ import { Calls } from '../features/calls/page';
 import { Lines } from '../features/lines/page';
 import { Login } from '../features/login/page';
 import { Overview } from '../features/overview/page';
+import { Records } from '../features/records/page';
 import { Rooms } from '../features/rooms/page';
 import { Shell } from '../features/shell/shell';
 import { Terminals } from '../features/terminals/page';
@@ -17,6 +18,7 @@ const views: Record<string, { title: () => string; view: () => JSX.Element }> = 
   '/': { title: () => texts.value.overview.title, view: () => <Overview /> },
   '/terminals': { title: () => texts.value.terminals.title, view: () => <Terminals /> },
   '/calls': { title: () => texts.value.calls.title, view: () => <Calls /> },
+  '/records': { title: () => texts.value.records.title, view: () => <Records /> },
   '/lines': { title: () => texts.value.line.title, view: () => <Lines /> },
   '/rooms': { title: () => texts.value.rooms.title, view: () => <Rooms /> },
 };

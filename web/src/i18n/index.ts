@@ -31,6 +31,9 @@ const clockSeconds = computed(
 const moment = computed(
   () => new Intl.DateTimeFormat(language.value, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }),
 );
+const momentSeconds = computed(
+  () => new Intl.DateTimeFormat(language.value, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }),
+);
 const day = computed(() => new Intl.DateTimeFormat(language.value, { month: 'short', day: 'numeric', weekday: 'short' }));
 
 export const formatNumber = (n: number): string => numbers.value.format(n);
@@ -38,6 +41,7 @@ export const formatDecimal = (n: number): string => decimals.value.format(n);
 export const formatClock = (at: Date): string => clock.value.format(at);
 export const formatClockSeconds = (at: Date): string => clockSeconds.value.format(at);
 export const formatMoment = (at: Date): string => moment.value.format(at);
+export const formatMomentSeconds = (at: Date): string => momentSeconds.value.format(at);
 export const formatDay = (at: Date): string => day.value.format(at);
 
 /** 174000 → "174 kbit/s", 1526000 → "1.5 Mbit/s". */

@@ -4,7 +4,7 @@ import { texts } from '../i18n';
 import { Icon } from './icon';
 
 /** Details beside a list: a native dialog, so Escape closes it and the focus returns where it was. */
-export function Drawer({ title, onClose, children, testid }: { title: string; onClose: () => void; children: ComponentChildren; testid: string }): JSX.Element {
+export function Drawer({ title, onClose, children, testid, wide = false }: { title: string; onClose: () => void; children: ComponentChildren; testid: string; wide?: boolean }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const element = dialog.current;
@@ -15,7 +15,7 @@ export function Drawer({ title, onClose, children, testid }: { title: string; on
   }, []);
   return (
     <dialog
-      class="drawer" ref={dialog} data-testid={testid} aria-label={title} onClose={onClose}
+      class={wide ? 'drawer wide' : 'drawer'} ref={dialog} data-testid={testid} aria-label={title} onClose={onClose}
       onClick={(event) => {
         if (event.target === event.currentTarget) event.currentTarget.close();
       }}

@@ -1,16 +1,16 @@
 import {
-  Activity, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, Copy, Ear, Eye, EyeOff,
+  Activity, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, Copy, Download, Ear, Eye, EyeOff,
   House, Info, LayoutDashboard, Link, LoaderCircle, LogOut, Maximize, Mic, MicOff, Minimize, MonitorUp, MonitorX, Moon, Network, Phone,
-  PhoneCall, PhoneOff, RefreshCw, Search, ShieldAlert, Sun, TriangleAlert, Users, Video, VideoOff, Volume2, WifiOff, X,
+  PhoneCall, PhoneOff, RefreshCw, Search, ScrollText, ShieldAlert, Sun, TriangleAlert, Users, Video, VideoOff, Volume2, WifiOff, X,
 } from 'lucide';
 import type { JSX } from 'preact';
 
 const icons = {
   activity: Activity, down: ArrowDown, up: ArrowUp, updown: ArrowUpDown, lines: ArrowDownUp, bell: Bell, 'camera-off': CameraOff, 'chevron-down': ChevronDown,
-  'chevron-up': ChevronUp, alert: CircleAlert, check: CircleCheck, dashed: CircleDashed, cross: CircleX, copy: Copy, ear: Ear, eye: Eye, 'eye-off': EyeOff, house: House,
+  'chevron-up': ChevronUp, alert: CircleAlert, check: CircleCheck, dashed: CircleDashed, cross: CircleX, copy: Copy, download: Download, ear: Ear, eye: Eye, 'eye-off': EyeOff, house: House,
   info: Info, overview: LayoutDashboard, link: Link, loader: LoaderCircle, 'sign-out': LogOut, maximize: Maximize, mic: Mic, 'mic-off': MicOff,
   minimize: Minimize, share: MonitorUp, 'share-off': MonitorX, moon: Moon, network: Network, phone: Phone, call: PhoneCall, 'phone-off': PhoneOff,
-  refresh: RefreshCw, search: Search, shield: ShieldAlert, sun: Sun, warning: TriangleAlert, users: Users, video: Video, 'video-off': VideoOff,
+  records: ScrollText, refresh: RefreshCw, search: Search, shield: ShieldAlert, sun: Sun, warning: TriangleAlert, users: Users, video: Video, 'video-off': VideoOff,
   volume: Volume2, offline: WifiOff, close: X,
 } as const;
 

@@ -90,6 +90,23 @@ test('a call is hung up by pressing twice', async () => {
   await expect.poll(() => fixture.hungUp).toEqual([id]);
 });
 
+test('a call that ended opens to its messages', async () => {
+  await signIn('/records');
+  await page.getByTestId('records-result').selectOption('refused');
+  await expect.poll(() => page.getByTestId('record-row').evaluateAll((rows) => rows.every((row) => row.dataset.result === 'refused'))).toBe(true);
+  await page.getByTestId('records-result').selectOption('');
+  await page.getByTestId('record-row').first().focus();
+  await page.keyboard.press('Enter');
+  const step = page.getByTestId('ladder-step').nth(3);
+  await step.click();
+  const text = await page.getByTestId('ladder-message').textContent();
+  expect(text).toContain('INVITE');
+  expect(text).toContain('response="****"');
+  expect(await page.getByTestId('call-capture').getAttribute('href')).toMatch(/^\/api\/v1\/calls\/\w+\/pcap$/);
+  await page.keyboard.press('Escape');
+  await expect.poll(() => page.getByTestId('call-details').count()).toBe(0);
+});
+
 test('a venue\'s link lands on the clipboard', async () => {
   await signIn('/rooms');
   await page.getByTestId('venue-9000-branch1').getByTestId('venue-copy-link').click();
@@ -122,10 +139,10 @@ test('language and colours switch without a reload and stay', async () => {
 
 test('every page is reached from the navigation, and there are no dead links', async () => {
   await signIn('/');
-  for (const name of ['terminals', 'calls', 'lines', 'rooms', 'overview']) {
+  for (const name of ['terminals', 'calls', 'records', 'lines', 'rooms', 'overview']) {
     await page.getByTestId(`nav-${name}`).click();
     expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
     const links = await page.locator('a[href^="/"]').evaluateAll((found) => [...new Set(found.map((link) => new URL((link as HTMLAnchorElement).href).pathname))]);
-    for (const link of links) expect(link).toMatch(/^\/(terminals|calls|lines|rooms|room\/\d+)?$/);
+    for (const link of links) expect(link).toMatch(/^\/(terminals|calls|records|lines|rooms|room\/\d+)?$/);
   }
 });

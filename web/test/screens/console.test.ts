@@ -33,11 +33,16 @@ test.each([
   { name: 'terminals-pc-zh-light', path: '/terminals', size: 'pc', lang: 'zh-CN', theme: 'light' },
   { name: 'terminals-phone-en-dark', path: '/terminals', size: 'phone', lang: 'en', theme: 'dark' },
   { name: 'calls-pc-en-light', path: '/calls', size: 'pc', lang: 'en', theme: 'light', fold: true },
+  { name: 'records-pc-zh-light', path: '/records', size: 'pc', lang: 'zh-CN', theme: 'light' },
+  { name: 'records-phone-en-dark', path: '/records', size: 'phone', lang: 'en', theme: 'dark' },
+  { name: 'record-tv-zh-dark', path: '/records', size: 'tv', lang: 'zh-CN', theme: 'dark', record: 0 },
+  { name: 'record-pc-en-light', path: '/records', size: 'pc', lang: 'en', theme: 'light', record: 4, message: 5 },
+  { name: 'record-phone-zh-light', path: '/records', size: 'phone', lang: 'zh-CN', theme: 'light', record: 1 },
   { name: 'lines-tv-zh-dark', path: '/lines', size: 'tv', lang: 'zh-CN', theme: 'dark' },
   { name: 'rooms-pc-zh-light', path: '/rooms', size: 'pc', lang: 'zh-CN', theme: 'light' },
   { name: 'rooms-phone-en-light', path: '/rooms', size: 'phone', lang: 'en', theme: 'light' },
   { name: 'login-pc-zh-dark', path: '/login', size: 'pc', lang: 'zh-CN', theme: 'dark', signedOut: true },
-] as { name: string; path: string; size: keyof typeof sizes; lang: string; theme: string; empty?: boolean; fold?: boolean; signedOut?: boolean }[])('$name', async (shot) => {
+] as { name: string; path: string; size: keyof typeof sizes; lang: string; theme: string; empty?: boolean; fold?: boolean; record?: number; message?: number; signedOut?: boolean }[])('$name', async (shot) => {
   const at = shot.empty === true ? quietBase : base;
   const context = await newContext(browser, { viewport: sizes[shot.size] });
   await context.addInitScript(({ lang, theme }) => {
@@ -54,6 +59,14 @@ test.each([
   await page.waitForSelector(shot.signedOut === true ? '[data-testid=login-username]' : '[data-testid=feed-state][data-state=live]');
   if (shot.path === '/calls' || shot.path === '/lines') await page.waitForTimeout(8000);
   if (shot.fold === true) await page.getByRole('button', { expanded: false }).nth(1).click();
+  if (shot.record !== undefined) {
+    await page.getByTestId('record-row').nth(shot.record).click();
+    await page.getByTestId('ladder').waitFor();
+  }
+  if (shot.message !== undefined) {
+    await page.getByTestId('ladder-step').nth(shot.message).click();
+    await page.getByTestId('ladder-message').scrollIntoViewIfNeeded();
+  }
   await page.waitForTimeout(1300);
   expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
   await page.screenshot({ path: join(folder, `${shot.name}.png`) });

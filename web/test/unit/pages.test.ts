@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import type { LineClass, LineDirection, Terminal } from '../../src/api/types';
+import type { Cdr, LineClass, LineDirection, Terminal } from '../../src/api/types';
 import { filterTerminals, stateOf } from '../../src/features/terminals/filter';
 import { gaugeKinds, gaugeParts, lineWord, usedBps } from '../../src/features/lines/gauge';
+import { filterRecords } from '../../src/features/records/filter';
+import { kindOf, ladderOf } from '../../src/features/records/ladder';
 import { star } from '../../src/features/overview/star';
 import { en } from '../../src/i18n/en';
 import { zh } from '../../src/i18n/zh';
@@ -161,6 +163,33 @@ test('arrows go to what lies nearest in their direction', () => {
   const targets = [rect(0, 100), rect(50, 100), rect(200, 100), rect(60, 0)];
   const from = rect(50, 100);
   expect([nearest(from, targets, 'ArrowLeft'), nearest(from, targets, 'ArrowRight'), nearest(from, targets, 'ArrowUp'), nearest(from, targets, 'ArrowDown')]).toEqual([0, 2, 3, -1]);
+});
+
+describe('ladder', () => {
+  const step = (party: number, received: boolean, ms: number, summary = 'BYE') => ({ at: new Date(1000 + ms).toISOString(), party, received, summary, repeated: false, text: '' });
+  const party = (name: string) => ({ name, address: '127.0.0.1:5060', transport: 'UDP' });
+
+  test('the caller stands left of the appliance, everybody else right; arrows go as the messages went', () => {
+    const { lanes, rungs } = ladderOf({ id: 'c', parties: [party('8001'), party('8002'), party('')], steps: [step(0, true, 0), step(1, false, 12), step(2, true, 40)] }, 'Linehall');
+    expect(lanes.map((lane) => lane.name)).toEqual(['8001', 'Linehall', '8002', '127.0.0.1:5060']);
+    expect(rungs.map((rung) => [rung.from, rung.to, rung.after])).toEqual([[0, 1, 0], [1, 2, 12], [3, 1, 40]]);
+  });
+
+  test('nothing kept, one end only, a step of nobody', () => {
+    expect(ladderOf({ id: 'c', parties: [], steps: [] }, 'L').rungs).toEqual([]);
+    expect(ladderOf({ id: 'c', parties: [party('8001')], steps: [step(0, false, 0), step(7, true, 0)] }, 'L').rungs.map((rung) => [rung.from, rung.to])).toEqual([[1, 0]]);
+  });
+
+  test.each([['INVITE 2001 [sdp]', 'request'], ['180 Ringing (INVITE)', 'provisional'], ['200 OK (BYE)', 'success'], ['486 Busy Here (INVITE)', 'failure']])('%s is a %s', (summary, kind) => {
+    expect(kindOf(summary)).toBe(kind);
+  });
+});
+
+test('records are found by number, site and reason', () => {
+  const one = { id: 'a', call_id: 'x@y', from: '8001', to: '2001', dialled: '2001', from_site: 'hq', to_site: 'branch1', trunk: '', reason: '', result: 'answered' } as Cdr;
+  const other: Cdr = { ...one, id: 'b', to: '3001', dialled: '3001', to_site: 'branch2', reason: '专线已满', result: 'refused' };
+  const ids = (text: string, result: '' | 'refused' = ''): string[] => filterRecords([one, other], { text, result }, (id) => (id === 'branch1' ? '林东' : id)).map((r) => r.id);
+  expect([ids(''), ids('8001 林东'), ids('已满'), ids('', 'refused'), ids('2001', 'refused')]).toEqual([['a', 'b'], ['a'], ['b'], ['b'], []]);
 });
 
 test('a long table makes only the rows around the view', () => {

@@ -10,10 +10,13 @@ import { Empty } from '../../ui/empty';
 import { Icon } from '../../ui/icon';
 import { say } from '../../ui/toast';
 import { siteName } from '../lines/sites';
+import { CallDetails } from '../records/call';
 import { Quality } from './quality';
 import { CallBadge, CallDuration } from './state';
 
 const open = signal<ReadonlySet<string>>(new Set());
+/** The call whose signalling is looked at, with its title. */
+const watched = signal({ id: '', title: '' });
 /** The call whose hang-up button was pressed once. */
 const asked = signal('');
 
@@ -66,6 +69,7 @@ export function Calls(): JSX.Element {
           {calls.map((call) => <Row key={call.id} call={call} />)}
         </table>
       </div>
+      {watched.value.id !== '' && <CallDetails id={watched.value.id} title={watched.value.title} onClose={() => { watched.value = { id: '', title: '' }; }} />}
     </section>
   );
 }
@@ -113,6 +117,12 @@ function Row({ call }: { call: Call }): JSX.Element {
           <td />
           <td colSpan={mayHangUp() ? 8 : 7}>
             {legs.every((leg) => !(leg.packets > 0)) && <p class="muted">{t.directMedia}</p>}
+            <p>
+              <button type="button" class="button small" data-testid="call-signalling" onClick={() => { watched.value = { id: call.id, title: `${call.from.extension} → ${call.to.extension}` }; }}>
+                <Icon name="records" />
+                {texts.value.records.show}
+              </button>
+            </p>
             <div class="legs-grid">{legs.filter((leg) => leg.packets > 0).map((leg) => <Leg key={leg.side} leg={leg} id={call.id} />)}</div>
           </td>
         </tr>

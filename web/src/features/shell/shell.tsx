@@ -12,6 +12,7 @@ const entries: readonly { to: string; icon: IconName; text: () => string }[] = [
   { to: '/', icon: 'overview', text: () => texts.value.nav.overview },
   { to: '/terminals', icon: 'phone', text: () => texts.value.nav.terminals },
   { to: '/calls', icon: 'call', text: () => texts.value.nav.calls },
+  { to: '/records', icon: 'records', text: () => texts.value.nav.records },
   { to: '/lines', icon: 'lines', text: () => texts.value.nav.lines },
   { to: '/rooms', icon: 'video', text: () => texts.value.nav.rooms },
 ];
