@@ -80,7 +80,7 @@ func TestReliableFromCallee(t *testing.T) {
 // repeated until its PRACK, the 2xx held until the PRACK of the answer.
 func TestReliableToCaller(t *testing.T) {
 	for _, header := range []string{"Supported", "Require"} {
-		x, a, b := phones(t, labOptions{limits: call.Limits{T1: 50 * time.Millisecond}})
+		x, a, b := phones(t, labOptions{limits: call.Limits{T1: 150 * time.Millisecond}})
 		own := a.invite("8002", sdpFrom(a.local), h(header, "100rel"))
 		inv := b.request("INVITE")
 		b.tag = token()

@@ -95,7 +95,7 @@ func TestForwardOnBusy(t *testing.T) {
 
 func TestForwardOnNoAnswer(t *testing.T) {
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
-		Extensions: []string{"8002"}, Ring: 200 * time.Millisecond, NoAnswer: to("8003"),
+		Extensions: []string{"8002"}, Ring: 2 * time.Second, NoAnswer: to("8003"),
 	}}}})
 	a.invite("8002", sdpFrom(a.local))
 	inv := b.request("INVITE")
@@ -155,7 +155,7 @@ func TestUnusablePlanRings(t *testing.T) {
 
 // RFC 3261 §16.6: phones of lower preference ring after the others.
 func TestSerialForkingByPreference(t *testing.T) {
-	x := newExchange(t, labOptions{limits: call.Limits{Ring: 400 * time.Millisecond}})
+	x := newExchange(t, labOptions{limits: call.Limits{Ring: 5 * time.Second}}) // half of it for each
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
 	desk, mobile := newPhone(t, x, "8002", "UDP", "127.0.0.12"), newPhone(t, x, "8002", "UDP", "127.0.0.14")
 	a.register()
@@ -400,9 +400,10 @@ func TestCancelWhileADeflectionRings(t *testing.T) {
 // not there, the fourth takes the call.
 func TestLinearHunt(t *testing.T) {
 	on := func(next *route.Stage, extension string) *route.Stage {
-		return &route.Stage{Extensions: []string{extension}, Ring: 200 * time.Millisecond, Busy: next, NoAnswer: next, Failed: next}
+		return &route.Stage{Extensions: []string{extension}, Busy: next, NoAnswer: next, Failed: next}
 	}
 	hunt := on(on(on(on(nil, "8009"), "2001"), "8003"), "8002")
+	hunt.Ring = 200 * time.Millisecond
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: hunt}}})
 	d := newPhone(t, x, "8009", "UDP", "127.0.0.19")
 	d.register()

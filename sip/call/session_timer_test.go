@@ -154,13 +154,14 @@ func TestSessionRefreshMissed(t *testing.T) {
 		ends  bool
 	}{{"forgot", 200, false}, {"will not", 405, false}, {"does not know the call", 481, true}, {"silent", 0, true}} {
 		t.Run(tt.name, func(t *testing.T) {
-			x, k := timed(t, brisk, [][2]string{h("Supported", "timer"), h("Session-Expires", "2;refresher=uac"), h("Allow", "UPDATE")}, nil)
-			if got := k.ok.header("Session-Expires"); got != "2;refresher=uac" {
+			t.Parallel()
+			x, k := timed(t, call.Limits{SessionExpires: 6 * time.Second, MinSE: time.Second}, [][2]string{h("Supported", "timer"), h("Session-Expires", "6;refresher=uac"), h("Allow", "UPDATE")}, nil)
+			if got := k.ok.header("Session-Expires"); got != "6;refresher=uac" {
 				t.Fatalf("Session-Expires %q", got)
 			}
 			up := k.a.request("UPDATE")
 			if tt.reply != 0 {
-				k.a.send(k.a.reply(up, tt.reply, "Reply", "", h("Session-Expires", "2;refresher=uac")))
+				k.a.send(k.a.reply(up, tt.reply, "Reply", "", h("Session-Expires", "6;refresher=uac")))
 			}
 			if tt.reply == 405 { // by re-INVITE then
 				in := k.a.request("INVITE")

@@ -278,7 +278,7 @@ func TestLateOffer(t *testing.T) {
 }
 
 func TestRetransmissions(t *testing.T) {
-	_, a, b := phones(t, labOptions{limits: call.Limits{T1: 50 * time.Millisecond}})
+	_, a, b := phones(t, labOptions{limits: call.Limits{T1: 150 * time.Millisecond}})
 	inv := a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
 	a.send(inv)

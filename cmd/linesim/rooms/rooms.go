@@ -35,6 +35,7 @@ type Plan struct {
 	MinRate  float64       // frames/s that everybody must see of everybody, over the worst ten seconds
 	Voices   int           // how many others must be heard; people take turns, so fewer than all is right
 	Settle   time.Duration // from the last join to the beginning of the measurement
+	Within   time.Duration // how long a venue may take to join and to see somebody; 0 means 15 s
 	Churn    int           // joins and leaves in all, one venue at a time; 0 for none
 	Progress func(string)
 	Log      *slog.Logger
@@ -67,6 +68,9 @@ func Run(ctx context.Context, plan Plan) (*Report, error) {
 	}
 	if plan.Settle == 0 {
 		plan.Settle = 3 * time.Second
+	}
+	if plan.Within == 0 {
+		plan.Within = 15 * time.Second
 	}
 	binder := appliance.For(plan.Server, plan.Binds)
 	addresses := make([]netip.Addr, len(plan.Links))
@@ -159,7 +163,7 @@ func (p Plan) observe(ctx context.Context, guests []*guest, r *Report) {
 
 // awaitAll gives everybody time to join and see somebody, and the layers to settle.
 func (p Plan) awaitAll(ctx context.Context, guests []*guest) {
-	limit := time.Now().Add(15 * time.Second)
+	limit := time.Now().Add(p.Within)
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for waiting := true; waiting && time.Now().Before(limit); {
@@ -239,9 +243,9 @@ func (p Plan) churn(ctx context.Context, guests []*guest, addresses []netip.Addr
 			return err
 		}
 		guests[i] = g
-		v, ok := awaitPicture(ctx, g, len(guests) > 1)
+		v, ok := p.awaitPicture(ctx, g)
 		if !ok && ctx.Err() == nil {
-			r.Failures = append(r.Failures, fmt.Sprintf("join %d: %s saw nobody within 10 s: %v", n, p.Links[i].Venue, v.Complaints))
+			r.Failures = append(r.Failures, fmt.Sprintf("join %d: %s saw nobody within %v: %v", n, p.Links[i].Venue, p.Within, v.Complaints))
 			continue
 		}
 		r.Churned++
@@ -256,13 +260,13 @@ func (p Plan) churn(ctx context.Context, guests []*guest, addresses []netip.Addr
 	return nil
 }
 
-func awaitPicture(ctx context.Context, g *guest, needPicture bool) (venue.Report, bool) {
-	limit := time.Now().Add(10 * time.Second)
+func (p Plan) awaitPicture(ctx context.Context, g *guest) (venue.Report, bool) {
+	limit := time.Now().Add(p.Within)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		r := g.venue.Report()
-		if r.State == "in" && (r.FirstMS > 0 || !needPicture) {
+		if r.State == "in" && (r.FirstMS > 0 || len(p.Links) == 1) {
 			return r, true
 		}
 		if time.Now().After(limit) {

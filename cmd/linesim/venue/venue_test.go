@@ -36,7 +36,7 @@ func join(t *testing.T, room *venuetest.Room, name, bind string) *venue.Venue {
 // until polls a venue's report: film runs in real time.
 func until(t *testing.T, v *venue.Venue, what string, ok func(venue.Report) bool) venue.Report {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		if r := v.Report(); ok(r) {
 			return r
