@@ -215,6 +215,9 @@ func TestPreemptionWhileRinging(t *testing.T) {
 	staff.status("INVITE", 180)
 	connect(t, officer, b2)
 	c := b1.request("CANCEL")
+	if got := c.header("Reason"); got != lineTaken { // RFC 4411 §4: also a phone that only rang is told why
+		t.Errorf("CANCEL with Reason %q", got)
+	}
 	b1.send(b1.reply(c, 200, "OK", ""))
 	b1.send(b1.reply(in, 487, "Request Terminated", ""))
 	b1.request("ACK")
@@ -226,6 +229,27 @@ func TestPreemptionWhileRinging(t *testing.T) {
 	if r := x.wantRecords(1)[0]; r.Result != cdr.Refused || r.Code != 488 || r.PreemptedBy == "" {
 		t.Errorf("%+v", r)
 	}
+	talk.hangUp(talk.da)
+}
+
+// A CANCEL that has to wait for a sign of life (RFC 3261 §9.1) carries the reason as well.
+func TestPreemptionBeforeItRings(t *testing.T) {
+	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
+	talk := connect(t, staff, b1)
+	inv := staff.invite("2001", sdpFrom(staff.local))
+	in := b1.request("INVITE")
+	connect(t, officer, b2)
+	res := staff.status("INVITE", 488)
+	staff.send(staff.ackFailure(inv, res))
+	b1.send(b1.reply(in, 180, "Ringing", ""))
+	c := b1.request("CANCEL")
+	if got := c.header("Reason"); got != lineTaken {
+		t.Errorf("CANCEL with Reason %q", got)
+	}
+	b1.send(b1.reply(c, 200, "OK", ""))
+	b1.send(b1.reply(in, 487, "Request Terminated", ""))
+	b1.request("ACK")
+	x.wantRecords(1)
 	talk.hangUp(talk.da)
 }
 
