@@ -29,7 +29,8 @@ type DialogInfo struct {
 	Initiator bool   // the phone placed the call
 	Held      bool   // the call is on hold, by whichever side
 	State     DialogState
-	// The other party, as the phone is shown it, and our Contact towards the phone.
+	// The other party, as the phone is shown it, and our Contact towards the phone. Of a caller who
+	// withholds its identity nobody learns whom it calls: the called might watch it.
 	RemoteExtension string
 	RemoteDisplay   string
 	RemoteTarget    string
@@ -65,11 +66,14 @@ func (c *call) dialogs(held bool) []DialogInfo {
 
 // established is a leg of an answered call.
 func (c *call) established(l *leg, index int, other *leg, held bool) DialogInfo {
-	who := c.identityOf(other).shown()
+	who, user := c.identityOf(other).shown(), l.User
+	if l.Side == caller && c.identityOf(l).Private {
+		who, user = hidden, anonymous
+	}
 	return DialogInfo{
 		ID: c.dialogID(index), Extension: l.Extension, CallID: l.Dialog.ID.CallID,
 		LocalTag: l.Dialog.ID.RemoteTag, RemoteTag: l.Dialog.ID.LocalTag, Initiator: l.Side == caller, State: DialogConfirmed, Held: held,
-		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(l.Flow, l.User),
+		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(l.Flow, user),
 	}
 }
 
@@ -79,6 +83,9 @@ func (c *call) callersDialog(invite *stack.Request) DialogInfo {
 	d := DialogInfo{
 		ID: c.dialogID(0), Extension: c.rec.From, CallID: c.rec.CallID, LocalTag: paramTag(invite.From().Params), Initiator: true,
 		State: DialogTrying, RemoteExtension: c.rec.To, RemoteDisplay: c.toName, RemoteTarget: c.contact(invite.Flow, c.decision.Number),
+	}
+	if c.callerIdentity().Private {
+		d.RemoteExtension, d.RemoteDisplay, d.RemoteTarget = hidden.Extension, hidden.Display, c.contact(invite.Flow, anonymous)
 	}
 	if len(c.forks) > 0 {
 		d.State, d.RemoteTag = DialogEarly, c.forks[0].caller.Dialog.ID.LocalTag

@@ -94,9 +94,10 @@ func (c *call) callerIdentity() identity {
 	who := identity{Extension: c.rec.From, Display: c.fromName}
 	if o, ok := c.origin.(*invited); ok && !c.emergency() {
 		who.Private, _ = withholds(o.req.Request)
+		who.Private = who.Private || c.decision.Withheld // by a code, or by the caller's class
 	}
 	if o, ok := c.origin.(*connected); ok {
-		who.Private = o.shadow.Private
+		who.Private = o.shadow.Private || o.by == "" && c.decision.Withheld // of a transfer it is the transferor's wish
 	}
 	who.Private = who.Private || c.rec.From == anonymous // the other network's word
 	return who
@@ -113,10 +114,13 @@ func (c *call) from(who identity) (name string, uri sip.Uri) {
 // shown is the party as its peer's phone, and whoever watches that phone, may show it.
 func (who identity) shown() identity {
 	if who.Private {
-		return identity{Extension: anonymous, Display: anonymousName, Private: true}
+		return hidden
 	}
 	return who
 }
+
+// hidden is a party that nobody may know.
+var hidden = identity{Extension: anonymous, Display: anonymousName, Private: true} //nolint:gochecknoglobals // a constant
 
 // contactUser is the user part of our Contact on behalf of a party.
 func (who identity) contactUser() string {

@@ -11,10 +11,15 @@ import (
 // What a caller withholds no phone learns, neither in the INVITE nor later in the dialog; the
 // record keeps it.
 func TestPrivacyOfCaller(t *testing.T) {
-	for _, value := range []string{"id", "user;id", "header", "ID, critical"} {
+	for _, value := range []string{"id", "user;id", "header", "ID, critical", "by code"} {
 		x, a, b := phones(t, labOptions{})
-		a.invite("8002", sdpFrom(a.local), h("Privacy", value), h("Subject", "from 8001"))
+		number, wish := "8002", h("Privacy", value)
+		if value == "by code" {
+			number, wish = "*678002", h("X-Nothing", "")
+		}
+		a.invite(number, sdpFrom(a.local), wish, h("Subject", "from 8001"))
 		inv := b.request("INVITE")
+		hiddenFromLamps(t, x)
 		b.tag = token()
 		if from := inv.header("From"); !strings.HasPrefix(from, `"Anonymous" <sip:anonymous@anonymous.invalid>`) {
 			t.Errorf("From %s", from)
@@ -31,14 +36,25 @@ func TestPrivacyOfCaller(t *testing.T) {
 				t.Errorf("Privacy: %s gives the caller away:\n%s", value, m.text())
 			}
 		}
-		for _, d := range x.calls.Snapshot()[0].Dialogs {
-			if d.Extension == "8002" && (d.RemoteExtension != "anonymous" || strings.Contains(d.RemoteTarget, "8001")) {
-				t.Errorf("lamps show %+v", d)
-			}
-		}
+		hiddenFromLamps(t, x)
 		k.hangUp(k.da)
 		if r := x.wantRecords(1)[0]; r.From != "8001" {
 			t.Errorf("record %+v", r)
+		}
+	}
+}
+
+// hiddenFromLamps: who watches the called does not learn who calls, and who watches the caller not whom.
+func hiddenFromLamps(t *testing.T, x *exchange) {
+	t.Helper()
+	var dialogs []call.DialogInfo
+	eventually(t, "two dialogs", func() bool {
+		dialogs = x.calls.Snapshot()[0].Dialogs
+		return len(dialogs) == 2
+	})
+	for _, d := range dialogs {
+		if d.RemoteExtension != "anonymous" || d.RemoteDisplay != "Anonymous" || strings.Contains(d.RemoteTarget, "8001") || strings.Contains(d.RemoteTarget, "8002") {
+			t.Errorf("lamps show %+v", d)
 		}
 	}
 }

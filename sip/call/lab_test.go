@@ -204,7 +204,7 @@ func (x *exchange) start(o labOptions) {
 		members = []string{"8009", "8002"}
 	}
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
-		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0"},
+		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0", "hide_number": "*67"},
 		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
 		Tolls:   dialplan.TollsConfig{Forbidden: []string{"+882."}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},

@@ -86,6 +86,7 @@ func (o *invited) open(c *call) (*leg, error) {
 		l.Trunk, l.Gateway, l.TrunkSRTP = in.Trunk, in.Gateway, in.SRTP
 	}
 	l.learn(o.req.Request)
+	l.Private = c.callerIdentity().Private
 	l.agreed(o.offer())
 	return l, nil
 }

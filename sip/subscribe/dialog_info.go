@@ -75,6 +75,10 @@ func (l *lamp) write(d *document) {
 
 func (l *lamp) uri(d *document, number string) {
 	d.raw("sip:")
+	if number == "anonymous" { // who is hidden has no address here (RFC 3323 §4.1.1.3)
+		d.raw("anonymous@anonymous.invalid")
+		return
+	}
 	if strings.Contains(number, "#") { // RFC 3261 §25.1 allows it escaped only
 		number = strings.ReplaceAll(number, "#", "%23")
 	}
