@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -38,11 +39,12 @@ func TestNothingIsLeftAfterManyJoins(t *testing.T) {
 		until(t, "frames", func() bool { _, n := c.of(stays.id()).count(); return n > 1 })
 		c.close()
 	}
-	settle := func() (goroutines int, heap uint64) {
+	// settle waits until no goroutine has ended for a second; while there are more than want it goes on for longer.
+	settle := func(want int) (goroutines int, heap uint64) {
 		stays.await("alone", func() bool { return len(stays.people) == 1 })
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(patience)
 		last, since := runtime.NumGoroutine(), time.Now()
-		for time.Since(since) < time.Second && time.Now().Before(deadline) {
+		for (time.Since(since) < time.Second || last > want) && time.Now().Before(deadline) {
 			time.Sleep(50 * time.Millisecond)
 			if n := runtime.NumGoroutine(); n < last {
 				last, since = n, time.Now()
@@ -64,9 +66,9 @@ func TestNothingIsLeftAfterManyJoins(t *testing.T) {
 		}
 	}
 	rounds(first) // pools and tables find their size
-	goroutines, heap := settle()
+	goroutines, heap := settle(math.MaxInt)
 	rounds(then)
-	after, heapAfter := settle()
+	after, heapAfter := settle(goroutines)
 	t.Logf("goroutines %d, then %d; heap %d KiB, then %d KiB", goroutines, after, heap>>10, heapAfter>>10)
 	if after > goroutines {
 		var dump strings.Builder

@@ -100,7 +100,7 @@ func (e *endpoint) counted(t *testing.T, name string, values ...string) float64 
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) { // idle workers stay for 10 s
 		if ok() {
 			return
 		}
