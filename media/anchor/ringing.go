@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/media/sdp"
 )
@@ -93,7 +92,7 @@ func (a *Anchor) RestoreRinging(h line.Holder, state []byte) (*Call, map[string]
 }
 
 func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
-	p := c.Branch(saved.Key, Party{Site: site.ID(saved.Callee.Site), Remote: saved.Callee.Remote, Local: saved.Callee.Local})
+	p := c.Branch(saved.Key, Party(saved.Callee))
 	if len(saved.Offer) == 0 {
 		return p, nil
 	}

@@ -113,6 +113,7 @@ func (c *call) onNext(m msgNext) {
 	if t := c.transfer; t != nil && t.next == m.from && !t.handed {
 		t.next = m.next
 		c.rec.Linked = appendNew(c.rec.Linked, m.next.id)
+		c.dirty()
 		return
 	}
 	m.next.offer(msgGone{"the call has ended"})
@@ -156,6 +157,7 @@ func (c *call) lend(n *call, f *fork, near *leg, reason string) (code int) {
 	far := f.leg(near.Side.Other())
 	c.transfer = &transfer{by: near, party: far, next: n, reason: reason}
 	c.rec.Linked = appendNew(c.rec.Linked, n.id)
+	c.dirty()
 	n.lent = &borrowed{lender: c}
 	n.ranksLike(c)
 	n.decision = dialplan.Decision{Kind: dialplan.Extension, Number: far.Extension, Targets: []string{far.Extension}}
@@ -196,6 +198,7 @@ func (c *call) adopt(o *connected, m msgJoin) bool {
 		o.report(c, 180, "Ringing")
 	}
 	c.log.Info("caller replaced while ringing", slog.String("from", c.rec.From))
+	c.saveRinging() // its INVITE has its answer: it must not come back
 	c.publish()
 	return true
 }

@@ -174,9 +174,8 @@ func (o *connected) answer(c *call, f *fork, res *sip.Response, _ []byte) {
 		c.disarm(timerName{kind: "take"})
 		f.caller = l
 		o.seat = nil
-		if !c.late && !c.stale {
-			c.save()
-		}
+		c.link = &savedLink{Late: c.late}
+		c.save() // before the call that had the party forgets it
 		c.answered(f)
 		c.armSession(l)
 		if c.m.Phase != phaseAccepted {
@@ -247,8 +246,11 @@ func (c *call) onHanded(m msgHanded) {
 	o.shadow.Flow = l.Flow
 	c.seatParty(l)
 	c.log.Info("party taken over", slog.String(observe.Extension, l.Extension))
-	o.take(l, true)
 	o.holder = nil
+	o.take(l, true)
+	if o.seat != nil { // nobody has answered
+		c.saveRinging()
+	}
 	holder.offer(msgTaken{by: c})
 	c.publish()
 }

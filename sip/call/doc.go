@@ -38,8 +38,10 @@
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them
 //	probe.go      does the phone still exist
-//	ringing.go    calls that ring when the process dies
-//	state.go      what survives a restart; store.go keeps it
+//	ringing.go    calls that ring when the process dies; origin_state.go, stage_state.go and
+//	              target_state.go are parts of their state
+//	state.go      what survives a restart; store.go keeps it, answer_state.go and
+//	              transfer_state.go go on with what was interrupted
 //
 // Concurrency: one goroutine owns a call; handlers and transactions send it messages through a
 // bounded mailbox. Service is safe for concurrent use.

@@ -116,16 +116,22 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 	if err := c.s.o.Records.Finish(ctx, c.rec); err != nil {
 		c.log.Error("call record not written", slog.Any(observe.Err, err))
 	}
-	if c.stored {
-		if err := c.s.o.Store.Delete(ctx, c.id); err != nil {
-			c.log.Error("call state not deleted", slog.Any(observe.Err, err))
-		}
-	}
+	c.unstore(ctx)
 	c.s.release(c)
 	c.s.o.Trace.End(c.id)
 	c.publish()
 	c.log.Info("call ended", slog.String("result", c.rec.Result), slog.Int(observe.Code, end.Code), slog.String("by", end.By),
 		slog.String(observe.Reason, c.rec.Reason), slog.Int64("seconds", c.rec.Seconds))
+}
+
+// unstore forgets the state.
+func (c *call) unstore(ctx context.Context) {
+	if !c.stored {
+		return
+	}
+	if err := c.s.o.Store.Delete(ctx, c.id); err != nil {
+		c.log.Error("call state not deleted", slog.Any(observe.Err, err))
+	}
 }
 
 func (c *call) mos(s anchor.LegStats) *float64 {

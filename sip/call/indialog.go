@@ -71,6 +71,9 @@ func (c *call) onStray(res *sip.Response) {
 			return
 		}
 	}
+	if c.ackForgotten(tag, res) {
+		return
+	}
 	for _, b := range c.branches { // another phone behind the same contact
 		if b.invite != nil && c.m.Winner == b.index && c.pair != nil && c.pair.tag != tag && seq == b.invite.CSeq().SeqNo {
 			c.current = res

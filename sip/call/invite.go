@@ -237,6 +237,7 @@ func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
 	s.o.Trace.Bind(c.rec.CallID, c.id)
 	c.origin.refuse(c, r)
 	s.vacate(c)
+	s.forget(c)
 	s.o.Trace.End(c.id)
 	now := time.Now().UTC()
 	c.rec.EndedAt, c.rec.Result, c.rec.Code, c.rec.EndedBy, c.rec.Reason = &now, cdr.Refused, r.code, "system", r.text
@@ -249,6 +250,7 @@ func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
 	if err := s.o.Records.Finish(ctx, c.rec); err != nil {
 		s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
 	}
+	c.unstore(ctx)
 }
 
 func (s *Service) aor(extension string) string { return location.AOR(extension, s.stack.Domain()) }

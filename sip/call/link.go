@@ -41,7 +41,7 @@ const (
 func (c *call) newLink(f *fork) *link {
 	c.ex.Busy, c.ex.Ours = true, true
 	k := &link{f: f, done: func() {
-		c.ex.Ours = false
+		c.ex.Ours, c.link = false, nil
 		c.exchangeDone()
 		c.step(evAck{})
 		c.save()

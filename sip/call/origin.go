@@ -37,6 +37,12 @@ type origin interface {
 	// answer gives the caller what the phone answered, whose 2xx is res: body is the answer to
 	// its offer, or an offer. It ends in call.answered, or in an event for the machine.
 	answer(c *call, f *fork, res *sip.Response, body []byte)
+	// keep writes the origin into the state of a ringing call; restored is called with that state
+	// before the owner starts, resume when it has started, and reports whether the caller is still
+	// there.
+	keep(r *savedRinging)
+	restored(c *call, r *savedRinging)
+	resume(c *call, r *savedRinging) bool
 }
 
 // invited is the origin of an ordinary call: an INVITE.

@@ -179,6 +179,8 @@ func (o *summons) answer(c *call, f *fork, res *sip.Response, _ []byte) {
 	c.rec.Linked = appendNew(c.rec.Linked, n.id)
 	l.successor = n
 	terminal, ctx := o.terminal, c.ctx
+	n.terminal, n.ctx = terminal, ctx
+	n.saveWaiting() // before this half is forgotten
 	c.s.work.Go(func() { c.s.seek(ctx, n, terminal) })
 	c.answered(f)
 	c.step(evAck{})

@@ -63,7 +63,9 @@ type call struct {
 	resume   *savedRinging  // of before the restart, until the owner takes it up
 	written  []byte         // the ringing state as the store has it
 	answer   *savedAnswer   // our 2xx, until its ACK
+	link     *savedLink     // its parties have not been brought together yet
 	repeated bool           // it is repeated after a restart
+	revived  bool           // the call was established before a restart
 	because  []string       // the Reason values of the party that ended it
 	waits    *heldAnswer    // the 2xx of the pair, until an early exchange is over
 	current  *sip.Response  // the response that the machine is being asked about
@@ -250,13 +252,14 @@ func (c *call) begin() {
 		c.takeUp()
 		return
 	}
-	if c.origin == nil {
+	if c.m != nil {
 		// Its phones may have hung up while we were away, and their BYE got no answer.
 		c.armProbes(c.s.limits.Probe)
 		c.armSessions()
 		if c.answer != nil {
 			c.repeatStoredAnswer()
 		}
+		c.goOn()
 		c.publish()
 		return
 	}

@@ -307,6 +307,7 @@ func (c *call) answerPicker(f *fork, body []byte, acked func(*sip.Request)) {
 
 // pickedUp ends the set-up: the caller has acknowledged.
 func (c *call) pickedUp() {
+	c.link = nil
 	c.exchangeDone()
 	c.step(evAck{})
 	c.save()
@@ -326,6 +327,8 @@ func (c *call) pickConnected(o *connected, f *fork) {
 		}
 		c.disarm(timerName{kind: "take"})
 		f.caller, o.seat = l, nil
+		c.link = &savedLink{}
+		c.save()
 		c.answered(f)
 		c.armSession(l)
 		if c.stale {

@@ -178,6 +178,7 @@ type Service struct {
 	ctx     context.Context
 	work    sync.WaitGroup // owners and what they started
 	waiting []*call        // restored, before Run
+	seeking []*call        // restored as well; whom they ring is not known
 }
 
 // dialogKey finds a call by what every request and response in one of its dialogs carries.
@@ -250,10 +251,13 @@ func (s *Service) OnChange(f func(Info)) { s.changed = append(s.changed, f) }
 func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ctx = ctx
-	waiting := s.waiting
-	s.waiting = nil
+	waiting, seeking := s.waiting, s.seeking
+	s.waiting, s.seeking = nil, nil
 	for _, c := range waiting {
 		s.startLocked(c) //nolint:contextcheck // it takes Run's context from the service
+	}
+	for _, c := range seeking {
+		s.work.Go(func() { s.seek(ctx, c, c.terminal) })
 	}
 	s.mu.Unlock()
 	<-ctx.Done()

@@ -28,6 +28,8 @@ type saved struct {
 	Callee     *leg            `json:"callee"`
 	Media      []byte          `json:"media,omitempty"` // the media plane's own; empty before the first answer
 	Answer     *savedAnswer    `json:"answer,omitempty"`
+	Link       *savedLink      `json:"link,omitempty"`
+	Transfer   *savedTransfer  `json:"transfer,omitempty"`
 	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
 	Tolls      []toll.Account  `json:"tolls,omitempty"`   // what it counts for at once
 }
@@ -65,7 +67,7 @@ func (c *call) save() {
 func (c *call) commit() error {
 	media, err := c.pair.branch.path.State()
 	switch {
-	case errors.Is(err, anchor.ErrNotAgreed): // a late offer: its answer comes in the ACK
+	case errors.Is(err, anchor.ErrNotAgreed), c.link != nil: // a late offer: its answer comes in the ACK; parties that have not met
 		media = nil
 	case err != nil:
 		return fmt.Errorf("media: %w", err)
@@ -73,6 +75,7 @@ func (c *call) commit() error {
 	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
+		Link: c.link, Transfer: c.transfer.saved(),
 		Tolls: c.s.o.Tolls.Held(c.id),
 	})
 	if err != nil {
@@ -92,14 +95,17 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 		return nil, fmt.Errorf("calls: %w", err)
 	}
 	recovered := map[string]bool{}
+	var back []revived
 	for id, raw := range states {
 		ended, err := s.o.Records.Finished(ctx, id)
 		if err != nil {
 			return recovered, fmt.Errorf("calls: %w", err)
 		}
 		if !ended {
-			if err = s.restore(ctx, raw); err == nil {
+			var r revived
+			if r, err = s.restore(ctx, raw); err == nil {
 				recovered[id] = true
+				back = append(back, r)
 				continue
 			}
 			s.o.Tolls.Release(id)
@@ -109,19 +115,29 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 			return recovered, fmt.Errorf("calls: %w", err)
 		}
 	}
+	reunite(back)
+	for _, r := range back {
+		s.takeBack(r.call)
+	}
 	if len(recovered) > 0 {
 		s.log.Info("calls recovered", slog.Int(observe.Count, len(recovered)))
 	}
 	return recovered, nil
 }
 
-func (s *Service) restore(ctx context.Context, raw []byte) error {
+// revived is a call of before the restart, with its state.
+type revived struct {
+	call  *call
+	state saved
+}
+
+func (s *Service) restore(ctx context.Context, raw []byte) (revived, error) {
 	var st saved
 	if err := json.Unmarshal(raw, &st); err != nil {
-		return err
+		return revived{}, err
 	}
 	if st.Version != savedVersion || st.Ringing == nil && (st.Caller == nil || st.Callee == nil || st.Caller.Dialog == nil || st.Callee.Dialog == nil) {
-		return fmt.Errorf("state of version %d cannot be read", st.Version)
+		return revived{}, fmt.Errorf("state of version %d cannot be read", st.Version)
 	}
 	c := &call{
 		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, precedence: st.Precedence, rec: st.Record, m: restored(),
@@ -131,12 +147,9 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	s.o.Tolls.Resume(c.id, st.Tolls)
 	if st.Ringing != nil {
 		c.recoverable = false // as before the answer
-		if err := s.restoreRinging(c, st.Ringing); err != nil {
-			return err
-		}
-		s.takeBack(c, c.ringingLegs()...)
-		return nil
+		return revived{c, st}, s.restoreRinging(c, st.Ringing)
 	}
+	c.revived = true
 	b := &branchLeg{site: st.Callee.Site}
 	var err error
 	if len(st.Media) > 0 {
@@ -144,7 +157,9 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	}
 	if err != nil || len(st.Media) == 0 {
 		// The conversation's media is lost, its dialogs are not: a re-INVITE brings it back.
-		c.log.Error("media of a call not recovered", slog.Any(observe.Err, err))
+		if st.Link == nil {
+			c.log.Error("media of a call not recovered", slog.Any(observe.Err, err))
+		}
 		c.media = s.o.Anchor.Open(c.holder(), st.Caller.party())
 		b.path = c.media.Branch("recovered", st.Callee.party())
 	}
@@ -154,16 +169,33 @@ func (s *Service) restore(ctx context.Context, raw []byte) error {
 	for _, l := range []*leg{st.Caller, st.Callee} {
 		s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
 	}
-	s.takeBack(c, st.Caller, st.Callee)
-	return nil
+	if c.link = st.Link; c.link != nil {
+		c.origin = &connected{shadow: st.Caller}
+		st.Caller.Dialog.Session.Digest, st.Callee.Dialog.Session.Digest = "", "" // who has seen what is not known
+	}
+	c.transfer = st.Transfer.restored(c)
+	return revived{c, st}, nil
 }
 
 // takeBack puts a call of before the restart on the books; Run starts its owner.
-func (s *Service) takeBack(c *call, legs ...*leg) {
+func (s *Service) takeBack(c *call) {
+	if c.m == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.seeking = append(s.seeking, c)
+		return
+	}
+	legs := c.ringingLegs()
+	if c.pair != nil {
+		legs = []*leg{c.pair.caller, c.pair.callee}
+	}
 	c.publish()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range legs {
+		if l.successor != nil { // another call has it
+			continue
+		}
 		if l.Trunk != "" {
 			s.seizeLocked(c, l.Trunk, l.Gateway)
 			continue

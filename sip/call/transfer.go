@@ -193,6 +193,7 @@ func (c *call) giveAway(t *transfer) {
 	}
 	t.party.successor = t.next
 	t.handed, t.wanted = true, false
+	c.dirty()
 	c.arm(timerName{kind: "handed"}, handOverTime, func() { c.step(evHangup{"system", "the transfer was lost"}) })
 }
 
@@ -223,7 +224,7 @@ func (c *call) onTaken(m msgTaken) {
 func (c *call) takeBack(t *transfer, m msgTaken) {
 	c.disarm(timerName{kind: "handed"})
 	user := t.party.User
-	*t.party = *m.leg
+	*t.party = *m.leg // its Moves count both ways: of two stored copies the newest is known
 	t.party.successor, t.party.User, t.party.Side = nil, user, t.by.Side.Other()
 	c.transfer = nil
 	t.refer.notify(attemptState{code: 480, reason: phrase(480)}) // the target answered and left
@@ -299,6 +300,7 @@ func (l *leg) move() *leg {
 	moved := *l
 	moved.Dialog, moved.Agreed, moved.acks = l.Dialog.Clone(), slices.Clone(l.Agreed), maps.Clone(l.acks)
 	moved.accept, moved.asked = nil, false
+	moved.Moves++
 	l.ended = true
 	return &moved
 }

@@ -1,0 +1,89 @@
+package call
+
+import (
+	"github.com/emiago/sipgo/sip"
+
+	"linehall/sip/stack"
+)
+
+// savedAnswer is our 2xx that waits for the caller's ACK.
+type savedAnswer struct {
+	Invite   []byte     `json:"invite"`
+	Flow     stack.Flow `json:"flow"`
+	Tag      string     `json:"tag"`
+	Response []byte     `json:"response"`
+	Seq      uint32     `json:"seq"` // of our INVITE to the phone
+	Late     bool       `json:"late,omitempty"`
+	Settled  bool       `json:"settled,omitempty"`
+}
+
+// saveAnswer is what brings our 2xx back after a crash, until its ACK.
+func (o *invited) saveAnswer(c *call, f *fork, out *sip.Response, seq uint32) *savedAnswer {
+	return &savedAnswer{
+		Invite: plain(o.req.Request), Flow: o.req.Flow, Tag: o.req.Tx.Tag(), Response: []byte(out.String()),
+		Seq: seq, Late: c.late, Settled: f.settled(),
+	}
+}
+
+// repeatStoredAnswer goes on repeating a 2xx that may never have left, and acknowledges the phone's.
+func (c *call) repeatStoredAnswer() {
+	a := c.answer
+	req, err := c.s.stack.ParseRequest(a.Invite)
+	var res *sip.Response
+	if err == nil {
+		res, err = c.s.stack.ParseResponse(a.Response)
+	}
+	if err != nil || a.Flow.Stream() { // the phone hears of the call from its next request
+		c.answer = nil
+		return
+	}
+	o := &invited{req: c.s.stack.ResumeInvite(req, a.Flow, a.Tag)}
+	if c.pair.caller.Trunk != "" {
+		o.req.Tx.Alter(hideResponse)
+	}
+	c.repeated = true
+	c.late, c.pair.callerDone, c.pair.calleeDone = a.Late, a.Settled, a.Settled
+	c.m.Phase = phaseAccepted
+	c.ex.admit(caller)
+	if !a.Late || a.Settled {
+		c.sendAck(c.pair.callee, a.Seq, nil)
+	}
+	err = c.accept(c.pair.caller, o.req, res, func(ack *sip.Request) { c.firstAck(ack, a.Seq) }, func() {
+		c.step(evHangup{"system", "no ACK"})
+	})
+	if err != nil {
+		c.step(evHangup{"system", "the answer could not be repeated"})
+	}
+}
+
+// impliedAck: a caller that goes on in its dialog has acknowledged the 2xx that we repeat after a
+// restart; its ACK came while nobody was there. One that had to carry an answer is needed.
+func (c *call) impliedAck(l *leg) {
+	a := l.accept
+	if a == nil || !c.repeated || l.Side != caller || c.late && !c.pair.settled() {
+		return
+	}
+	l.accept = nil
+	c.disarm(timerName{"2xx", int(l.Side)})
+	a.acked(nil)
+	c.byeWhenAcked(l)
+}
+
+// ackForgotten acknowledges a 2xx that was taken before a restart: its ACK was lost with the process.
+func (c *call) ackForgotten(tag string, res *sip.Response) bool {
+	if !c.revived || c.pair == nil {
+		return false
+	}
+	for _, l := range []*leg{c.pair.callee, c.pair.caller} {
+		if id := l.Dialog.ID; id.RemoteTag != tag || id.CallID != res.CallID().Value() || l.ended {
+			continue
+		}
+		var body []byte
+		if c.link != nil && c.link.Late && l.Side == callee { // it made an offer, and is asked again
+			body = rejectAll(description(res))
+		}
+		c.sendAck(l, res.CSeq().SeqNo, body)
+		return true
+	}
+	return false
+}
