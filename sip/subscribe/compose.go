@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -14,8 +15,12 @@ import (
 // path MTU is not known. This is what its headers leave for the body; streams have no limit but
 // what phones can hold.
 const (
-	datagramBody = 1300 - 560
+	datagram     = 1300
+	datagramBody = datagram - 560
 	streamBody   = 60 << 10
+	// headersLeft are the headers of a list's NOTIFY that come after its body is made: Via, Content-Type and
+	// Content-Length.
+	headersLeft = 120 + 115 + 22
 )
 
 // request builds a notice's NOTIFY. Its headers are as few as RFC 6665 §8.2 allows.
@@ -36,7 +41,15 @@ func (s *Service) request(n *notice) *sip.Request {
 	if sub.list {
 		req.AppendHeader(sip.NewHeader("Require", "eventlist"))
 	}
-	kind, body := s.compose(n)
+	budget := streamBody
+	switch {
+	case n.flow.Stream():
+	case sub.list:
+		budget = datagram - len(req.String()) - headersLeft
+	default:
+		budget = datagramBody
+	}
+	kind, body := s.compose(n, budget)
 	if len(body) > 0 {
 		req.AppendHeader(sip.NewHeader("Content-Type", kind))
 	}
@@ -45,9 +58,9 @@ func (s *Service) request(n *notice) *sip.Request {
 }
 
 // compose makes the body of a notice out of the newest state.
-func (s *Service) compose(n *notice) (kind string, body []byte) {
+func (s *Service) compose(n *notice, budget int) (kind string, body []byte) {
 	if n.sub.list {
-		return s.composeList(n)
+		return s.composeList(n, budget)
 	}
 	switch n.sub.event {
 	case eventSummary:
@@ -56,10 +69,6 @@ func (s *Service) compose(n *notice) (kind string, body []byte) {
 	case eventFeatures:
 		settings, _ := s.o.Features.Settings(n.sub.resource)
 		return writeFeatures(n.sub.resource, settings)
-	}
-	budget := datagramBody
-	if n.flow.Stream() {
-		budget = streamBody
 	}
 	body, known := s.part(n, n.sub.resource, budget)
 	n.after = map[string][]seenDialog{n.sub.resource: known}
@@ -105,30 +114,42 @@ func (s *Service) presenceOf(number string, dialogs []call.DialogInfo) *presence
 	}
 }
 
-// composeList makes a body for several numbers and notes what did not fit.
-func (s *Service) composeList(n *notice) (kind string, body []byte) {
+// composeList makes a body for several numbers, of at most so many bytes, and notes what did not fit.
+func (s *Service) composeList(n *notice, budget int) (kind string, body []byte) {
 	l := listDocument{domain: s.stack.Domain(), list: n.sub.resource, version: n.version, full: n.full, partType: s.partType(n.sub.event)}
-	budget := streamBody
-	if !n.flow.Stream() {
-		budget = datagramBody - partOverhead
-	}
 	n.after = maps.Clone(n.before)
 	if n.after == nil {
 		n.after = map[string][]seenDialog{}
 	}
-	used := 0
+	used, names := l.frame(), map[string]int{}
+	if n.full {
+		all := 0
+		for _, number := range n.numbers {
+			names[number] = l.cost(listPart{number: number})
+			all += names[number]
+		}
+		if used+all > budget { // the list grows, see list.go
+			clear(names)
+			l.full = len(n.before) != len(n.numbers) || slices.ContainsFunc(n.numbers, func(number string) bool { _, known := n.before[number]; return !known })
+		} else {
+			used += all
+		}
+	}
+	whole := n.last && n.sub.fetch // nothing follows that could bring the rest
 	for i, number := range n.numbers {
-		doc, known := s.part(n, number, budget)
-		used += len(doc) + partOverhead
-		if i > 0 && used > budget && !n.last {
+		doc, known := s.part(n, number, budget-l.frame()-l.cost(listPart{number: number, body: []byte{}}))
+		p := listPart{number, doc}
+		cost := l.cost(p) - names[number]
+		if (i > 0 || len(names) > 0) && used+cost > budget && !whole {
 			n.left = n.numbers[i:]
 			break
 		}
+		used += cost
 		n.after[number] = known
-		l.parts = append(l.parts, listPart{number, doc})
+		l.parts = append(l.parts, p)
 	}
-	if n.full {
-		for _, number := range n.left {
+	for _, number := range n.left {
+		if names[number] > 0 {
 			l.parts = append(l.parts, listPart{number: number})
 		}
 	}

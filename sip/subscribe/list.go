@@ -9,6 +9,11 @@ import "strings"
 // Over UDP a NOTIFY should stay below the path MTU. The first one lists every resource, with as
 // many documents as fit; a resource whose document follows in the next NOTIFY has no instance
 // yet (RFC 4662 §5.3 and its example). Later ones carry what has changed (fullState="false").
+//
+// Where not even the names fit, the list grows: the first NOTIFY is a full one of the resources in
+// it, each of the next adds some (RFC 4662 §5.2: a partial document may name new ones). When the
+// watcher has the same list already, because it has refreshed, all of them are partial: a full one
+// of some would take the others away for a moment.
 
 const (
 	rlmiType     = "application/rlmi+xml"
@@ -31,13 +36,24 @@ type listDocument struct {
 	parts    []listPart
 }
 
-// partOverhead is about what one more part costs beside its document.
-const partOverhead = 200
+const rlmiID = "rlmi@linehall"
 
 func (l *listDocument) write() (contentType string, body []byte) {
 	var d document
-	const rlmi = "rlmi@linehall"
-	d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + rlmi + ">\r\nContent-Type: " + rlmiType + ";charset=\"UTF-8\"\r\n\r\n")
+	l.head(&d)
+	for _, p := range l.parts {
+		l.resource(&d, p)
+	}
+	l.middle(&d)
+	for _, p := range l.parts {
+		l.part(&d, p)
+	}
+	l.foot(&d)
+	return `multipart/related;type="` + rlmiType + `";start="<` + rlmiID + `>";boundary="` + listBoundary + `"`, d.bytes()
+}
+
+func (l *listDocument) head(d *document) {
+	d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + rlmiID + ">\r\nContent-Type: " + rlmiType + ";charset=\"UTF-8\"\r\n\r\n")
 	d.raw(xmlHead + `<list xmlns="urn:ietf:params:xml:ns:rlmi"`)
 	d.attr("uri", "sip:"+l.list+"@"+l.domain)
 	d.number("version", uint64(l.version))
@@ -46,28 +62,47 @@ func (l *listDocument) write() (contentType string, body []byte) {
 	} else {
 		d.raw(` fullState="false">`)
 	}
-	for _, p := range l.parts {
-		d.raw("<resource")
-		d.attr("uri", "sip:"+p.number+"@"+l.domain)
-		if p.body == nil {
-			d.raw("/>")
-			continue
-		}
-		d.raw(`><instance id="1" state="active"`)
-		d.attr("cid", l.cid(p.number))
-		d.raw("/></resource>")
+}
+
+func (l *listDocument) resource(d *document, p listPart) {
+	d.raw("<resource")
+	d.attr("uri", "sip:"+p.number+"@"+l.domain)
+	if p.body == nil {
+		d.raw("/>")
+		return
 	}
-	d.raw("</list>\r\n")
-	for _, p := range l.parts {
-		if p.body == nil {
-			continue
-		}
-		d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + l.cid(p.number) + ">\r\nContent-Type: " + l.partType + "\r\n\r\n")
-		d.b = append(d.b, p.body...)
-		d.raw("\r\n")
+	d.raw(`><instance id="1" state="active"`)
+	d.attr("cid", l.cid(p.number))
+	d.raw("/></resource>")
+}
+
+func (l *listDocument) middle(d *document) { d.raw("</list>\r\n") }
+
+func (l *listDocument) part(d *document, p listPart) {
+	if p.body == nil {
+		return
 	}
-	d.raw("--" + listBoundary + "--\r\n")
-	return `multipart/related;type="` + rlmiType + `";start="<` + rlmi + `>";boundary="` + listBoundary + `"`, d.bytes()
+	d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + l.cid(p.number) + ">\r\nContent-Type: " + l.partType + "\r\n\r\n")
+	d.b = append(d.b, p.body...)
+	d.raw("\r\n")
+}
+
+func (l *listDocument) foot(d *document) { d.raw("--" + listBoundary + "--\r\n") }
+
+// frame is what a body costs without its resources, cost what one of them adds.
+func (l *listDocument) frame() int {
+	var d document
+	l.head(&d)
+	l.middle(&d)
+	l.foot(&d)
+	return len(d.b)
+}
+
+func (l *listDocument) cost(p listPart) int {
+	var d document
+	l.resource(&d, p)
+	l.part(&d, p)
+	return len(d.b)
 }
 
 // cid is a Content-ID; * and # of feature codes are not allowed to stay as they are in one.

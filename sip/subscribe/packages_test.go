@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"linehall/internal/directory"
 	"linehall/internal/site"
 	"linehall/sip/call"
 	"linehall/sip/location"
@@ -96,7 +97,7 @@ func TestLampList(t *testing.T) {
 		}
 		version := list.Version
 		for {
-			if len(m.Raw) > 1500 {
+			if len(m.Raw) > 1300 {
 				t.Errorf("%d bytes over UDP", len(m.Raw))
 			}
 			for id := range parts {
@@ -137,6 +138,51 @@ func TestLampList(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// A list whose names alone would not fit into a datagram (RFC 3261 §18.1.1) grows with each NOTIFY; a refresh takes nothing
+// away, and a list that has changed begins anew. Over a stream it is one NOTIFY, and so is the answer to a single question.
+func TestLargeLampList(t *testing.T) {
+	inBubble(t, nil, func(b *bubble) {
+		const most = 40
+		var lamps []string
+		for i := range most {
+			lamps = append(lamps, fmt.Sprint(8100+i))
+			b.people.known[lamps[i]] = directory.Terminal{Extension: lamps[i], Site: "hq", State: directory.Active}
+		}
+		b.people.lamps["8003"] = lamps
+		h := b.phone("8003", 3)
+		w := h.subscribe("dialog", "8003-list", "Supported: eventlist")
+		collect := func(first bool, want int) {
+			t.Helper()
+			var told []string
+			for n := 0; len(told) < want; n++ {
+				m := w.notify("200 OK")
+				list, _ := readList(t, m)
+				if len(m.Raw) > 1300 {
+					t.Errorf("%d bytes over UDP", len(m.Raw))
+				}
+				if list.FullState != (first && n == 0) {
+					t.Errorf("NOTIFY %d: fullState %v", n, list.FullState)
+				}
+				for _, r := range list.Resources {
+					if len(r.Instances) != 1 {
+						t.Errorf("%s is named without a state", r.URI)
+					}
+					told = append(told, strings.TrimSuffix(strings.TrimPrefix(r.URI, "sip:"), "@linehall.test"))
+				}
+			}
+			if diff := cmp.Diff(lamps[:want], told); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			h.quiet(time.Second)
+		}
+		collect(true, most)
+		if res := w.again("600", "Supported: eventlist"); res.Code != 200 {
+			t.Fatalf("refresh: %s", res.Start)
+		}
+		collect(false, most)
 	})
 }
 
