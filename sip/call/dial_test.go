@@ -54,7 +54,7 @@ func (p *phone) accepts(l net.Listener) {
 	p.redial = func() {
 		select {
 		case p.conn = <-accepted:
-		case <-time.After(8 * time.Second):
+		case <-time.After(patience):
 			p.t.Fatalf("%s: nobody dials", p.ext)
 		}
 	}

@@ -218,11 +218,15 @@ func (p *phone) send(m *message) {
 	}
 }
 
+// patience is how long a message may take: before a phone rings, and before a caller hears of the answer, the call is
+// stored, and each write has five seconds on a disk that is busy with other things.
+const patience = 20 * time.Second
+
 // next waits for the next message that fits; others that arrive meanwhile are skipped, and so are repetitions of what it
 // has returned before.
 func (p *phone) next(what string, fits func(*message) bool) *message {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
 	var seen []string
 	for {
