@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -123,6 +124,9 @@ func (b *Book) Message(in bool, flow stack.Flow, data []byte) {
 		return
 	}
 	b.total.Inc()
+	if config.HEP.Address == "" && !b.wanted(id, data) {
+		return
+	}
 	m := Message{At: time.Now(), In: in, Flow: flow, Text: slices.Clone(data)}
 	mask(m.Text)
 	if config.HEP.Address != "" {
@@ -131,6 +135,17 @@ func (b *Book) Message(in bool, flow stack.Flow, data []byte) {
 	if config.Keep > 0 {
 		b.keep(string(id), m)
 	}
+}
+
+// wanted reports whether a message may belong to a call: an INVITE, or what goes on in the dialogs that it began or that
+// a call has claimed. Registrations and lamps, which are most of all messages, are not copied.
+func (b *Book) wanted(id, text []byte) bool {
+	if bytes.HasPrefix(text, []byte("INVITE ")) {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.threads[string(id)] != nil
 }
 
 func (b *Book) keep(id string, m Message) {

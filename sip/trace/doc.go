@@ -3,7 +3,7 @@
 //
 // The stack shows every message that comes in or goes out (Book.Message); the call core says which Call-IDs belong to
 // which call (Book.Bind) and when the call is over (Book.End). Messages wait under their Call-ID until then; those that
-// no call claims are forgotten. A finished call's messages go to the database a few seconds later, compressed, and stay
+// no call claims are forgotten, and what no INVITE began is not even copied, unless a capture server wants it. A finished call's messages go to the database a few seconds later, compressed, and stay
 // for Config.Keep, within Config.MaxSize.
 //
 // Secrets are masked before anything is kept or sent on: digest responses, SDES and ICE keys, DTMF digits, text messages,

@@ -17,15 +17,15 @@ func mask(text []byte) {
 	kind := ""
 	for line := range bytes.Lines(head) {
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
-			switch string(bytes.ToLower(bytes.TrimSpace(name))) {
-			case "authorization", "proxy-authorization":
+			switch name = bytes.TrimSpace(name); {
+			case named(name, "authorization"), named(name, "proxy-authorization"):
 				maskDigest(value)
-			case "content-type", "c":
+			case named(name, "content-type"), named(name, "c"):
 				kind = strings.ToLower(strings.TrimSpace(string(value)))
 			}
 		}
-		maskFeature(line)
 	}
+	maskFeatures(head)
 	maskBody(body, kind, bytes.HasPrefix(text, []byte("MESSAGE ")))
 }
 
@@ -45,6 +45,11 @@ func maskDigest(value []byte) {
 	if token := bytes.TrimSpace(value); len(token) > 6 && strings.EqualFold(string(token[:6]), "basic ") {
 		fill(token[6:], "\r\n")
 	}
+}
+
+// named compares a header's name with one in lower case.
+func named(name []byte, wanted string) bool {
+	return len(name) == len(wanted) && indexFold(name, wanted) == 0
 }
 
 // indexFold finds an ASCII word in lower case, in any case. bytes.ToLower would change the length of what is no UTF-8.
@@ -82,18 +87,17 @@ func fill(b []byte, ends string) []byte {
 	return nil
 }
 
-// maskFeature hides what is dialled behind a feature code and an extension: it may be a PIN.
-func maskFeature(line []byte) {
-	for rest := line; ; {
-		at := bytes.Index(rest, []byte(":*"))
-		escaped := indexFold(rest, ":%2a")
-		if at < 0 || escaped >= 0 && escaped < at {
-			at = escaped
-		}
+// maskFeatures hides what is dialled behind a feature code and an extension: it may be a PIN.
+func maskFeatures(head []byte) {
+	for rest := head; ; {
+		at := bytes.IndexByte(rest, ':')
 		if at < 0 {
 			return
 		}
 		rest = rest[at+1:]
+		if !bytes.HasPrefix(rest, []byte("*")) && (len(rest) < 3 || indexFold(rest[:3], "%2a") != 0) {
+			continue
+		}
 		for i := range rest {
 			if strings.IndexByte("@;> \t\r\n", rest[i]) >= 0 {
 				break

@@ -43,7 +43,7 @@ func headerValue(text []byte, names ...string) []byte {
 		}
 		name = bytes.TrimSpace(name)
 		for _, wanted := range names {
-			if len(name) == len(wanted) && strings.EqualFold(string(name), wanted) {
+			if named(name, wanted) {
 				return bytes.TrimSpace(value)
 			}
 		}

@@ -39,6 +39,12 @@ func (b *Book) write(ctx context.Context, finished []finishedCall) error {
 		return database.Explain(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO call_trace (call_id, ended_at, size, messages) VALUES (?, ?, ?, ?)
+		ON CONFLICT (call_id) DO UPDATE SET ended_at = excluded.ended_at, size = excluded.size, messages = excluded.messages`)
+	if err != nil {
+		return database.Explain(err)
+	}
+	defer insert.Close() //nolint:errcheck // ends with the transaction
 	var packer packer
 	for _, c := range finished {
 		if len(c.messages) == 0 {
@@ -48,10 +54,7 @@ func (b *Book) write(ctx context.Context, finished []finishedCall) error {
 		if err != nil {
 			return fmt.Errorf("trace of %s: %w", c.id, err)
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO call_trace (call_id, ended_at, size, messages) VALUES (?, ?, ?, ?)
-			ON CONFLICT (call_id) DO UPDATE SET ended_at = excluded.ended_at, size = excluded.size, messages = excluded.messages`,
-			c.id, c.ended.UnixMilli(), len(packed), packed)
-		if err != nil {
+		if _, err := insert.ExecContext(ctx, c.id, c.ended.UnixMilli(), len(packed), packed); err != nil {
 			return database.Explain(err)
 		}
 	}

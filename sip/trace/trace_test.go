@@ -167,9 +167,11 @@ func TestFinishedCallsAreKeptAndForgotten(t *testing.T) {
 	config.MaxSize = 1
 	b, _ := open(t, config)
 	talk(b, "call1")
-	b.Message(true, phone, text("REGISTER sip:linehall.test SIP/2.0", "Call-ID: reg", "", ""))
+	b.Message(true, phone, text("REGISTER sip:linehall.test SIP/2.0", "Call-ID: reg", "", "")) // belongs to no call
+	b.Message(true, phone, text("INVITE sip:2001@linehall.test SIP/2.0", "Call-ID: unclaimed", "", ""))
+	b.Message(false, phone, text("SIP/2.0 401 Unauthorized", "Call-ID: unclaimed", "", ""))
 	b.sweep(t.Context(), time.Now().Add(linger))
-	if len(b.calls) != 0 || len(b.threads) != 1 {
+	if len(b.calls) != 0 || len(b.threads) != 1 || len(b.threads["unclaimed"].messages) != 2 {
 		t.Errorf("%d calls and %d threads in memory", len(b.calls), len(b.threads))
 	}
 	if l, err := b.Ladder(t.Context(), "call1"); err != nil || len(l.Steps) != 4 {
@@ -204,14 +206,14 @@ func TestFinishedCallsAreKeptAndForgotten(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	b, reg := open(t, DefaultConfig())
 	for range maxMessages + 10 {
-		b.Message(true, phone, text("OPTIONS sip:x SIP/2.0", "Call-ID: one", "", ""))
+		b.Message(true, phone, text("INVITE sip:x SIP/2.0", "Call-ID: one", "", ""))
 	}
 	if n := len(b.threads["one"].messages); n != maxMessages {
 		t.Errorf("%d messages of one Call-ID", n)
 	}
 	long := strings.Repeat("x", 64_000)
 	for i := range maxBytes/len(long) + 10 {
-		b.Message(true, phone, text("OPTIONS sip:x SIP/2.0", "Call-ID: "+strconv.Itoa(i), "", long))
+		b.Message(true, phone, text("INVITE sip:x SIP/2.0", "Call-ID: "+strconv.Itoa(i), "", long))
 	}
 	if b.bytes > maxBytes {
 		t.Errorf("%d bytes", b.bytes)
