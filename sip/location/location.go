@@ -206,9 +206,12 @@ func (s *Service) Update(aor string, change func(now []Binding) ([]Binding, erro
 	slices.SortStableFunc(after, preferred)
 	old := s.stored(aor)
 	s.put(aor, old, after)
+	idle := len(s.dirty) == 0
 	s.dirty[aor] = true
 	s.mu.Unlock()
-	s.poke()
+	if idle { // else Run looks again before long: waking it for each registration costs a tenth of one
+		s.poke()
+	}
 	if !sameContacts(old, after) {
 		s.tell(aor)
 	}
