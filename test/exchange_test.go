@@ -155,3 +155,22 @@ func TestSoakCallsAcrossSites(t *testing.T) {
 	}
 	TestCallsAcrossSites(t)
 }
+
+// Ten thousand calls leave nothing behind: no goroutine, no memory. The calls before them fill pools and tables that stay.
+func TestSoakTenThousandCalls(t *testing.T) {
+	if os.Getenv("LINEHALL_SOAK") == "" {
+		t.Skip("runs under make soak: 10,000 calls, and the time until the memory is back")
+	}
+	a := startAppliance(t)
+	callLoad(t, a, "u1", "127.0.0.1", 8011, 50, 1000, 300*time.Millisecond)
+	heap, goroutines := a.settledHeap(), a.metric("go_goroutines")
+	callLoad(t, a, "u1", "127.0.0.1", 8021, 50, 10_000, 300*time.Millisecond)
+	after, left := a.settledHeap(), a.metric("go_goroutines")
+	t.Logf("live heap %.1f MiB, then %.1f MiB; %v goroutines, then %v", heap/(1<<20), after/(1<<20), goroutines, left)
+	if after > 1.1*heap {
+		t.Errorf("the heap grew from %.0f to %.0f bytes", heap, after)
+	}
+	if left > goroutines {
+		t.Errorf("%v goroutines, %v before", left, goroutines)
+	}
+}
