@@ -147,7 +147,7 @@ func (c *call) attempt(out *outgoing, flow stack.Flow, err error) {
 		}
 		req := out.req.Clone()
 		c.s.translate(req, flow)
-		tx, err = c.s.stack.Request(c.ctx, req, flow)
+		tx, err = c.s.stack.RequestTo(c.ctx, req, flow, c.hears(out))
 	}
 	c.attempted(out, tx, err)
 }
@@ -157,7 +157,6 @@ func (c *call) attempted(out *outgoing, tx *stack.ClientTx, err error) {
 	switch {
 	case err == nil:
 		out.tx = tx
-		c.s.work.Go(func() { c.pump(out, tx) })
 		if out.cancel {
 			c.cancelOutgoing(out)
 		}
@@ -170,28 +169,20 @@ func (c *call) attempted(out *outgoing, tx *stack.ClientTx, err error) {
 	}
 }
 
-// pump brings responses to the owner, up to the final one.
-func (c *call) pump(out *outgoing, tx *stack.ClientTx) {
-	for {
-		var res *sip.Response
+// hears brings the responses of a transaction, or how it ended without a final one, to the owner. A full mailbox
+// loses provisional ones.
+func (c *call) hears(out *outgoing) func(res *sip.Response, err error) {
+	return func(res *sip.Response, err error) {
+		m := msgResponse{out: out, res: res, err: err}
+		if c.offer(m) || res != nil && res.IsProvisional() {
+			return
+		}
 		select {
-		case res = <-tx.Responses(): // nil: closed
 		case <-c.done:
-			tx.Terminate()
-			return
-		}
-		if res == nil {
-			break
-		}
-		if !c.post(msgResponse{out: out, res: res}) || !res.IsProvisional() {
-			return
+		default:
+			c.s.stack.Later(func(context.Context) { c.post(m) })
 		}
 	}
-	err := tx.Err()
-	if err == nil {
-		err = stack.ErrTimeout
-	}
-	c.post(msgResponse{out: out, err: err})
 }
 
 func (c *call) onResponse(m msgResponse) {

@@ -268,7 +268,7 @@ func (c *call) takeUpBranch(b *branchLeg, flow stack.Flow, remoteParty bool) {
 	out := &outgoing{leg: l, req: b.invite, respond: func(res *sip.Response) { c.onBranch(b, res) }, failed: func(err error) { c.onBranchEnd(b, err) }}
 	c.pending++
 	b.out = out
-	tx, err := c.s.stack.ResumeRequest(c.ctx, b.invite.Clone(), flow)
+	tx, err := c.s.stack.ResumeRequest(c.ctx, b.invite.Clone(), flow, c.hears(out))
 	c.attempted(out, tx, err)
 	if err == nil && c.m.Branches[b.index].Progress != branchCalling {
 		c.cancelBranch(b)

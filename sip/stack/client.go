@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -16,36 +15,59 @@ import (
 const responseBuffer = 32
 
 // ClientTx is a client transaction (RFC 3261 §17.1, RFC 6026). Read Responses
-// until it is closed, or call Terminate.
+// until it is closed, or call Terminate. It has one timer and no goroutine:
+// fifty calls a second and their lamps are thousands of transactions that only
+// wait for the end of their Timer M.
+//
+//	            1xx                2xx, INVITE              64*T1
+//	calling ─────────► proceeding ─────────────► accepted ────────► ended
+//	   │ Timer A, E       │ Timer C, E  300+, INVITE: ACK     Timer D
+//	   │ Timer B, F       └─────────────────────► completed ─────► ended
+//	   └─► ended                       other methods: Timer K
+//
+// Timer M, D and K are zero where the transport loses nothing, but for Timer M.
 type ClientTx struct {
 	stack *Stack
-	tx    *sip.ClientTx
 	key   string
 	req   *sip.Request
 	flow  Flow
-	out   chan *sip.Response
+	way   *outlet
+	take  func(res *sip.Response, err error) // instead of out
+	out   chan *sip.Response                 // nil with take
 
-	ready  chan struct{} // closed when the machine has started its timers
-	acking atomic.Bool   // an ACK of a repeated final response is being sent
-
-	mu          sync.Mutex // guards the fields below
+	mu          sync.Mutex // guards the fields below; not held over take
+	text        []byte     // of the request over UDP, as long as it may be repeated
+	ack         []byte     // of a failed INVITE
 	provisional bool
-	final       bool
+	final       int // status code, 0 before
+	ended       bool
+	done        chan struct{} // made when somebody asks
 	wantCancel  bool
 	cancelWith  []sip.Header // of the CANCEL, besides RFC 3261 §9.1's
 	cancelSent  bool
 	err         error
-	timerC      *time.Timer
-	timerK      *time.Timer
+	timer       *time.Timer
+	again       time.Time     // Timer A or E; zero: it is not repeated any more
+	pause       time.Duration // after again
+	limit       time.Time     // Timer B, F, C, D, K or M, whichever runs
+	unwatch     func() bool   // of the context
 }
 
 // Request sends req over the flow in a new client transaction. The stack takes
 // req: it adds the top Via, gives Max-Forwards and Expires values of their own
-// (clones of a message share them), and keeps it for retransmissions; forks
-// send one clone each. UDP leaves from via.Local. A stream flow uses its live
-// connection and opens none: ErrFlowGone (see Dial). When ctx ends, the
-// transaction is terminated without a word to the peer; use Cancel for that.
+// (clones of a message share them), and keeps it; forks send one clone each. UDP
+// leaves from via.Local. A stream flow uses its live connection and opens none:
+// ErrFlowGone (see Dial). When ctx ends, the transaction is terminated without a
+// word to the peer; use Cancel for that.
 func (s *Stack) Request(ctx context.Context, req *sip.Request, via Flow) (*ClientTx, error) {
+	return s.RequestTo(ctx, req, via, nil)
+}
+
+// RequestTo is Request for a caller that wants no channel: take gets the responses
+// in order, and once (nil, error) when the transaction ends without a final one. It
+// is called by whoever reads the socket, or from inside of Terminate and Cancel,
+// possibly before RequestTo returns, and must not block.
+func (s *Stack) RequestTo(ctx context.Context, req *sip.Request, via Flow, take func(res *sip.Response, err error)) (*ClientTx, error) {
 	if req.IsAck() {
 		return nil, errors.New("an ACK is no transaction: use Send")
 	}
@@ -54,32 +76,51 @@ func (s *Stack) Request(ctx context.Context, req *sip.Request, via Flow) (*Clien
 		return nil, fmt.Errorf("%s over %s: %w", req.Method, via, err)
 	}
 	s.prepare(req, via, "")
-	return s.start(ctx, req, out)
+	return s.start(ctx, req, out, take)
 }
 
 // start runs a prepared request, which has its Via already.
-func (s *Stack) start(ctx context.Context, req *sip.Request, out *outlet) (*ClientTx, error) {
+func (s *Stack) start(ctx context.Context, req *sip.Request, way *outlet, take func(res *sip.Response, err error)) (*ClientTx, error) {
 	key, err := clientKey(req)
 	if err != nil {
 		return nil, err
 	}
-	t := &ClientTx{
-		stack: s, key: key, req: req, flow: out.flow,
-		out: make(chan *sip.Response, responseBuffer), ready: make(chan struct{}),
+	t := &ClientTx{stack: s, key: key, req: req, flow: way.flow, way: way, take: take}
+	if take == nil {
+		t.out = make(chan *sip.Response, responseBuffer)
 	}
-	t.tx = sip.NewClientTx(key, req, out, s.txLog)
-	t.tx.OnRetransmission(func(res *sip.Response) { s.strayResponse(res, out.flow) })
 	if !s.clients.put(t) {
-		return nil, fmt.Errorf("%s over %s: %w", req.Method, out.flow, ErrClosed)
+		return nil, fmt.Errorf("%s over %s: %w", req.Method, way.flow, ErrClosed)
 	}
-	go t.pump(ctx)
-	err = t.tx.Init()
-	close(t.ready)
-	if err != nil {
+	if err := t.begin(ctx); err != nil {
+		t.mu.Lock()
+		t.take = nil // whoever asked hears it from us
+		t.mu.Unlock()
 		t.end(flowError(err))
-		return nil, fmt.Errorf("%s over %s: %w", req.Method, out.flow, flowError(err))
+		return nil, fmt.Errorf("%s over %s: %w", req.Method, way.flow, flowError(err))
 	}
 	return t, nil
+}
+
+// begin sends the request. The timers run before it leaves: a response may be faster than we are.
+func (t *ClientTx) begin(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.limit = now.Add(sip.Timer_B)
+	if t.way.conn == nil {
+		t.pause = sip.Timer_A
+		t.again = now.Add(t.pause)
+	}
+	t.arm(now)
+	if ctx.Done() != nil {
+		t.unwatch = context.AfterFunc(ctx, func() { t.end(context.Cause(ctx)) })
+	}
+	text, err := t.way.send(t.req)
+	if t.way.conn == nil {
+		t.text = text
+	}
+	return err
 }
 
 // Responses delivers the responses in order and is closed at the end of the
@@ -88,14 +129,24 @@ func (s *Stack) start(ctx context.Context, req *sip.Request, out *outlet) (*Clie
 func (t *ClientTx) Responses() <-chan *sip.Response { return t.out }
 
 // Done is closed when the transaction has ended.
-func (t *ClientTx) Done() <-chan struct{} { return t.tx.Done() }
+func (t *ClientTx) Done() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done == nil {
+		t.done = make(chan struct{})
+		if t.ended {
+			close(t.done)
+		}
+	}
+	return t.done
+}
 
 // Err says why the transaction ended without a final response: ErrTimeout,
 // ErrFlowGone, ErrClosed, the context's error, or nil.
 func (t *ClientTx) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.final {
+	if t.final != 0 {
 		return nil
 	}
 	return t.err
@@ -122,7 +173,7 @@ func (t *ClientTx) Cancel(ctx context.Context, with ...sip.Header) error {
 	}
 	t.mu.Lock()
 	t.wantCancel, t.cancelWith = true, with
-	send := t.provisional && !t.final && !t.cancelSent
+	send := t.provisional && t.final == 0 && !t.cancelSent
 	t.cancelSent = t.cancelSent || send
 	t.mu.Unlock()
 	if !send {
@@ -134,10 +185,9 @@ func (t *ClientTx) Cancel(ctx context.Context, with ...sip.Header) error {
 // sendCancel starts the CANCEL's own transaction and absorbs its answer.
 func (t *ClientTx) sendCancel(_ context.Context) error {
 	t.mu.Lock()
-	if t.timerC != nil {
-		t.timerC.Stop()
-	}
-	t.timerC = time.AfterFunc(sip.Timer_B, func() { t.end(ErrTimeout) })
+	now := time.Now()
+	t.limit = now.Add(sip.Timer_B)
+	t.arm(now)
 	with := t.cancelWith
 	t.mu.Unlock()
 	out, err := t.stack.outletFor(t.flow)
@@ -147,12 +197,11 @@ func (t *ClientTx) sendCancel(_ context.Context) error {
 	}
 	// The CANCEL outlives the caller's context: a caller that has gone away is
 	// the usual reason to send one.
-	// Nobody reads its responses: the buffer takes them.
 	cancel := newCancel(t.req)
 	for _, h := range with {
 		cancel.AppendHeader(h)
 	}
-	_, err = t.stack.start(t.stack.ctx, cancel, out) //nolint:contextcheck // see above
+	_, err = t.stack.start(t.stack.ctx, cancel, out, func(*sip.Response, error) {}) //nolint:contextcheck // see above
 	return err
 }
 
@@ -173,77 +222,111 @@ func newCancel(invite *sip.Request) *sip.Request {
 	return c
 }
 
-// receive hands a response to the state machine. It runs on the reading
-// goroutine, in order of arrival.
+// newAck follows RFC 3261 §17.1.1.3: the ACK of an INVITE that failed.
+func newAck(invite *sip.Request, res *sip.Response) *sip.Request {
+	a := sip.NewRequest(sip.ACK, *invite.Recipient.Clone())
+	a.AppendHeader(invite.Via().Clone())
+	sip.CopyHeaders("Route", invite, a)
+	hops := sip.MaxForwardsHeader(defaultMaxForwards)
+	a.AppendHeader(&hops)
+	a.AppendHeader(sip.HeaderClone(invite.From()))
+	a.AppendHeader(sip.HeaderClone(res.To()))
+	a.AppendHeader(sip.HeaderClone(invite.CallID()))
+	a.AppendHeader(&sip.CSeqHeader{SeqNo: invite.CSeq().SeqNo, MethodName: sip.ACK})
+	a.SetBody(nil)
+	a.SetTransport(invite.Transport())
+	return a
+}
+
+// receive takes a response from the network. It runs on the reading goroutine, in order of arrival.
 func (t *ClientTx) receive(res *sip.Response) {
-	// The machine sends before it sets Timer B; a response in between would leave
-	// a timer running that ends the transaction in the middle of ringing.
-	<-t.ready
 	t.mu.Lock()
-	repeated := t.final
-	t.mu.Unlock()
-	if !repeated {
-		t.tx.Receive(res)
-		return
-	}
-	// sipgo sleeps T2 with its lock held before it repeats the ACK of a failed
-	// INVITE; the reading goroutine must not wait for that.
-	if t.acking.Swap(true) {
-		return
-	}
-	t.stack.work.Go(func() {
-		defer t.acking.Store(false)
-		t.tx.Receive(res)
-	})
-}
-
-// pump is the one reader of the state machine's unbuffered channel: the machine
-// holds its lock while it passes a response up.
-func (t *ClientTx) pump(ctx context.Context) {
-	defer t.stack.work.Done()
-	defer t.finish()
-	for {
-		select {
-		case res := <-t.tx.Responses():
-			t.took(res)
-		case <-t.tx.Done():
-			return
-		case <-ctx.Done():
-			t.end(context.Cause(ctx))
-			return
+	switch {
+	case t.ended, t.final >= 200 && t.final < 300 && t.req.IsInvite() && res.IsSuccess():
+		t.mu.Unlock()
+		t.stack.strayResponse(res, t.flow)
+	case t.final != 0:
+		ack := t.ack
+		t.mu.Unlock()
+		if ack != nil && res.StatusCode >= 300 {
+			_ = t.way.writeRaw(ack) // the peer asks again when it is lost
 		}
+	case res.IsProvisional():
+		t.proceed(res)
+	default:
+		t.complete(res)
 	}
 }
 
-// took notes what the response means for our own timers and passes it on.
-func (t *ClientTx) took(res *sip.Response) {
-	t.mu.Lock()
-	cancel := false
-	if res.IsProvisional() {
-		t.provisional = true
-		cancel = t.wantCancel && !t.cancelSent
-		t.cancelSent = t.cancelSent || cancel
-		if !t.cancelSent && t.req.IsInvite() {
-			t.restartTimerC()
+// proceed takes a provisional response; it is called with mu held and releases it.
+func (t *ClientTx) proceed(res *sip.Response) {
+	t.provisional = true
+	cancel := t.wantCancel && !t.cancelSent
+	t.cancelSent = t.cancelSent || cancel
+	if t.req.IsInvite() {
+		t.again, t.text = time.Time{}, nil
+		if !t.cancelSent {
+			now := time.Now()
+			t.limit = now.Add(t.stack.limits.TimerC) // RFC 3261 §16.6 step 11
+			t.arm(now)
 		}
 	} else {
-		t.final = true
-		if t.timerC != nil {
-			t.timerC.Stop()
-		}
-		if !t.req.IsInvite() && t.flow.Transport == UDP {
-			// Timer K (T4); the machine would hold the transaction for Timer D.
-			t.timerK = time.AfterFunc(sip.Timer_K, func() { t.end(nil) })
-		}
+		t.pause = sip.T2 // RFC 3261 §17.1.2.2: from the next repetition on
 	}
+	t.passLocked(res)
+	take := t.take
 	t.mu.Unlock()
-	t.pass(res)
+	if take != nil {
+		take(res, nil)
+	}
 	if cancel {
 		_ = t.sendCancel(t.stack.ctx) // a lost flow ends the transaction by itself
 	}
 }
 
-func (t *ClientTx) pass(res *sip.Response) {
+// complete takes the final response; it is called with mu held and releases it.
+func (t *ClientTx) complete(res *sip.Response) {
+	t.final = res.StatusCode
+	t.again, t.text = time.Time{}, nil
+	stay := sip.Timer_K
+	var ack *sip.Request
+	switch {
+	case t.req.IsInvite() && res.IsSuccess():
+		stay = sip.Timer_M // also over streams: 2xx of other forks are still ours
+	case t.req.IsInvite():
+		stay, ack = sip.Timer_D, newAck(t.req, res)
+		fallthrough
+	default:
+		if t.way.conn != nil {
+			stay = 0
+		}
+	}
+	if stay > 0 {
+		now := time.Now()
+		t.limit = now.Add(stay)
+		t.arm(now)
+	}
+	if ack != nil {
+		if text, err := t.way.send(ack); err == nil { // else the peer repeats its response
+			t.ack = text
+		}
+	}
+	t.passLocked(res)
+	take := t.take
+	t.mu.Unlock()
+	if take != nil {
+		take(res, nil)
+	}
+	if stay == 0 {
+		t.end(nil)
+	}
+}
+
+// passLocked puts a response into the channel; mu is held.
+func (t *ClientTx) passLocked(res *sip.Response) {
+	if t.out == nil {
+		return
+	}
 	for {
 		select {
 		case t.out <- res:
@@ -257,47 +340,92 @@ func (t *ClientTx) pass(res *sip.Response) {
 	}
 }
 
-// restartTimerC guards an INVITE that got a provisional response and then
-// nothing (RFC 3261 §16.6 step 11): the state machine has no timer there.
-func (t *ClientTx) restartTimerC() {
-	if t.timerC != nil {
-		t.timerC.Stop()
+// arm sets the timer for what is due first; mu is held.
+func (t *ClientTx) arm(now time.Time) {
+	wait := t.limit.Sub(now)
+	if !t.again.IsZero() {
+		wait = min(wait, t.again.Sub(now))
 	}
-	t.timerC = time.AfterFunc(t.stack.limits.TimerC, func() {
-		if err := t.Cancel(t.stack.ctx); err != nil {
+	if t.timer == nil {
+		t.timer = time.AfterFunc(wait, t.tick)
+		return
+	}
+	t.timer.Reset(wait)
+}
+
+// tick does what is due.
+func (t *ClientTx) tick() {
+	t.mu.Lock()
+	now := time.Now()
+	if t.ended {
+		t.mu.Unlock()
+		return
+	}
+	if !t.limit.After(now) {
+		final, ringing := t.final != 0, t.provisional && t.req.IsInvite() && !t.cancelSent
+		t.mu.Unlock()
+		switch {
+		case final:
+			t.end(nil)
+		case ringing: // Timer C
+			if err := t.Cancel(t.stack.ctx); err != nil {
+				t.end(ErrTimeout)
+			}
+		default:
 			t.end(ErrTimeout)
 		}
-	})
+		return
+	}
+	if text := t.text; !t.again.IsZero() && !t.again.After(now) {
+		t.pause *= 2
+		if !t.req.IsInvite() {
+			t.pause = min(t.pause, sip.T2)
+		}
+		t.again = now.Add(t.pause)
+		t.arm(now)
+		t.mu.Unlock()
+		if err := t.way.writeRaw(text); err != nil {
+			t.end(flowError(err))
+		}
+		return
+	}
+	t.arm(now)
+	t.mu.Unlock()
 }
 
+// end ends the transaction, once.
 func (t *ClientTx) end(err error) {
 	t.mu.Lock()
-	if t.err == nil {
-		t.err = err
+	if t.ended {
+		t.mu.Unlock()
+		return
+	}
+	t.ended = true
+	t.err, t.text, t.ack = err, nil, nil
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	if t.unwatch != nil {
+		t.unwatch()
+	}
+	if t.done != nil {
+		close(t.done)
+	}
+	if t.out != nil {
+		close(t.out)
+	}
+	take := t.take
+	if t.final != 0 {
+		take = nil
 	}
 	t.mu.Unlock()
-	t.tx.Terminate()
-}
-
-// finish runs once, when the machine has ended.
-func (t *ClientTx) finish() {
 	t.stack.clients.drop(t)
-	t.mu.Lock()
-	for _, timer := range []*time.Timer{t.timerC, t.timerK} {
-		if timer != nil {
-			timer.Stop()
+	if take != nil {
+		if err == nil {
+			err = ErrTerminated
 		}
+		take(nil, err)
 	}
-	if t.err == nil && !t.final {
-		switch err := t.tx.Err(); {
-		case errors.Is(err, sip.ErrTransactionTimeout):
-			t.err = ErrTimeout
-		case errors.Is(err, sip.ErrTransactionTransport):
-			t.err = flowError(err)
-		}
-	}
-	t.mu.Unlock()
-	close(t.out)
 }
 
 // Send sends a request without a transaction: the ACK of a 2xx. The request keeps

@@ -17,7 +17,6 @@ func (ct *clientTable) put(t *ClientTx) bool {
 	if _, taken := ct.byKey[t.key]; taken || ct.closed {
 		return false
 	}
-	t.stack.work.Add(1) // of pump; under the lock, so that Run does not wait yet
 	ct.byKey[t.key] = t
 	return true
 }

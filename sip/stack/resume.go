@@ -64,8 +64,8 @@ func (s *Stack) ResumeInvite(req *sip.Request, flow Flow, tag string) *Request {
 }
 
 // ResumeRequest sends an INVITE of before a restart again, with the Via that it had. The peer
-// repeats what it answered last.
-func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow) (*ClientTx, error) {
+// repeats what it answered last. take is that of RequestTo.
+func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow, take func(res *sip.Response, err error)) (*ClientTx, error) {
 	if req.Via() == nil || via.Stream() {
 		return nil, fmt.Errorf("%s over %s: %w", req.Method, via, ErrFlowGone)
 	}
@@ -75,5 +75,5 @@ func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow) (
 	}
 	req.SetTransport(via.Transport)
 	req.SetDestination(via.Remote.String())
-	return s.start(ctx, req, out)
+	return s.start(ctx, req, out, take)
 }

@@ -52,6 +52,8 @@ var (
 	ErrTimeout   = errors.New("no response in time") // Timer B or F, RFC 3261 §17.1
 	ErrInjected  = errors.New("a header value contains a line end")
 	ErrClosed    = errors.New("the stack is closed")
+	// ErrTerminated ends a transaction whose owner has given it up.
+	ErrTerminated = errors.New("the transaction was given up")
 )
 
 // Listen is one listener: a transport and host:port. An empty or unspecified
