@@ -35,6 +35,8 @@ type ground struct {
 	health   *observe.Health
 
 	db        *sql.DB
+	conn      *sql.Conn // of writer
+	writer    *database.Writer
 	box       *secret.Box
 	authority *pki.Authority
 	atlas     *site.Atlas
@@ -95,6 +97,13 @@ func (g *ground) openTables(ctx context.Context, config configs.Config) error {
 	if err := database.Migrate(ctx, g.db, schemas()...); err != nil {
 		return err
 	}
+	var err error
+	if g.conn, err = g.db.Conn(ctx); err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	if g.writer, err = database.NewWriter(ctx, g.conn); err != nil {
+		return err
+	}
 	seal, err := g.box.Derive(auditSealLabel, 32)
 	if err != nil {
 		return err
@@ -149,8 +158,14 @@ func ownAddresses(advertise netip.Addr) []netip.Addr {
 // close ends what the ground holds; the domains have ended before.
 func (g *ground) close() error {
 	var err error
+	if g.writer != nil {
+		g.writer.Close()
+	}
+	if g.conn != nil {
+		err = g.conn.Close()
+	}
 	if g.db != nil {
-		err = g.db.Close()
+		err = errors.Join(err, g.db.Close())
 	}
 	return errors.Join(err, g.lock.Close())
 }

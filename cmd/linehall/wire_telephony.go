@@ -83,7 +83,7 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}); err != nil {
 		return nil, err
 	}
-	if t.records, err = cdr.Open(ctx, g.db, g.log, g.registry); err != nil {
+	if t.records, err = cdr.Open(ctx, g.db, g.writer, g.log, g.registry); err != nil {
 		return nil, err
 	}
 	if t.guard, err = guard.Open(ctx, guard.Options{
@@ -187,7 +187,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	if t.tolls, err = toll.Open(ctx, toll.Options{DB: g.db, Limits: t.plan, Audit: tollAudit(g.audit), Log: g.log, Registerer: g.registry}); err != nil {
 		return err
 	}
-	store, err := call.OpenStore(ctx, g.db)
+	store, err := call.OpenStore(ctx, g.db, g.writer)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (t *telephony) stages() []stage {
 		}
 	}
 	return []stage{
-		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call records", t.records.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}, {"toll limits", t.tolls.Run}}},
+		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}, {"toll limits", t.tolls.Run}}},
 		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},

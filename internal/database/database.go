@@ -122,7 +122,7 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", name); err != nil {
 		return fmt.Errorf("backup %s: %w", path, Explain(err))
 	}
-	if err := sync(name); err != nil {
+	if err := syncFile(name); err != nil {
 		return fmt.Errorf("backup %s: %w", path, err)
 	}
 	if err := os.Rename(name, path); err != nil {
@@ -131,7 +131,7 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	return nil
 }
 
-func sync(path string) error {
+func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // made by Backup a moment ago
 	if err != nil {
 		return err

@@ -36,6 +36,10 @@ const (
 	ackLimit     = 64
 )
 
+// ackedLag is how long the ACK of our 2xx may wait to be on disk. A crash meanwhile has us repeat the 2xx, and
+// its caller repeats the ACK for 64*T1 (RFC 3261 §13.2.2.4).
+const ackedLag = 500 * time.Millisecond
+
 // takeAnswer makes the call out of the first 2xx.
 func (c *call) takeAnswer(a acAnswer) {
 	b, res := c.branches[a.Branch], c.current
@@ -134,7 +138,11 @@ func (c *call) firstAck(ack *sip.Request, seq uint32) {
 		return
 	}
 	c.step(evAck{})
-	c.save()
+	if c.late { // the session is known only now
+		c.save()
+	} else {
+		c.arm(timerName{kind: "save"}, ackedLag, c.dirty)
+	}
 	c.publish()
 	if c.pair.changed { // the caller could only be told after its ACK
 		c.pair.changed = false

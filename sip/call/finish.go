@@ -111,12 +111,13 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 		c.rec.MOSCaller, c.rec.MOSCallee = c.mos(stats[0]), c.mos(stats[1])
 	}
 	c.s.metrics.total.WithLabelValues(c.rec.Result).Inc()
+	c.s.hungUp(c) // a phone that dials again at once must not meet its last call
 	ctx, cancel := withoutCancel(c.ctx, storeTime)
 	defer cancel()
 	if err := c.s.o.Records.Finish(ctx, c.rec); err != nil {
 		c.log.Error("call record not written", slog.Any(observe.Err, err))
 	}
-	c.unstore(ctx)
+	c.unstore()
 	c.s.release(c)
 	c.s.o.Trace.End(c.id)
 	c.publish()
@@ -125,12 +126,9 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 }
 
 // unstore forgets the state.
-func (c *call) unstore(ctx context.Context) {
-	if !c.stored {
-		return
-	}
-	if err := c.s.o.Store.Delete(ctx, c.id); err != nil {
-		c.log.Error("call state not deleted", slog.Any(observe.Err, err))
+func (c *call) unstore() {
+	if c.stored {
+		c.s.forgetState(c.id)
 	}
 }
 

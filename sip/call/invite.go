@@ -250,7 +250,7 @@ func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
 	if err := s.o.Records.Finish(ctx, c.rec); err != nil {
 		s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
 	}
-	c.unstore(ctx)
+	c.unstore()
 }
 
 func (s *Service) aor(extension string) string { return location.AOR(extension, s.stack.Domain()) }

@@ -54,6 +54,8 @@ type exchange struct {
 	ports map[string]string // listener addresses, kept across restarts
 
 	db      *sql.DB
+	conn    *sql.Conn // of writer
+	writer  *database.Writer
 	people  *directory.Directory
 	places  *location.Service
 	calls   *call.Service
@@ -209,8 +211,10 @@ func (x *exchange) start(o labOptions) {
 		Tolls:   dialplan.TollsConfig{Forbidden: []string{"+882."}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
 	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
-	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, log, x.reg))
-	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db))
+	x.conn = must[*sql.Conn](t)(x.db.Conn(ctx))
+	x.writer = must[*database.Writer](t)(database.NewWriter(ctx, x.conn))
+	x.records = must[*cdr.Log](t)(cdr.Open(ctx, x.db, x.writer, log, x.reg))
+	store := must[*call.SQLStore](t)(call.OpenStore(ctx, x.db, x.writer))
 	var tolls call.Tolls
 	if o.tolls != nil {
 		x.tolls = must[*toll.Ledger](t)(toll.Open(ctx, toll.Options{DB: x.db, Limits: o.tolls, Log: log, Registerer: x.reg}))
@@ -239,7 +243,7 @@ func (x *exchange) start(o labOptions) {
 // run starts everything; parts end in the written order: calls, then the stack, then the rest.
 func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 	var stops []func()
-	for _, part := range []func(context.Context) error{x.calls.Run, st.Run, x.places.Run, x.records.Run, rel.Run} {
+	for _, part := range []func(context.Context) error{x.calls.Run, st.Run, x.places.Run, rel.Run} {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
 		go func() {
@@ -250,13 +254,15 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 		}()
 		stops = append(stops, func() { cancel(); <-ended })
 	}
-	db := x.db
+	db, conn := x.db, x.conn
 	var once sync.Once
 	x.stop = func() {
 		once.Do(func() {
 			for _, stop := range stops {
 				stop()
 			}
+			x.writer.Close()
+			_ = conn.Close()
 			_ = db.Close()
 		})
 	}
@@ -268,8 +274,9 @@ func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
 	x.kill = func() {
 		once.Do(func() {
 			x.wantBindings()
+			_ = conn.Close()
 			_ = db.Close()
-			for _, i := range []int{1, 4, 0, 2, 3} {
+			for _, i := range []int{1, 3, 0, 2} {
 				stops[i]()
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -122,8 +123,25 @@ type phone struct {
 	seq       int
 	call      string // Call-ID of its own calls
 	tag       string
-	agent     string // User-Agent of its REGISTER
-	redial    func() // waits until the exchange has dialled the phone
+	agent     string   // User-Agent of its REGISTER
+	redial    func()   // waits until the exchange has dialled the phone
+	acks      *sync.Map // text of each ACK, by Call-ID and CSeq number: a 2xx that is repeated gets it again (RFC 3261 §13.2.2.4)
+}
+
+// acknowledged keeps an ACK for the repetitions of its 2xx.
+func (p *phone) acknowledged(m *message) {
+	if number, is := strings.CutSuffix(m.header("CSeq"), " ACK"); is {
+		p.acks.Store(m.header("Call-ID")+" "+number, m.text())
+	}
+}
+
+// repeatAck answers a repeated 2xx, as every phone does without its user.
+func (p *phone) repeatAck(conn net.Conn, m *message) {
+	if number, is := strings.CutSuffix(m.header("CSeq"), " INVITE"); is && m.response() && m.code()/100 == 2 {
+		if text, sent := p.acks.Load(m.header("Call-ID") + " " + number); sent {
+			_, _ = io.WriteString(conn, text.(string))
+		}
+	}
 }
 
 func token() string { return rand.Text()[:12] }
@@ -131,7 +149,7 @@ func token() string { return rand.Text()[:12] }
 // newPhone opens a socket at the given address of its site; it does not register.
 func newPhone(t *testing.T, x *exchange, ext, transport, ip string) *phone {
 	t.Helper()
-	p := &phone{t: t, x: x, ext: ext, transport: transport, inbox: make(chan *message, 64), had: map[string]bool{}, tag: token()}
+	p := &phone{t: t, x: x, ext: ext, transport: transport, inbox: make(chan *message, 64), had: map[string]bool{}, tag: token(), acks: new(sync.Map)}
 	p.open(ip)
 	t.Cleanup(func() { _ = p.conn.Close() })
 	return p
@@ -187,6 +205,7 @@ func (p *phone) open(ip string) {
 				return
 			}
 			if m, err := readMessage(bufio.NewReader(strings.NewReader(string(buf[:n])))); err == nil {
+				p.repeatAck(conn, m)
 				inbox <- m
 			}
 		}
@@ -209,6 +228,7 @@ func (p *phone) upgrade(d *net.Dialer, server string) net.Conn {
 
 func (p *phone) send(m *message) {
 	p.t.Helper()
+	p.acknowledged(m)
 	_, err := io.WriteString(p.conn, m.text())
 	if errors.Is(err, syscall.ECONNREFUSED) { // what an earlier datagram met while the exchange was down
 		_, err = io.WriteString(p.conn, m.text())

@@ -15,6 +15,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"linehall/internal/database"
 	"linehall/internal/directory"
 	"linehall/internal/observe"
 	"linehall/internal/site"
@@ -64,7 +65,8 @@ type Records interface {
 type Store interface {
 	// Save returns when the state is committed.
 	Save(ctx context.Context, id string, state []byte) error
-	Delete(ctx context.Context, id string) error
+	// Delete forgets a call soon and does not block; then hears how that went.
+	Delete(id string, then func(error))
 	Load(ctx context.Context) (map[string][]byte, error)
 }
 
@@ -399,8 +401,8 @@ func (s *Service) vacateLocked(c *call, stay ...string) {
 	})
 }
 
-// release takes an ended call off the books; its dialogs stay known until forget.
-func (s *Service) release(c *call) {
+// hungUp gives back the places that an ended call had at its phones and gateways.
+func (s *Service) hungUp(c *call) {
 	s.o.Tolls.Release(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -409,6 +411,13 @@ func (s *Service) release(c *call) {
 		s.hungUpLocked(key)
 	}
 	c.lines = nil
+}
+
+// release takes an ended call off the books; its dialogs stay known until forget.
+func (s *Service) release(c *call) {
+	s.hungUp(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.calls, c.id)
 }
 
@@ -439,4 +448,6 @@ func (s *Service) find(callID, localTag string) *call {
 }
 
 // OpenStore returns the store of call state in the appliance's database.
-func OpenStore(ctx context.Context, db *sql.DB) (*SQLStore, error) { return newSQLStore(ctx, db) }
+func OpenStore(ctx context.Context, db *sql.DB, writer *database.Writer) (*SQLStore, error) {
+	return newSQLStore(ctx, db, writer)
+}

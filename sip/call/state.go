@@ -50,6 +50,7 @@ func (c *call) flush() {
 // metric and the log say that a restart would cut them (design 3.1).
 func (c *call) save() {
 	c.unsaved = false
+	c.disarm(timerName{kind: "save"})
 	if c.pair == nil {
 		return
 	}
@@ -111,9 +112,7 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 			s.o.Tolls.Release(id)
 			s.log.Error("call not recovered", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
 		}
-		if err := s.o.Store.Delete(ctx, id); err != nil {
-			return recovered, fmt.Errorf("calls: %w", err)
-		}
+		s.forgetState(id)
 	}
 	reunite(back)
 	for _, r := range back {
@@ -123,6 +122,16 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 		s.log.Info("calls recovered", slog.Int(observe.Count, len(recovered)))
 	}
 	return recovered, nil
+}
+
+// forgetState deletes the state of a call that has ended. One that stays behind does no harm: its record says
+// that it has ended.
+func (s *Service) forgetState(id string) {
+	s.o.Store.Delete(id, func(err error) {
+		if err != nil {
+			s.log.Error("call state not deleted", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
+		}
+	})
 }
 
 // revived is a call of before the restart, with its state.

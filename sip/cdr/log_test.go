@@ -1,7 +1,6 @@
 package cdr_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -19,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T) (*cdr.Log, *sql.DB) {
+func open(t *testing.T) (*cdr.Log, *sql.DB, func()) {
 	t.Helper()
 	db, err := database.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
 	if err != nil {
@@ -29,27 +28,31 @@ func open(t *testing.T) (*cdr.Log, *sql.DB) {
 	if err := database.Migrate(t.Context(), db, cdr.Schema()); err != nil {
 		t.Fatal(err)
 	}
-	return reopen(t, db), db
+	l, stop := reopen(t, db)
+	return l, db, stop
 }
 
-func reopen(t *testing.T, db *sql.DB) *cdr.Log {
+// reopen returns a log over the database, and what the end of the appliance does to it.
+func reopen(t *testing.T, db *sql.DB) (*cdr.Log, func()) {
 	t.Helper()
-	l, err := cdr.Open(t.Context(), db, slog.New(slog.DiscardHandler), nil)
+	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
-}
-
-// run starts the writer and returns what stops it and waits.
-func run(t *testing.T, l *cdr.Log) func() {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = l.Run(ctx) }()
-	stop := sync.OnceFunc(func() { cancel(); <-ended })
+	writer, err := database.NewWriter(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := sync.OnceFunc(func() {
+		writer.Close()
+		_ = conn.Close()
+	})
 	t.Cleanup(stop)
-	return stop
+	l, err := cdr.Open(t.Context(), db, writer, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, stop
 }
 
 func record(id string, start time.Time) cdr.Record {
@@ -63,8 +66,7 @@ func finished(r cdr.Record, after time.Duration) cdr.Record {
 }
 
 func TestFinishOnce(t *testing.T) {
-	l, _ := open(t)
-	run(t, l)
+	l, _, _ := open(t)
 	start := time.UnixMilli(1_800_000_000_000).UTC()
 	r := record("a", start)
 	l.Begin(r)
@@ -88,8 +90,7 @@ func TestFinishOnce(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
-	l, db := open(t)
-	stop := run(t, l)
+	l, db, stop := open(t)
 	start := time.UnixMilli(1_800_000_000_000).UTC()
 	l.Begin(record("ringing", start))
 	answered := record("recovered", start)
@@ -99,8 +100,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	stop()
 
-	l = reopen(t, db)
-	run(t, l)
+	l, _ = reopen(t, db)
 	n, err := l.CloseInterrupted(t.Context(), func(id string) bool { return id == "recovered" }, start.Add(time.Minute))
 	if err != nil || n != 1 {
 		t.Fatalf("closed %d rows, %v; want 1", n, err)
@@ -114,8 +114,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestQuery(t *testing.T) {
-	l, _ := open(t)
-	run(t, l)
+	l, _, _ := open(t)
 	start := time.UnixMilli(1_800_000_000_000).UTC()
 	var wg sync.WaitGroup
 	for i := range 50 {
@@ -145,8 +144,7 @@ func TestQuery(t *testing.T) {
 
 // What was queued when the appliance stops is still written, and nobody hangs afterwards.
 func TestStop(t *testing.T) {
-	l, db := open(t)
-	stop := run(t, l)
+	l, db, stop := open(t)
 	start := time.UnixMilli(1_800_000_000_000).UTC()
 	for i := range 100 {
 		l.Begin(record(fmt.Sprint(i), start))

@@ -10,7 +10,7 @@ import (
 )
 
 func TestQualityReports(t *testing.T) {
-	l, _ := open(t)
+	l, _, _ := open(t)
 	at := time.UnixMilli(1_700_000_000_000).UTC()
 	want := cdr.Quality{Call: "a", ReportedAt: at, Extension: "8001", Site: "hq", Kind: "session", MOS: 4.2, LossPercent: 0.5, Jitter: 3 * time.Millisecond}
 	for i := range 100 {

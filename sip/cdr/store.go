@@ -24,18 +24,17 @@ const insertRecord = `INSERT INTO cdr (id, started_at, ended_at, caller, callee,
 		ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, callee = excluded.callee, record = excluded.record
 		WHERE cdr.ended_at IS NULL`
 
-// put writes a record with insertRecord.
-func put(ctx context.Context, insert *sql.Stmt, r *Record) error {
+// row is what insertRecord writes of a record.
+func (l *Log) row(r *Record) (database.Change, error) {
 	raw, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return database.Change{}, err
 	}
 	var ended any
 	if r.EndedAt != nil {
 		ended = r.EndedAt.UnixMilli()
 	}
-	_, err = insert.ExecContext(ctx, r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw))
-	return database.Explain(err)
+	return database.Change{Statement: l.insert, Args: []any{r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw)}}, nil
 }
 
 // Query returns finished calls, newest first.
