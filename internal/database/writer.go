@@ -26,6 +26,7 @@ var (
 // A transaction that fails has failed for all that were in it. It is safe for concurrent use.
 type Writer struct {
 	conn                    *sql.Conn
+	ctx                     context.Context //nolint:containedctx // never ends: see write
 	begin, commit, rollback *sql.Stmt
 
 	mu      sync.Mutex // guards what follows; not held over database work
@@ -50,7 +51,7 @@ type entry struct {
 
 // NewWriter returns a writer over a connection that nobody else uses from then on.
 func NewWriter(ctx context.Context, conn *sql.Conn) (*Writer, error) {
-	w := &Writer{conn: conn}
+	w := &Writer{conn: conn, ctx: context.WithoutCancel(ctx)}
 	w.idle = sync.NewCond(&w.mu)
 	for text, to := range map[string]**sql.Stmt{"BEGIN IMMEDIATE": &w.begin, "COMMIT": &w.commit, "ROLLBACK": &w.rollback} {
 		var err error
@@ -168,26 +169,25 @@ func (w *Writer) lead() {
 // write commits a batch. It has no deadline but SQLite's busy timeout: a deadline would cost a goroutine per statement,
 // and a transaction that has begun is best finished.
 func (w *Writer) write(batch []*entry) error {
-	ctx := context.Background()
 	if len(batch) == 1 && len(batch[0].changes) == 1 { // a statement on its own is a transaction
-		return Explain(exec(ctx, batch[0].changes))
+		return Explain(exec(w.ctx, batch[0].changes))
 	}
-	if _, err := w.begin.ExecContext(ctx); err != nil {
+	if _, err := w.begin.ExecContext(w.ctx); err != nil {
 		return Explain(err)
 	}
 	for _, e := range batch {
-		if err := exec(ctx, e.changes); err != nil {
-			return w.undo(ctx, err)
+		if err := exec(w.ctx, e.changes); err != nil {
+			return w.undo(err)
 		}
 	}
-	if _, err := w.commit.ExecContext(ctx); err != nil {
-		return w.undo(ctx, err)
+	if _, err := w.commit.ExecContext(w.ctx); err != nil {
+		return w.undo(err)
 	}
 	return nil
 }
 
-func (w *Writer) undo(ctx context.Context, err error) error {
-	_, _ = w.rollback.ExecContext(ctx) // SQLite may have done it already
+func (w *Writer) undo(err error) error {
+	_, _ = w.rollback.ExecContext(w.ctx) // SQLite may have done it already
 	return Explain(err)
 }
 

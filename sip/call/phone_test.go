@@ -123,8 +123,8 @@ type phone struct {
 	seq       int
 	call      string // Call-ID of its own calls
 	tag       string
-	agent     string   // User-Agent of its REGISTER
-	redial    func()   // waits until the exchange has dialled the phone
+	agent     string    // User-Agent of its REGISTER
+	redial    func()    // waits until the exchange has dialled the phone
 	acks      *sync.Map // text of each ACK, by Call-ID and CSeq number: a 2xx that is repeated gets it again (RFC 3261 §13.2.2.4)
 }
 
