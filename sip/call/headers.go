@@ -30,7 +30,7 @@ var throughResponse = []string{ //nolint:gochecknoglobals // a constant list
 	"Event", "Unsupported", "Recv-Info",
 }
 
-// allowValue is our Allow inside calls: SUBSCRIBE is not served there.
+// allowValue is our Allow inside calls. SUBSCRIBE is not in it: it only prolongs what a REFER has made.
 const allowValue = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, NOTIFY, REFER"
 
 // supportedValue are the extensions that we know inside calls.

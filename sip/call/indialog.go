@@ -151,6 +151,8 @@ func (c *call) onRequest(req *stack.Request) {
 		c.refresh(l, req)
 	case req.Method == sip.REFER:
 		c.onRefer(f, l, req)
+	case req.Method == sip.SUBSCRIBE:
+		c.onSubscribe(l, req)
 	default:
 		c.forward(f, l, req)
 	}

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"linehall/internal/observe"
+	"linehall/sip/stack"
 )
 
 // referral is the subscription that a REFER makes (RFC 3515 §2.4.4, RFC 6665): its sender is
@@ -20,11 +22,13 @@ type referral struct {
 	c        *call
 	leg      *leg
 	event    string
+	id       string // the CSeq of the REFER
 	until    time.Time
 	last     attemptState
 	next     *attemptState
 	sending  bool
-	over     bool // the last NOTIFY is sent, or the phone wants no more
+	over     bool          // the last NOTIFY is sent, or the phone wants no more
+	closing  *attemptState // the last NOTIFY, behind the one under way
 	finished func()
 }
 
@@ -40,9 +44,9 @@ const referralTime = 5 * time.Minute
 // newReferral opens the subscription of a REFER. From a dialog's second REFER on, an id tells
 // the events apart (RFC 3515 §2.4.6).
 func (c *call) newReferral(l *leg, seq uint32) *referral {
-	r := &referral{c: c, leg: l, event: "refer", until: time.Now().Add(referralTime)}
+	r := &referral{c: c, leg: l, event: "refer", id: strconv.FormatUint(uint64(seq), 10), until: time.Now().Add(referralTime)}
 	if l.Refers > 0 {
-		r.event += ";id=" + strconv.FormatUint(uint64(seq), 10)
+		r.event += ";id=" + r.id
 	}
 	return r
 }
@@ -105,6 +109,11 @@ func (r *referral) send(n attemptState, closing string) {
 // sent goes on behind a NOTIFY that is answered or lost.
 func (r *referral) sent() {
 	r.sending = false
+	if n := r.closing; n != nil {
+		r.closing = nil
+		r.send(*n, "timeout")
+		return
+	}
 	if n := r.next; n != nil && !r.over {
 		r.next = nil
 		r.send(*n, "")
@@ -115,4 +124,74 @@ func (r *referral) sent() {
 		r.finished = nil
 		done()
 	}
+}
+
+// onSubscribe takes a SUBSCRIBE inside the call: it may prolong or end the subscription that a REFER has made (RFC 3515
+// §2.4.4), which answers with a NOTIFY of the state as it is (RFC 6665 §4.2.1.2). There is nothing else to subscribe to.
+func (c *call) onSubscribe(l *leg, req *stack.Request) {
+	var event string
+	if h := req.GetHeader("Event"); h != nil {
+		event = h.Value()
+	}
+	name, params, _ := strings.Cut(event, ";")
+	if !strings.EqualFold(strings.TrimSpace(name), "refer") {
+		res := c.s.stack.NewResponse(req, 489, "Bad Event")
+		res.AppendHeader(sip.NewHeader("Allow-Events", "refer"))
+		_ = req.Tx.Respond(res) // the phone repeats a request whose answer is lost
+		return
+	}
+	expires := referralTime
+	if h := req.GetHeader("Expires"); h != nil {
+		n, err := strconv.ParseUint(strings.TrimSpace(h.Value()), 10, 32)
+		if err != nil {
+			c.s.respond(req, refusal{code: 400, reason: "Bad Expires"})
+			return
+		}
+		expires = min(time.Duration(n)*time.Second, referralTime)
+	}
+	t := c.transfer
+	if t == nil || t.refer == nil || t.refer.leg != l || t.refer.over || !t.refer.named(params) {
+		c.s.respond(req, refusal{code: 481})
+		return
+	}
+	l.Dialog.Refresh(req.Contact())
+	res := c.s.stack.NewResponse(req, 200, "OK")
+	res.AppendHeader(&sip.ContactHeader{Address: c.s.stack.ContactURI(req.Flow, l.User)})
+	res.AppendHeader(sip.NewHeader("Expires", strconv.Itoa(int(expires/time.Second))))
+	_ = req.Tx.Respond(res) // as above
+	t.refer.prolong(expires)
+}
+
+// named reports whether the parameters of an Event mean this subscription: the first one of a dialog needs no id.
+func (r *referral) named(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		if k, v, ok := strings.Cut(strings.TrimSpace(p), "="); ok && strings.EqualFold(k, "id") {
+			return v == r.id
+		}
+	}
+	return r.event == "refer"
+}
+
+// prolong takes the wish of its phone; with none left it ends.
+func (r *referral) prolong(expires time.Duration) {
+	r.until = time.Now().Add(expires)
+	if expires > 0 {
+		r.notify(r.newest())
+		return
+	}
+	last := r.newest()
+	r.next, r.over = nil, true
+	if r.sending {
+		r.closing = &last
+		return
+	}
+	r.send(last, "timeout")
+}
+
+// newest is the state that the phone knows or is about to be told.
+func (r *referral) newest() attemptState {
+	if r.next != nil {
+		return *r.next
+	}
+	return r.last
 }

@@ -214,6 +214,7 @@ func New(o Options) (*Service, error) {
 	}
 	o.Stack.Support("norefersub", "replaces")
 	o.Stack.Handle(sip.REFER, s.Within(s.serveRefer))
+	o.Stack.Handle(sip.SUBSCRIBE, s.Within(s.notServed))
 	o.Stack.Handle(sip.OPTIONS, s.Within(o.Stack.ServeOptions))
 	o.Stack.Handle(sip.NOTIFY, s.Within(o.Stack.ServeNotify))
 	o.Stack.Handle(sip.MESSAGE, s.Within(s.notServed))

@@ -67,6 +67,52 @@ func (p *phone) answerOffer(body string) *message {
 	return in
 }
 
+// The subscription that a REFER makes is prolonged and ended by SUBSCRIBE like any other (RFC 3515 §2.4.4); the transfer goes
+// on without it.
+func TestReferSubscriptionIsRefreshed(t *testing.T) {
+	_, k, c := threePhones(t, labOptions{})
+	by := k.db
+	subscribe := func(event, expires string, code int) *message {
+		t.Helper()
+		by.send("SUBSCRIBE", "", h("Event", event), h("Expires", expires))
+		res := by.p.final("SUBSCRIBE")
+		if res.code() != code {
+			t.Errorf("SUBSCRIBE %s: %s, want %d", event, res.first, code)
+		}
+		return res
+	}
+	subscribe("refer", "60", 481) // there is none yet
+	if res := by.refer("<sip:8003@" + domain + ">"); res.code() != 202 {
+		t.Fatalf("REFER: %s", res.first)
+	}
+	by.told("100")
+	inv := c.request("INVITE")
+	c.tag = token()
+	c.send(c.reply(inv, 180, "Ringing", ""))
+	by.told("180")
+	subscribe("dialog", "60", 489)
+	subscribe("refer;id=999", "60", 481)
+	if res := subscribe("refer", "60", 200); res.header("Expires") != "60" || res.header("Contact") == "" {
+		t.Errorf("Expires %q, Contact %q", res.header("Expires"), res.header("Contact"))
+	}
+	var left int
+	if status, state := by.progress(); !strings.HasPrefix(status, "SIP/2.0 180") {
+		t.Errorf("told %q", status)
+	} else if _, err := fmt.Sscanf(state, "active;expires=%d", &left); err != nil || left < 55 || left > 60 {
+		t.Errorf("Subscription-State %q", state)
+	}
+	if res := subscribe("refer", "0", 200); res.header("Expires") != "0" {
+		t.Errorf("Expires %q", res.header("Expires"))
+	}
+	if status, state := by.progress(); !strings.HasPrefix(status, "SIP/2.0 180") || state != "terminated;reason=timeout" {
+		t.Errorf("told %q, %q", status, state)
+	}
+	c.send(c.reply(inv, 200, "OK", sdpFrom(c.local)))
+	c.request("ACK")
+	k.a.answerOffer(sdpFrom(k.a.local))
+	by.p.bye()
+}
+
 func TestBlindTransfer(t *testing.T) {
 	for _, transferor := range []string{"callee", "caller"} {
 		t.Run(transferor, func(t *testing.T) {
