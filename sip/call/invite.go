@@ -27,6 +27,11 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		s.ServeInDialog(ctx, req)
 		return
 	}
+	select {
+	case <-s.begun: // the sockets are open before the calls of before the restart are taken up
+	case <-ctx.Done():
+		return
+	}
 	if in, ok := s.identified(req); ok {
 		s.serveIncoming(ctx, req, in)
 		return

@@ -81,6 +81,7 @@ type labOptions struct {
 	branch, hq  *site.Overflow      // ways around the line
 	srtp        [2]site.SRTP        // of headquarters and branch1
 	pickup      map[string][]string // who may pick up for whom
+	calls       <-chan struct{}     // the call core runs when it is closed; nil: at once
 }
 
 // trace is what a test that fails shows: the exchange's log, and the first line of each message.
@@ -237,13 +238,24 @@ func (x *exchange) start(o labOptions) {
 	for _, l := range st.Listeners() {
 		x.ports[l.Transport] = l.Address.String()
 	}
-	x.run(st, rel)
+	calls := x.calls.Run
+	if o.calls != nil {
+		calls = func(ctx context.Context) error {
+			select {
+			case <-o.calls:
+				return x.calls.Run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	x.run(calls, st, rel)
 }
 
 // run starts everything; parts end in the written order: calls, then the stack, then the rest.
-func (x *exchange) run(st *stack.Stack, rel *relay.Relay) {
+func (x *exchange) run(calls func(context.Context) error, st *stack.Stack, rel *relay.Relay) {
 	var stops []func()
-	for _, part := range []func(context.Context) error{x.calls.Run, st.Run, x.places.Run, rel.Run} {
+	for _, part := range []func(context.Context) error{calls, st.Run, x.places.Run, rel.Run} {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
 		go func() {

@@ -61,6 +61,26 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+// The sockets are open a moment before the call core runs: who calls in that moment is not turned away.
+func TestCallBeforeTheCoreRuns(t *testing.T) {
+	running := make(chan struct{})
+	x := newExchange(t, labOptions{calls: running})
+	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
+	a.register()
+	b.register()
+	a.call, a.tag = token(), token()
+	inv := a.inviteMessage("8002", sdpFrom(a.local))
+	a.send(inv)
+	a.quiet("answer", func(m *message) bool { return m.response() && m.code() > 100 })
+	close(running)
+	challenge := a.status("INVITE", 401)
+	a.send(a.ackFailure(inv, challenge))
+	inv = a.inviteMessage("8002", sdpFrom(a.local))
+	a.authorize(inv, challenge, a.password())
+	a.send(inv)
+	b.pickUp(a, b.request("INVITE")).hangUpFrom(a)
+}
+
 // An orderly restart cuts nobody either; and what only rang is recorded as interrupted.
 func TestRestart(t *testing.T) {
 	x := newExchange(t, labOptions{})

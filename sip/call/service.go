@@ -169,6 +169,7 @@ type Service struct {
 	metrics *metrics
 
 	draining atomic.Bool
+	begun    chan struct{} // closed by Run
 	changed  []func(Info)
 
 	mu      sync.Mutex // guards the fields below; held briefly, never over a send
@@ -202,7 +203,7 @@ func New(o Options) (*Service, error) {
 		o.Tolls = freely{}
 	}
 	s := &Service{
-		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log,
+		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, begun: make(chan struct{}),
 		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, busy: map[string]int{}, lines: map[lineKey]int{},
 	}
 	s.metrics = newMetrics(o.Registerer, s)
@@ -249,7 +250,7 @@ func (s *Service) notServed(_ context.Context, req *stack.Request) {
 // called by the call's owner and must not block; before Run.
 func (s *Service) OnChange(f func(Info)) { s.changed = append(s.changed, f) }
 
-// Run owns the calls until ctx ends. Then ringing calls are given up, established ones are
+// Run owns the calls until ctx ends; it is called once. An INVITE that comes before it waits for it. Then ringing calls are given up, established ones are
 // left as they are, in the store, for the next start: a restart must not cut a conversation.
 func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
@@ -263,6 +264,7 @@ func (s *Service) Run(ctx context.Context) error {
 		s.work.Go(func() { s.seek(ctx, c, c.terminal) })
 	}
 	s.mu.Unlock()
+	close(s.begun)
 	<-ctx.Done()
 	s.draining.Store(true)
 	s.mu.Lock()
