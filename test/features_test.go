@@ -25,7 +25,9 @@ type desks struct {
 type desk struct {
 	*phone.Phone
 
-	t     *testing.T
+	t      *testing.T
+	alerts chan *phone.Call // own calls that ring
+
 	mu    sync.Mutex // guards what follows
 	react phone.Reaction
 	rings []phone.Ring
@@ -53,11 +55,18 @@ func (d *desks) in(site byte, extension string, host byte) *desk {
 	t := d.a.t
 	t.Helper()
 	acc := d.a.account(extension)
-	p := &desk{t: t, react: phone.Reaction{RingFor: -1}}
+	return d.registered(phone.Account{Extension: extension, AuthUser: acc.AuthUser, Password: acc.Password, Domain: acc.Domain},
+		netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(d.a.ports.sip)), netip.AddrFrom4([4]byte{127, 0, site, host}))
+}
+
+// registered is a phone with an account at a server, ours or another one.
+func (d *desks) registered(account phone.Account, server netip.AddrPort, bind netip.Addr) *desk {
+	t := d.a.t
+	t.Helper()
+	p := &desk{t: t, react: phone.Reaction{RingFor: -1}, alerts: make(chan *phone.Call, 16)}
 	var err error
 	p.Phone, err = phone.New(phone.Config{
-		Account: phone.Account{Extension: extension, AuthUser: acc.AuthUser, Password: acc.Password, Domain: acc.Domain},
-		Server:  netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(d.a.ports.sip)), Transport: phone.UDP, Bind: netip.AddrFrom4([4]byte{127, 0, site, host}), Media: d.engine,
+		Account: account, Server: server, Transport: phone.UDP, Bind: bind, Media: d.engine,
 		Answer: func(r phone.Ring) phone.Reaction {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -68,6 +77,12 @@ func (d *desks) in(site byte, extension string, host byte) *desk {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.calls = append(p.calls, c)
+		},
+		OnAlert: func(c *phone.Call) {
+			select {
+			case p.alerts <- c:
+			default: // nobody looks
+			}
 		},
 	})
 	if err != nil {
@@ -80,7 +95,7 @@ func (d *desks) in(site byte, extension string, host byte) *desk {
 	select {
 	case <-p.Registered():
 	case <-time.After(15 * time.Second):
-		t.Fatalf("%s did not register: %v", extension, p.Status().Err)
+		t.Fatalf("%s did not register: %v", account.Extension, p.Status().Err)
 	}
 	return p
 }

@@ -88,6 +88,7 @@ func (p *Phone) inviteOnce(ctx context.Context, call *Call, req *sip.Request) (*
 				provisional = true
 				if res.StatusCode > 100 && call.Alerted.IsZero() {
 					call.Alerted = time.Now()
+					call.alerted(res)
 				}
 				if giveUp == nil && !cancelled { // the wish to cancel came before the first answer (§9.1)
 					cancelled = true
@@ -172,6 +173,20 @@ func (p *Phone) inviteRequest(call *Call) *sip.Request {
 	req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	req.SetBody(call.session.marshal())
 	return req
+}
+
+// alerted takes the early dialog that a provisional response opens.
+func (c *Call) alerted(res *sip.Response) {
+	to := res.To()
+	if to == nil || !to.Params.Has("tag") {
+		return
+	}
+	c.mu.Lock()
+	c.remote = sip.ToHeader{DisplayName: to.DisplayName, Address: *to.Address.Clone(), Params: to.Params.Clone()}
+	c.mu.Unlock()
+	if c.phone.cfg.OnAlert != nil {
+		c.phone.cfg.OnAlert(c)
+	}
 }
 
 // establish takes the dialog state from the 2xx and acknowledges it.

@@ -64,6 +64,7 @@ type Config struct {
 	Media     *voice.Engine
 	Answer    func(Ring) Reaction // nil answers every call at once
 	OnCall    func(*Call)         // an incoming call was answered; nil is allowed
+	OnAlert   func(*Call)         // a call of ours rings: its dialog is early, and may be named in a transfer; nil is allowed
 	OnNotify  func(event string)  // an unsolicited NOTIFY, as check-sync; nil is allowed
 	Log       *slog.Logger
 }

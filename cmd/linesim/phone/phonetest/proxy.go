@@ -49,7 +49,8 @@ type Proxy struct {
 	challenges int
 }
 
-type binding struct{ transport, source string }
+// binding is where a REGISTER came from, and what its Contact says.
+type binding struct{ transport, source, contact string }
 
 // Start listens on free ports of 127.0.0.1 until the test ends.
 func Start(tb testing.TB, opts Options) *Proxy {
@@ -157,7 +158,7 @@ func (p *Proxy) register(req *sip.Request, tx sip.ServerTransaction) {
 	if h := req.GetHeader("Expires"); h != nil && h.Value() == "0" {
 		delete(p.bindings, user)
 	} else {
-		p.bindings[user] = binding{transport: req.Transport(), source: req.Source()}
+		p.bindings[user] = binding{transport: req.Transport(), source: req.Source(), contact: req.Contact().Address.HostPort()}
 		p.registers[user]++
 		contact := req.Contact().Clone()
 		contact.Params.Add("expires", strconv.Itoa(p.opts.Expires))
@@ -205,6 +206,15 @@ func (p *Proxy) next(req *sip.Request) (binding, bool) {
 		transport, _ := req.Recipient.UriParams.Get("transport")
 		if transport == "" {
 			transport = "udp"
+		}
+		if transport == "tls" { // over the connection that it registered with: nobody else can be reached
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, b := range p.bindings {
+				if b.transport == "TLS" && b.contact == req.Recipient.HostPort() {
+					return b, true
+				}
+			}
 		}
 		return binding{transport: strings.ToUpper(transport), source: req.Recipient.HostPort()}, true
 	}
