@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -138,6 +137,7 @@ type client struct {
 	ended   string
 	errors  []signal.Error
 	changed chan struct{}
+	leaving atomic.Bool
 
 	publish   *pion.PeerConnection
 	subscribe *pion.PeerConnection
@@ -237,7 +237,7 @@ func (c *client) read() {
 		switch d.Type {
 		case "publish_answer":
 			err := c.publish.SetRemoteDescription(pion.SessionDescription{Type: pion.SDPTypeAnswer, SDP: d.SDP})
-			if err != nil && !errors.Is(err, pion.ErrConnectionClosed) {
+			if err != nil && !c.leaving.Load() {
 				c.t.Errorf("publish answer: %v", err)
 			}
 		case "subscribe_offer":
@@ -541,6 +541,7 @@ func (c *client) of(participant string) *receiver {
 }
 
 func (c *client) close() {
+	c.leaving.Store(true) // an answer may still be under way
 	if c.publish != nil {
 		_ = c.publish.Close()
 	}

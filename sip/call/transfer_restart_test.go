@@ -254,13 +254,20 @@ func TestAttendedTransferRestarted(t *testing.T) {
 	k.db.told("100")
 	k2.b.request("INVITE") // from the party's call, which is not stored
 	x.wantStates(`"transfer":`, `"handed":true`)
+	eventually(t, "all records begun", func() bool {
+		var n int
+		err := x.db.QueryRowContext(t.Context(), "SELECT count(*) FROM cdr").Scan(&n)
+		return err == nil && n == 3
+	})
 	x.restart(labOptions{})
 	k2.b.answerOffer(sdpFrom(k2.b.local)) // its old session
 	k.db.told("503")
 	reinvite(t, k, k.db, sdpFrom(k.b.local), sdpFrom(k.a.local))
 	k2.hangUp(k2.db)
 	k.hangUp(k.da)
-	x.wantRecords(2)
+	if r := x.wantRecords(3)[0]; r.Result != cdr.Failed || r.Reason != "interrupted by a restart" {
+		t.Errorf("the record of the party's call: %+v", r)
+	}
 	x.wantNothing()
 }
 
