@@ -31,6 +31,7 @@ type pstn struct {
 	reports  []string
 	again    func() stack.Flow // opens a lost connection again
 	most     call.Capacity
+	srtp     string
 	gate     chan struct{} // Attempts waits for it
 	names    []string      // of the gateways' trunks; without one they are all of "pstn"
 }
@@ -73,7 +74,7 @@ func (p *pstn) Attempts(_ context.Context, o call.Outgoing) []call.Attempt {
 		}
 		a := call.Attempt{
 			Trunk: trunk, Gateway: g.ext, URI: "sip:" + o.Number + "@" + g.local, Flow: flow, Site: "hq",
-			From: ours, Asserted: ours, Contact: "linehall", Headers: [][2]string{{"Privacy", "none"}}, Patience: p.silence, Most: p.most,
+			From: ours, Asserted: ours, Contact: "linehall", Headers: [][2]string{{"Privacy", "none"}}, Patience: p.silence, Most: p.most, SRTP: p.srtp,
 		}
 		if slices.Contains(p.down, g) {
 			a.Flow = stack.Flow{}
@@ -103,7 +104,7 @@ func (p *pstn) Identify(req *stack.Request) (call.Incoming, bool) {
 		if req.Flow.Remote.String() == g.local {
 			return call.Incoming{
 				Trunk: "pstn", Gateway: g.ext, Site: "hq", From: req.From().Address.User, Name: "Customer",
-				Number: req.Recipient.User, Trusted: true, Most: p.most,
+				Number: req.Recipient.User, Trusted: true, Most: p.most, SRTP: p.srtp,
 			}, true
 		}
 	}

@@ -155,3 +155,114 @@ func TestSRTPNeverStopsEmergencies(t *testing.T) {
 	b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
 	a.status("INVITE", 200)
 }
+
+// secureTrunk is a trunk with one gateway over a transport and a policy, and a phone of 8001.
+func secureTrunk(t *testing.T, policy, gateway, transport string) (p *pstn, g, a *phone) {
+	t.Helper()
+	p, _, _ = newTrunk(t, labOptions{srtp: [2]site.SRTP{site.SRTPOff, site.SRTPOff}}, 0)
+	g, a = newPhone(t, p.x, "gw1", gateway, "127.0.9.1"), newPhone(t, p.x, "8001", transport, "127.0.0.21")
+	p.mu.Lock()
+	p.gateways, p.srtp = []*phone{g}, policy
+	p.mu.Unlock()
+	return p, g, a
+}
+
+// The policy of a trunk holds beside that of the site, whose phones may do as they like here: what crosses it is never
+// silently in clear where it is required, neither are the keys.
+func TestSRTPPolicyOfATrunk(t *testing.T) {
+	clear := func(a string) string { return sdpFrom(a) }
+	locked := func(a string) string { return secure(a) }
+	for _, tt := range []struct {
+		name, policy, gateway, phone string
+		offer, answer                func(string) string
+		warning                      string // of the 488; "": the call is made
+		srtp                         bool
+	}{
+		{"off, in clear", "off", "UDP", "UDP", clear, clear, "", false},
+		{"off, encrypted passes", "off", "UDP", "UDP", locked, locked, "", true},
+		{"optional, in clear", "optional", "TLS", "TLS", clear, clear, "", false},
+		{"optional, encrypted", "optional", "TLS", "TLS", locked, locked, "", true},
+		{"optional, the gateway chooses", "optional", "TLS", "TLS", optional, clear, "", false},
+		{"required, encrypted", "required", "TLS", "TLS", locked, locked, "", true},
+		{"required, in clear", "required", "TLS", "TLS", clear, nil, "encrypted media is required", false},
+		{"required, the gateway answers in clear", "required", "TLS", "TLS", optional, clear, "encrypted media is required", false},
+		{"required, keys in clear to the gateway", "required", "TCP", "TLS", locked, nil, "use TLS", false},
+		{"required, keys in clear from the phone", "required", "TLS", "UDP", locked, nil, "use TLS", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, g, a := secureTrunk(t, tt.policy, tt.gateway, tt.phone)
+			own := a.invite("013800000000", tt.offer(a.local))
+			var inv *message
+			if tt.answer == nil {
+				g.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+			} else {
+				inv = g.request("INVITE")
+				if strings.Contains(own.body, "SAVP") != strings.Contains(inv.body, "SAVP") || strings.Contains(own.body, aKey) != strings.Contains(inv.body, aKey) {
+					t.Errorf("the offer lost its keys:\n%s", inv.body)
+				}
+				g.tag = token()
+				g.send(g.reply(inv, 200, "OK", tt.answer(g.local)))
+			}
+			if tt.warning != "" {
+				res := a.status("INVITE", 488)
+				a.send(a.ackFailure(own, res))
+				if !strings.Contains(res.header("Warning"), tt.warning) {
+					t.Errorf("Warning %s", res.header("Warning"))
+				}
+				if tt.answer != nil {
+					g.request("ACK")
+					g.send(g.reply(g.request("BYE"), 200, "OK", ""))
+				}
+				return
+			}
+			k := &talk{a: a, b: g, da: a.dialogOfCaller(a.status("INVITE", 200)), db: g.dialogOfCallee(inv)}
+			k.da.send("ACK", "")
+			g.request("ACK")
+			eventually(t, "established", func() bool { return state(p.x) == call.StateEstablished })
+			if got := p.x.calls.Snapshot()[0].SRTP; got != tt.srtp {
+				t.Errorf("srtp %v", got)
+			}
+			if tt.srtp && tt.policy != "off" { // what is encrypted stays so
+				k.db.send("INVITE", clear(g.local), [2]string{"Content-Type", "application/sdp"})
+				res := g.status("INVITE", 488)
+				if !strings.Contains(res.header("Warning"), "stays encrypted") && !strings.Contains(res.header("Warning"), "required") {
+					t.Errorf("a downgrade: Warning %s", res.header("Warning"))
+				}
+			}
+			k.hangUp(k.da)
+		})
+	}
+}
+
+func TestSRTPPolicyOfATrunkForIncomingCalls(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		p, g, _ := secureTrunk(t, "required", "TLS", "TLS")
+		b := newPhone(t, p.x, "8002", "TLS", "127.0.0.22")
+		b.register()
+		g.call, g.tag = token(), token()
+		body := sdpFrom(g.local)
+		if encrypted {
+			body = secure(g.local)
+		}
+		in := g.inviteMessage("04715550002", body)
+		g.send(in)
+		if !encrypted {
+			res := g.status("INVITE", 488)
+			g.send(g.ackFailure(in, res))
+			b.quiet("INVITE", func(m *message) bool { return !m.response() && m.method() == "INVITE" })
+			continue
+		}
+		inv := b.request("INVITE")
+		if !strings.Contains(inv.body, aKey) {
+			t.Errorf("the offer lost its keys:\n%s", inv.body)
+		}
+		b.tag = token()
+		b.send(b.reply(inv, 200, "OK", secure(b.local)))
+		d := g.dialogOfCaller(g.status("INVITE", 200))
+		d.send("ACK", "")
+		b.request("ACK")
+		eventually(t, "established and encrypted", func() bool { s := p.x.calls.Snapshot(); return len(s) == 1 && s[0].SRTP })
+		d.send("BYE", "")
+		b.send(b.reply(b.request("BYE"), 200, "OK", ""))
+	}
+}
