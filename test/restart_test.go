@@ -1,9 +1,13 @@
 package test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"linehall/cmd/linesim/phone"
 )
 
 // The process dies in the middle of ten calls and starts again: the registrations are there, and whoever hangs up, the BYE
@@ -77,4 +81,44 @@ func TestCallsSurviveKill9(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The process dies while the target of a transfer rings: it rings on, the party hears whoever answers, the transferor is
+// told.
+func TestTransferSurvivesKill9(t *testing.T) {
+	a := startAppliance(t)
+	d := newDesks(t, a)
+	first, second, target := d.at("8001", 31), d.at("8002", 32), d.in(1, "2001", 31)
+	second.answers(phone.Reaction{})
+	target.answers(phone.Reaction{RingFor: 5 * time.Second})
+	rings := func() error {
+		target.mu.Lock()
+		defer target.mu.Unlock()
+		if len(target.rings) == 0 {
+			return errors.New("silence")
+		}
+		return nil
+	}
+	by, party := first.talksTo("8002", second)
+	talk(t, "before the transfer", by, party)
+	outcome := make(chan func(), 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		r, err := by.Transfer(ctx, "2001")
+		outcome <- func() { told(t, r, err, 200) }
+	}()
+	a.eventually(10*time.Second, "2001 rings", rings)
+	a.eventually(5*time.Second, "both calls are stored", func() error { return a.stored(2) })
+	a.kill9()
+	a.start()
+	if n := len(target.taken()); n != 0 {
+		t.Fatalf("2001 has answered %d calls already", n)
+	}
+	answered := target.takes(0)
+	(<-outcome)()
+	over(t, "transferred", by)
+	talk(t, "transferred", party, answered)
+	hangUp(t, answered, party)
+	a.eventually(10*time.Second, "nothing is left", func() error { return a.stored(0) })
 }
