@@ -17,6 +17,14 @@ type savedAnswer struct {
 	Settled  bool       `json:"settled,omitempty"`
 }
 
+// savedReanswer is our 2xx to a re-INVITE that waits for its ACK, and what both sides agree to with it.
+type savedReanswer struct {
+	savedAnswer
+	From   side   `json:"from"`
+	Offer  []byte `json:"offer"`
+	Answer []byte `json:"answer"`
+}
+
 // saveAnswer is what brings our 2xx back after a crash, until its ACK.
 func (o *invited) saveAnswer(c *call, f *fork, out *sip.Response, seq uint32) *savedAnswer {
 	return &savedAnswer{
@@ -56,11 +64,11 @@ func (c *call) repeatStoredAnswer() {
 	}
 }
 
-// impliedAck: a caller that goes on in its dialog has acknowledged the 2xx that we repeat after a
+// impliedAck: a phone that goes on in its dialog has acknowledged the 2xx that we repeat after a
 // restart; its ACK came while nobody was there. One that had to carry an answer is needed.
 func (c *call) impliedAck(l *leg) {
 	a := l.accept
-	if a == nil || !c.repeated || l.Side != caller || c.late && !c.pair.settled() {
+	if a == nil || !c.repeated || c.reanswer == nil && (l.Side != caller || c.late && !c.pair.settled()) {
 		return
 	}
 	l.accept = nil
@@ -86,4 +94,48 @@ func (c *call) ackForgotten(tag string, res *sip.Response) bool {
 		return true
 	}
 	return false
+}
+
+func (r *reoffer) saveAnswer(out *sip.Response, seq uint32, answer []byte) *savedReanswer {
+	return &savedReanswer{
+		savedAnswer: savedAnswer{Invite: plain(r.req.Request), Flow: r.req.Flow, Tag: r.req.Tx.Tag(), Response: []byte(out.String()), Seq: seq},
+		From:        r.from.Side, Offer: r.offer, Answer: answer,
+	}
+}
+
+// repeatReanswer goes on repeating a 2xx to a re-INVITE. The media are those of the new session already. A connection
+// is gone with the process, and its phone knows by itself what it has heard.
+func (c *call) repeatReanswer() {
+	a := c.reanswer
+	agree := func() {
+		c.reanswer = nil
+		c.pair.leg(a.From).agreed(a.Offer)
+		c.pair.leg(a.From.Other()).agreed(a.Answer)
+		c.dirty()
+		c.publish()
+	}
+	req, err := c.s.stack.ParseRequest(a.Invite)
+	var res *sip.Response
+	if err == nil {
+		res, err = c.s.stack.ParseResponse(a.Response)
+	}
+	if err != nil || a.Flow.Stream() || c.ex.admit(a.From) != 0 {
+		agree()
+		return
+	}
+	l := c.pair.leg(a.From)
+	resumed := c.s.stack.ResumeInvite(req, a.Flow, a.Tag)
+	if l.Trunk != "" {
+		resumed.Tx.Alter(hideResponse)
+	}
+	c.repeated = true
+	done := func() {
+		c.repeated = false
+		agree()
+		c.exchangeDone()
+	}
+	// A phone that had our 2xx long ago does not acknowledge it again: that is no reason to hang up.
+	if err := c.accept(l, resumed, res, func(*sip.Request) { done() }, done); err != nil {
+		done()
+	}
 }

@@ -63,6 +63,7 @@ type call struct {
 	resume   *savedRinging  // of before the restart, until the owner takes it up
 	written  []byte         // the ringing state as the store has it
 	answer   *savedAnswer   // our 2xx, until its ACK
+	reanswer *savedReanswer // our 2xx to a re-INVITE, until its ACK
 	link     *savedLink     // its parties have not been brought together yet
 	repeated bool           // it is repeated after a restart
 	revived  bool           // the call was established before a restart
@@ -258,6 +259,9 @@ func (c *call) begin() {
 		c.armSessions()
 		if c.answer != nil {
 			c.repeatStoredAnswer()
+		}
+		if c.reanswer != nil {
+			c.repeatReanswer()
 		}
 		c.goOn()
 		c.publish()

@@ -178,6 +178,10 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 		c.agree(r, r.offer, answer)
 		return
 	}
+	if !late {
+		c.reanswer = r.saveAnswer(out, seq, answer)
+		c.dirty()
+	}
 	err = c.accept(r.from, r.req, out, func(ack *sip.Request) {
 		if !late {
 			c.agree(r, r.offer, answer)
@@ -194,6 +198,7 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 
 // agree ends an exchange that worked.
 func (c *call) agree(r *reoffer, from, to []byte) {
+	c.reanswer = nil
 	r.from.agreed(from)
 	r.to.agreed(to)
 	if c.pair != nil && c.pair == r.fork {
@@ -239,7 +244,7 @@ func (c *call) cancelReoffer(req *stack.Request) {
 // other will never see. It gets its old session back with an offer of our own: what the other
 // phone last agreed to.
 func (c *call) undo(r *reoffer, res *sip.Response) {
-	c.re = nil
+	c.re, c.reanswer = nil, nil
 	if r.early {
 		c.step(evGiveUp{488, "the session could not be restored"})
 		return

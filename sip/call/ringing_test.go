@@ -222,3 +222,36 @@ func TestAnswerWithoutAckRecovered(t *testing.T) {
 		t.Errorf("record %+v", r)
 	}
 }
+
+// Our 2xx to a re-INVITE was on its way, or lost: it is repeated, and its ACK makes the new session the call's.
+func TestReanswerWithoutAckRecovered(t *testing.T) {
+	for _, from := range []string{"caller", "callee"} {
+		x, k := acrossSites(t, labOptions{})
+		asks, other, d := k.a, k.b, k.da
+		if from == "callee" {
+			asks, other, d = k.b, k.a, k.db
+		}
+		d.send("INVITE", sdpFrom(asks.local, "a=sendonly"))
+		in := other.request("INVITE")
+		other.send(other.reply(in, 200, "OK", sdpFrom(other.local, "a=recvonly")))
+		other.request("ACK")
+		first := asks.status("INVITE", 200)
+		x.wantStored(`"reanswer":`)
+		x.kill()
+		x.start(labOptions{})
+		asks.wantRepeated()
+		if again := asks.status("INVITE", 200); again.body != first.body || again.header("CSeq") != first.header("CSeq") {
+			t.Errorf("repeated as\n%s", again.text())
+		}
+		if from == "caller" {
+			d.send("ACK", "")
+		} else { // it did so while nobody was there
+			d.send("UPDATE", "")
+			asks.status("UPDATE", 200)
+		}
+		eventually(t, "held", func() bool { return state(x) == call.StateHeld })
+		reinvite(t, k, d, sdpFrom(asks.local), sdpFrom(other.local))
+		eventually(t, "taken out of hold", func() bool { return state(x) == call.StateEstablished })
+		k.hangUp(d)
+	}
+}

@@ -28,6 +28,7 @@ type saved struct {
 	Callee     *leg            `json:"callee"`
 	Media      []byte          `json:"media,omitempty"` // the media plane's own; empty before the first answer
 	Answer     *savedAnswer    `json:"answer,omitempty"`
+	Reanswer   *savedReanswer  `json:"reanswer,omitempty"`
 	Link       *savedLink      `json:"link,omitempty"`
 	Transfer   *savedTransfer  `json:"transfer,omitempty"`
 	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
@@ -76,7 +77,7 @@ func (c *call) commit() error {
 	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
-		Link: c.link, Transfer: c.transfer.saved(),
+		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
 		Tolls: c.s.o.Tolls.Held(c.id),
 	})
 	if err != nil {
@@ -151,7 +152,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) (revived, error) {
 	c := &call{
 		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, precedence: st.Precedence, rec: st.Record, m: restored(),
 		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
-		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx, answer: st.Answer,
+		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx, answer: st.Answer, reanswer: st.Reanswer,
 	}
 	s.o.Tolls.Resume(c.id, st.Tolls)
 	if st.Ringing != nil {
