@@ -32,6 +32,7 @@ type savedTransfer struct {
 
 type savedReferral struct {
 	Event  string    `json:"event"`
+	ID     string    `json:"id,omitempty"`
 	Until  time.Time `json:"until"`
 	Code   int       `json:"code"`
 	Reason string    `json:"reason"`
@@ -54,7 +55,7 @@ func (t *transfer) saved() *savedTransfer {
 		s.Next = t.next.id
 	}
 	if r := t.refer; r != nil {
-		s.Refer = &savedReferral{Event: r.event, Until: r.until, Code: r.last.code, Reason: r.last.reason, Over: r.over}
+		s.Refer = &savedReferral{Event: r.event, ID: r.id, Until: r.until, Code: r.last.code, Reason: r.last.reason, Over: r.over}
 	}
 	return s
 }
@@ -69,7 +70,7 @@ func (s *savedTransfer) restored(c *call) *transfer {
 	}
 	t.by.ended = s.Left
 	if r := s.Refer; r != nil {
-		t.refer = &referral{c: c, leg: t.by, event: r.Event, until: r.Until, last: attemptState{r.Code, r.Reason}, over: r.Over}
+		t.refer = &referral{c: c, leg: t.by, event: r.Event, id: r.ID, until: r.Until, last: attemptState{r.Code, r.Reason}, over: r.Over}
 	}
 	if s.Handed {
 		t.party.leap()
