@@ -261,7 +261,7 @@ func (s *Service) Run(ctx context.Context) error {
 		s.startLocked(c) //nolint:contextcheck // it takes Run's context from the service
 	}
 	for _, c := range seeking {
-		s.work.Go(func() { s.seek(ctx, c, c.terminal) })
+		s.work.Go(func() { s.seek(context.WithoutCancel(ctx), c, c.terminal) })
 	}
 	s.mu.Unlock()
 	close(s.begun)
