@@ -26,7 +26,10 @@ const (
 	exitUsage   = 2
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	relaxTimers(os.Args[1:])
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // execute runs one command line and returns its exit code.
 func execute(args []string, out, errOut io.Writer) int {

@@ -27,6 +27,7 @@ func newServe(f *flags) *cobra.Command {
 			if err != nil {
 				return showProblems(cmd, err)
 			}
+			collectLess()
 			return runAppliance(cmd.Context(), config, options, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
