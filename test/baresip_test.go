@@ -22,6 +22,7 @@ type softphone struct {
 	dir     string
 	host    *lab.Host // the network it is in
 	control string    // baresip's control port
+	port    int       // of SIP; one more for TLS
 	account account
 }
 
@@ -34,12 +35,20 @@ const (
 // startSoftphone starts baresip at a site, speaking tone Hz.
 func startSoftphone(t *testing.T, w *world, site string, acc account, transport string, tone int) *softphone {
 	t.Helper()
+	port := map[string]int{"udp": acc.UDPPort, "tcp": acc.TCPPort, "tls": acc.TLSPort}[transport]
+	return startBaresip(t, w, site, acc, tone, "", fmt.Sprintf(
+		"<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=%s\";answermode=auto;audio_codecs=pcma;regint=120",
+		acc.Extension, acc.Domain, transport, acc.AuthUser, acc.Password, acc.Server, port, transport))
+}
+
+// startBaresip starts baresip with an account line of its own. It encrypts media where the account says so.
+func startBaresip(t *testing.T, w *world, site string, acc account, tone int, config, line string) *softphone {
+	t.Helper()
 	dir := t.TempDir()
 	base := 20 * (300 + rand.IntN(1000))
 	address := w.address(site)
-	s := &softphone{dir: dir, host: w.sites[site], control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
+	s := &softphone{port: base, dir: dir, host: w.sites[site], control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
 	writeTone(t, filepath.Join(dir, "tone.wav"), tone, 120*time.Second)
-	port := map[string]int{"udp": acc.UDPPort, "tcp": acc.TCPPort, "tls": acc.TLSPort}[transport]
 	files := map[string]string{
 		"config": fmt.Sprintf(`poll_method epoll
 sip_listen %[1]s:%[2]d
@@ -65,9 +74,9 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %[7]s
-`, address, base, acc.CAFile, dir, base+12, base+19, s.control),
-		"accounts": fmt.Sprintf("<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=%s\";answermode=auto;audio_codecs=pcma;regint=120\n",
-			acc.Extension, acc.Domain, transport, acc.AuthUser, acc.Password, acc.Server, port, transport),
+module srtp.so
+%[8]s`, address, base, acc.CAFile, dir, base+12, base+19, s.control, config),
+		"accounts": line + "\n",
 		"contacts": "",
 	}
 	for name, text := range files {

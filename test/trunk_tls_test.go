@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,15 +27,16 @@ import (
 // outsider is the number of a phone that is no extension of ours.
 const outsider = "13800000000"
 
-// providerTLS makes the certificate of a provider called localhost, and writes its authority to a file.
-func providerTLS(t *testing.T, file string) *tls.Config {
+// providerTLS makes the certificate of a provider called localhost, and at further addresses, and writes its authority to
+// a file.
+func providerTLS(t *testing.T, file string, addresses ...net.IP) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}, IPAddresses: addresses,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -153,4 +155,56 @@ func TestTrunkOverTLS(t *testing.T) {
 	if _, err := first.Call(ctx, "0"+outsider, phone.Sound{}); err == nil || len(far.taken()) != taken {
 		t.Errorf("in clear over a trunk that requires encryption: %v, %d calls outside", err, len(far.taken())-taken)
 	}
+}
+
+// A trunk that requires encryption, with a gateway over TLS that is baresip: SRTP from phone to gateway, with keys that
+// only TLS carried; the tone spoken at one end is heard at the other, both ways.
+func TestEncryptedTrunk(t *testing.T) {
+	w := newWorld(t, "branch1")
+	w.shape("branch1", 2_000_000)
+	dir := t.TempDir()
+	address, authority, pair := w.address("hq"), filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "pair.pem")
+	cert := providerTLS(t, authority, net.ParseIP(address)).Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})...)
+	if err := os.WriteFile(pair, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gateway := startBaresip(t, w, "hq", account{Extension: outsider, CAFile: authority}, highTone, "sip_certificate "+pair+"\n",
+		fmt.Sprintf("<sip:%s@%s;transport=tls>;regint=0;answermode=auto;audio_codecs=pcma;mediaenc=srtp-mand", outsider, address))
+	a := startAppliance(t, w.configure, func(s settings, _ *appliance) {
+		s.set("dialplan.rules", []any{map[string]any{"name": "out", "match": "0.", "strip": 1, "trunks": []any{"gateway"}}})
+		s.set("trunks", []any{map[string]any{
+			"name": "gateway", "probe": "0s", "format": "national", "srtp": "required", "ca_file": authority,
+			"gateways": []any{map[string]any{"address": fmt.Sprintf("%s:%d", address, gateway.port+1), "transport": "tls"}},
+		}})
+	})
+	acc := a.account("2001")
+	caller := startBaresip(t, w, "branch1", acc, lowTone, "", fmt.Sprintf(
+		"<sip:%s@%s;transport=tls>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=tls\";answermode=auto;audio_codecs=pcma;regint=120;mediaenc=srtp-mand",
+		acc.Extension, acc.Domain, acc.AuthUser, acc.Password, acc.Server, acc.TLSPort))
+	caller.registeredAt(a, "tls")
+	caller.do("dial", "sip:0"+outsider+"@"+acc.Domain)
+	caller.hears(highTone)
+	gateway.hears(lowTone)
+	var list struct {
+		Calls []struct {
+			SRTP bool   `json:"srtp"`
+			Path string `json:"path"`
+		} `json:"calls"`
+	}
+	a.decode(&list, "call", "list")
+	if len(list.Calls) != 1 || !list.Calls[0].SRTP || list.Calls[0].Path != "relay" {
+		t.Errorf("calls: %+v", list.Calls)
+	}
+	caller.do("hangup", "")
+	a.eventually(5*time.Second, "the call is over", func() error {
+		if n := len(a.talking()); n != 0 {
+			return fmt.Errorf("%d calls", n)
+		}
+		return nil
+	})
 }
