@@ -40,6 +40,7 @@ import (
 	"linehall/sip/location"
 	"linehall/sip/registrar"
 	"linehall/sip/stack"
+	"linehall/sip/stack/stacktest"
 	"linehall/sip/toll"
 )
 
@@ -124,7 +125,10 @@ func (w *trace) Message(in bool, flow stack.Flow, data []byte) {
 
 func newExchange(t *testing.T, o labOptions) *exchange {
 	t.Helper()
-	x := &exchange{t: t, dir: t.TempDir(), trace: newTrace(t), ports: map[string]string{stack.UDP: "127.0.0.1:0", stack.TCP: "127.0.0.1:0", stack.TLS: "127.0.0.1:0"}}
+	x := &exchange{t: t, dir: t.TempDir(), trace: newTrace(t), ports: map[string]string{}}
+	for _, transport := range []string{stack.UDP, stack.TCP, stack.TLS} {
+		x.ports[transport] = stacktest.Address(t)
+	}
 	x.start(o)
 	return x
 }

@@ -43,7 +43,7 @@ type exchange struct {
 
 func newExchange(tb testing.TB) *exchange {
 	tb.Helper()
-	x := &exchange{tb: tb, dir: tb.TempDir(), people: newPeople(), udp: "127.0.0.1:0", tcp: "127.0.0.1:0"}
+	x := &exchange{tb: tb, dir: tb.TempDir(), people: newPeople(), udp: stacktest.Address(tb), tcp: stacktest.Address(tb)}
 	return x
 }
 
