@@ -91,6 +91,12 @@ func (p *pstn) flow(g *phone) stack.Flow {
 	return stack.Flow{Transport: g.transport, Local: netip.MustParseAddrPort(p.x.ports[g.transport]), Remote: netip.MustParseAddrPort(g.local)}
 }
 
+// wantConnected waits until the exchange has a gateway's connection: it accepts it, and ends the handshake, in its own time.
+func (p *pstn) wantConnected(g *phone) {
+	g.t.Helper()
+	eventually(g.t, g.ext+" connected", func() bool { return p.x.stack.Alive(p.flow(g)) })
+}
+
 func (p *pstn) Report(trunk, gateway string, code int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -475,6 +481,7 @@ func TestRecoveryOfACallOverAGateway(t *testing.T) {
 func TestLostConnectionToAGateway(t *testing.T) {
 	p, a, _ := newTrunk(t, labOptions{}, 0)
 	g := newPhone(t, p.x, "gw1", "TCP", "127.0.9.1")
+	p.wantConnected(g)
 	p.mu.Lock()
 	p.gateways = []*phone{g}
 	p.mu.Unlock()
@@ -486,6 +493,7 @@ func TestLostConnectionToAGateway(t *testing.T) {
 	p.again = func() stack.Flow {
 		if opened.IsZero() {
 			g.open("127.0.9.1")
+			p.wantConnected(g)
 			opened = p.flow(g)
 		}
 		return opened

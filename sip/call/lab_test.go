@@ -57,6 +57,7 @@ type exchange struct {
 	db      *sql.DB
 	conn    *sql.Conn // of writer
 	writer  *database.Writer
+	stack   *stack.Stack
 	people  *directory.Directory
 	places  *location.Service
 	calls   *call.Service
@@ -197,6 +198,7 @@ func (x *exchange) start(o labOptions) {
 		TLS:    &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS12},
 		Domain: domain, Log: log, Registerer: x.reg, Tap: x.trace,
 	}))
+	x.stack = st
 	x.places = must[*location.Service](t)(location.Open(ctx, location.Options{DB: x.db, Domain: domain, GRUUKey: make([]byte, 32), Log: log, WriteLag: 5 * time.Millisecond}))
 	auth := must[*digest.Authenticator](t)(digest.New(digest.Options{Realm: domain, Directory: x.people, Responder: st, Log: log}))
 	register := must[*registrar.Registrar](t)(registrar.New(registrar.Options{

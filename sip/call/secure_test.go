@@ -161,6 +161,7 @@ func secureTrunk(t *testing.T, policy, gateway, transport string) (p *pstn, g, a
 	t.Helper()
 	p, _, _ = newTrunk(t, labOptions{srtp: [2]site.SRTP{site.SRTPOff, site.SRTPOff}}, 0)
 	g, a = newPhone(t, p.x, "gw1", gateway, "127.0.9.1"), newPhone(t, p.x, "8001", transport, "127.0.0.21")
+	p.wantConnected(g)
 	p.mu.Lock()
 	p.gateways, p.srtp = []*phone{g}, policy
 	p.mu.Unlock()
