@@ -64,8 +64,8 @@ type Limits struct {
 	// change faster, and a call that rings and is answered at once costs one NOTIFY.
 	Interval time.Duration
 	// Rate and BusyRate bound the NOTIFYs per second, the latter while calls are being set up:
-	// 10000 and 2000. One costs some 100 us with its answer: lamps shall not take more than a
-	// fifth of a core from calls, and be right a moment after the load ends. While the machine is
+	// 10000 and 1000. One costs some 100 us with its answer: lamps shall not take more than a
+	// tenth of a core from calls, and be right a moment after the load ends. While the machine is
 	// short of CPU both fall (throttle.go).
 	Rate, BusyRate int
 	PerPhone       int           // NOTIFYs under way to one phone; 4: a dead phone does not hold up the living
@@ -86,7 +86,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.MaxExpires, time.Hour)
 	def(&l.Interval, 200*time.Millisecond)
 	def(&l.Rate, 10000)
-	def(&l.BusyRate, 2000)
+	def(&l.BusyRate, 1000)
 	def(&l.PerPhone, 4)
 	def(&l.Patience, 8*time.Second)
 	def(&l.Backoff, time.Second)
