@@ -23,10 +23,13 @@ func TestTraceOfACall(t *testing.T) {
 			To   string `json:"to"`
 		} `json:"cdrs"`
 	}
-	a.decode(&records, "cdr", "export")
-	if len(records.CDRs) != 1 {
-		t.Fatalf("%d records", len(records.CDRs))
-	}
+	a.eventually(5*time.Second, "the call is on record", func() error { // its BYE is answered before
+		a.decode(&records, "cdr", "export")
+		if len(records.CDRs) != 1 {
+			return fmt.Errorf("%d records", len(records.CDRs))
+		}
+		return nil
+	})
 	call := records.CDRs[0]
 	type ladder struct {
 		Parties []struct {
