@@ -20,8 +20,8 @@ var (
 
 // Writer commits the changes of many goroutines in common transactions over one connection. A transaction costs several
 // times what a statement in it costs, and SQLite has one writer anyhow. Each change says how long it may wait for others:
-// one that may not wait takes all that are waiting along. It has no goroutine of its own: whoever cannot wait writes for
-// the others, or a timer does.
+// one that may not wait takes all that are waiting along. A goroutine writes as long as something is due and then ends;
+// nobody who waits for the disk waits longer than its own context, and nobody writes for others.
 //
 // A transaction that fails has failed for all that were in it. It is safe for concurrent use.
 type Writer struct {
@@ -86,8 +86,8 @@ func (w *Writer) Write(ctx context.Context, lag time.Duration, changes ...Change
 	}
 }
 
-// Soon has the changes committed within lag and a little; then is told how that went, by whoever wrote, and must not
-// block. Soon does not block either: ErrBacklog and ErrClosed say that nothing will be written.
+// Soon has the changes committed within lag and a little; then is told how that went, by the goroutine that wrote, and
+// must not block. Soon does not block either: ErrBacklog and ErrClosed say that nothing will be written.
 func (w *Writer) Soon(lag time.Duration, then func(error), changes ...Change) error {
 	return w.add(max(lag, 1), changes, then)
 }
@@ -118,7 +118,7 @@ func (w *Writer) add(lag time.Duration, changes []Change, then func(error)) erro
 	}
 	w.writing = true
 	w.mu.Unlock()
-	w.lead()
+	go w.lead() // Close waits for it
 	return nil
 }
 

@@ -125,3 +125,31 @@ func TestWriterDoesNotWaitLongerThanItsCaller(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A stuck disk, here a transaction of somebody else, holds up nobody longer than its context, also not whoever came first;
+// what was asked for is written when it can be.
+func TestWriterHoldsUpNobody(t *testing.T) {
+	w, db, insert := openWriter(t)
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close() //nolint:errcheck // of a test
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := w.Write(ctx, 0, database.Change{Statement: insert, Args: []any{i}}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("write %d: %v", i, err)
+		}
+		cancel()
+	}
+	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantRows(t, db, 2)
+}
