@@ -38,7 +38,10 @@ export function Records(): JSX.Element {
   useEffect(() => {
     void refresh();
     const timer = setInterval(() => { if (!document.hidden) void refresh(); }, again);
-    return () => { clearInterval(timer); };
+    return () => {
+      clearInterval(timer);
+      list.value = null; // whoever signs in next sees their own records only
+    };
   }, []);
   const all = list.value;
   if (all === null) {
