@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"io"
 	"log/slog"
@@ -292,7 +293,14 @@ func (x *exchange) run(calls func(context.Context) error, st *stack.Stack, rel *
 	x.kill = func() {
 		once.Do(func() {
 			x.wantBindings()
-			_ = conn.Close()
+			// The kernel takes the locks of a dead process away; here a transaction that has begun would keep them. The
+			// error has the connection closed at once.
+			_ = conn.Raw(func(c any) error {
+				if e, ok := c.(driver.ExecerContext); ok {
+					_, _ = e.ExecContext(context.Background(), "ROLLBACK", nil) // there may be none
+				}
+				return driver.ErrBadConn
+			})
 			_ = db.Close()
 			for _, i := range []int{1, 3, 0, 2} {
 				stops[i]()
