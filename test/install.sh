@@ -2,7 +2,7 @@
 # Installs the Debian packages that the end-to-end tests (test) or the benchmarks (bench) need, only those that are missing.
 set -euo pipefail
 case "${1:-test}" in
-  test)  want=(gcc libc6-dev make sip-tester baresip chromium firefox-esr iproute2 nftables ffmpeg fonts-noto-cjk ca-certificates curl nodejs) ;;
+  test)  want=(gcc libc6-dev make sip-tester baresip chromium firefox-esr iproute2 nftables ffmpeg libspandsp-dev fonts-noto-cjk ca-certificates curl nodejs) ;;
   bench) want=(kamailio rtpengine-daemon janus) ;;
   *) echo "usage: $0 test|bench" >&2; exit 2 ;;
 esac
