@@ -3,7 +3,7 @@
 set -euo pipefail
 case "${1:-test}" in
   test)  want=(gcc libc6-dev make sip-tester baresip chromium firefox-esr iproute2 nftables ffmpeg libspandsp-dev fonts-noto-cjk ca-certificates curl nodejs) ;;
-  bench) want=(kamailio rtpengine-daemon janus) ;;
+  bench) want=(gcc libc6-dev kamailio rtpengine-daemon janus) ;;
   *) echo "usage: $0 test|bench" >&2; exit 2 ;;
 esac
 declare -A probe=([gcc]=gcc [make]=make [sip-tester]=sipp [baresip]=baresip [chromium]=chromium [firefox-esr]=firefox-esr [iproute2]=ip

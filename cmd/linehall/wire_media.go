@@ -23,7 +23,7 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 	ledger := line.NewLedger(g.atlas.Table(), g.log, g.registry)
 	ports := config.Listen.RTP.Ports
 	voice, err := relay.New(relay.Options{
-		First: ports.First, Last: ports.Last, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
+		First: ports.First, Last: ports.Last, Tick: config.Listen.RTP.Tick == relay.TickAuto, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
 	})
 	if err != nil {
 		return nil, err

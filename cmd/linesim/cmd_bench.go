@@ -24,7 +24,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		servers []string
 	)
 	cmd := &cobra.Command{
-		Use:       "bench [register|call|relay|sfu|all]",
+		Use:       "bench [register|call|relay|relay-peak|sfu|all]",
 		Short:     "CPU and delay of the appliance beside other servers, in one interleaved run",
 		ValidArgs: append(bench.Names(), "all"),
 		Long: "Starts each server with a configuration of its own, loads all alike, interleaved, and prints medians and ratios.\n" +
@@ -57,7 +57,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, sipgo, rtpengine, janus, direct (default: all that do the work)")
+	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, sipgo, linehall-tick, rtpengine, c, janus, direct (default: all that do the work)")
 	f.StringVar(&suite.Peers.Linehall, "linehall", besideSelf("linehall"), "the appliance's binary")
 	f.IntVar(&suite.Peers.Accounts, "accounts", 120, "users per site (at least as many as --calls)")
 	f.IntVar(&suite.Repetitions, "repetitions", 3, "runs of each server; medians are taken of them")
@@ -65,7 +65,6 @@ func newBench(func() *slog.Logger) *cobra.Command {
 	f.Float64Var(&suite.Call.Rate, "call-rate", 50, "calls per second")
 	f.DurationVar(&suite.Call.Hold, "hold", time.Second, "how long a call of the call bench lasts")
 	f.IntVar(&suite.Relay.Calls, "calls", 120, "calls of the relay bench")
-	f.DurationVar(&suite.Relay.Tick, "tick", 100*time.Microsecond, "clock of the relay bench: streams that share a tick send together")
 	f.IntVar(&suite.SFU.Members, "members", 6, "venues of the sfu bench (at most 6 for linehall)")
 	f.DurationVar(&suite.Relay.Measure, "measure", 20*time.Second, "how long each run is measured")
 	f.BoolVar(&quick, "quick", false, "one short run of each: to see that it works, not to publish")

@@ -7,10 +7,20 @@ type Config struct {
 	// Ports is the range the relay may use: RTP on even ports, RTCP on the odd
 	// port above, so a relayed call takes four.
 	Ports setting.Ports `yaml:"ports"`
+	// Tick says whether the relay may share wake-ups under load, which delays packets by up to a millisecond: auto, off.
+	Tick string `yaml:"tick"`
 }
 
+// Values of Config.Tick.
+const (
+	TickAuto = "auto"
+	TickOff  = "off"
+)
+
 // DefaultConfig holds what applies when a key is absent.
-func DefaultConfig() Config { return Config{Ports: setting.Ports{First: 10000, Last: 29999}} }
+func DefaultConfig() Config {
+	return Config{Ports: setting.Ports{First: 10000, Last: 29999}, Tick: TickAuto}
+}
 
 // fewestPorts is what one relayed call with audio and video takes: two legs,
 // two media, RTP and RTCP.
@@ -25,6 +35,9 @@ func (c Config) Validate() error {
 			c.Ports, c.Ports.First+1, c.Ports.Last)
 	case c.Ports.Count() < fewestPorts:
 		found.Add("ports", "range %s is too small: one relayed call takes up to %d ports", c.Ports, fewestPorts)
+	}
+	if c.Tick != TickAuto && c.Tick != TickOff {
+		found.Add("tick", "%q is neither %s nor %s", c.Tick, TickAuto, TickOff)
 	}
 	return found.Err()
 }

@@ -1,14 +1,14 @@
 package relay
 
-// The way of a packet. Each socket's reader does all of it, so streams run in parallel and legs of one stream too;
-// nothing is handed over, the socket's buffer holds the packet until the next receive.
+// The way of a packet. The stream's worker does all of it, for one packet after the other; workers run in parallel.
+// Nothing is handed over, the worker's datagram holds the packet until the next receive.
 //
-//	1 receive   raw recvfrom into the socket's buffer; EAGAIN parks the goroutine in the netpoller
+//	1 receive   raw recvfrom into the worker's datagram, one packet per socket that epoll tells of
 //	2 judge     is it the party's? one load of the socket's state, one comparison of addresses
 //	3 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
 //	4 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
 //
-// The only shared writes are atomic stores to fields that this goroutine alone writes, and a compare-and-swap when a
+// The only shared writes are atomic stores to fields that the worker alone writes, and a compare-and-swap when a
 // party appears or moves.
 
 import (
@@ -32,46 +32,38 @@ const (
 	ipUDP = 28
 )
 
-// readable is called when the socket may have packets. It returns false when there are no more, true when the stream
-// ends.
-func (c *socket) readable(fd uintptr) bool {
-	for !c.stream.closing.Load() {
-		n, errno := c.receive(int(fd)) //nolint:gosec // a descriptor
-		switch errno {
-		case 0:
-			c.forward(n)
-		case syscall.EAGAIN:
-			return false
-		case syscall.EINTR:
-		default: // an error that the network left on the socket; reading it cleared it
-			c.drop(receiveFailed)
-		}
+// readable takes one packet; there may be none.
+func (c *socket) readable(d *datagram, now int64) {
+	switch c.receive(d) {
+	case 0:
+		c.forward(d, now)
+	case syscall.EAGAIN, syscall.EINTR:
+	default: // an error that the network left on the socket; reading it cleared it
+		c.drop(receiveFailed)
 	}
-	return true
 }
 
-// forward handles the datagram of n bytes in the buffer. It allocates nothing.
-func (c *socket) forward(n int) {
-	if n > bufferSize {
+// forward handles the datagram. It allocates nothing.
+func (c *socket) forward(d *datagram, now int64) {
+	if d.size > bufferSize {
 		c.drop(oversize)
 		return
 	}
-	b := c.buffer[:n]
+	b := d.buffer[:d.size]
 	kind := packet.Classify(b)
 	if kind == packet.Unknown && !c.stream.spec.Raw {
 		c.drop(notMedia) // also the one or four bytes that phones send to keep a NAT open: their end is here
 		return
 	}
-	now := c.stream.relay.now()
 	st := c.state.Load()
-	if from := c.from.addrPort(); from != st.latched && !c.admit(from, kind, b, now) {
+	if from := d.from.addrPort(); from != st.latched && !c.admit(from, kind, b, now) {
 		return
 	}
 
 	out := c.peer.state.Load()
 	switch {
 	case out.to.size > 0:
-		c.pass(n, &out.to)
+		c.pass(b, &out.to)
 	case out.held:
 		c.drop(held)
 	default:
@@ -81,13 +73,13 @@ func (c *socket) forward(n int) {
 	c.measure(now)
 }
 
-// pass sends the datagram of n bytes in the buffer to the other party.
-func (c *socket) pass(n int, to *sockaddr) {
-	switch errno := c.send(n, to); errno {
+// pass sends a datagram to the other party.
+func (c *socket) pass(b []byte, to *sockaddr) {
+	switch errno := c.send(b, to); errno {
 	case 0:
 		c.forwarded.Store(c.forwarded.Load() + 1)
-		c.bytes.Store(c.bytes.Load() + uint64(n+c.header())) //nolint:gosec // a length
-		c.pending.out.add(n + c.peer.header())
+		c.bytes.Store(c.bytes.Load() + uint64(len(b)+c.header())) //nolint:gosec // a length
+		c.pending.out.add(len(b) + c.peer.header())
 	case syscall.EAGAIN, syscall.ENOBUFS:
 		c.drop(sendFull)
 	default:

@@ -99,6 +99,7 @@ type rig struct {
 	stream *Stream
 	socket *socket
 	source netip.AddrPort
+	packet datagram
 }
 
 func newRig(tb testing.TB) *rig {
@@ -133,9 +134,10 @@ func newRig(tb testing.TB) *rig {
 }
 
 // put places a packet in the buffer as if it had been received.
-func (r *rig) put(b []byte, from netip.AddrPort) int {
-	r.socket.from = newSockaddr(from, false)
-	return copy(r.socket.buffer[:], b)
+func (r *rig) put(b []byte, from netip.AddrPort) *datagram {
+	r.packet.from = newSockaddr(from, false)
+	r.packet.size = copy(r.packet.buffer[:], b)
+	return &r.packet
 }
 
 func TestForwardingDoesNotAllocate(t *testing.T) {
@@ -145,11 +147,11 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 	} {
 		for _, from := range []string{"127.0.0.1:4000", "127.0.0.9:4000", "127.0.0.1:4002"} {
 			r := newRig(t)
-			r.socket.forward(r.put(b, r.source)) // latches
+			r.socket.forward(r.put(b, r.source), 1) // latches
 			source := netip.MustParseAddrPort(from)
 			if n := testing.AllocsPerRun(500, func() {
 				b[3]++
-				r.socket.forward(r.put(b, source))
+				r.socket.forward(r.put(b, source), 1)
 			}); n != 0 {
 				t.Errorf("%s from %s: %v allocations per packet", name, from, n)
 			}
@@ -168,17 +170,19 @@ func TestReceivingAndSendingDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = from.conn.Close() }()
+	defer func() { _ = from.close() }()
 	r.stream.Expect(0, Peer{Source: r.source.Addr()})
-	r.stream.readers.Go(r.socket.run)
+	if err := r.stream.relay.join(r.stream); err != nil {
+		t.Fatal(err)
+	}
 	from.peer = from
 	to := newSockaddr(netip.AddrPortFrom(r.source.Addr(), r.stream.Port(0)), false)
-	n := copy(from.buffer[:], append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...))
+	b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)
 	const packets = 2000
 	send := func(count int) {
 		for range count {
 			want := r.socket.forwarded.Load() + 1
-			if errno := from.send(n, &to); errno != 0 {
+			if errno := from.send(b, &to); errno != 0 {
 				t.Fatal(errno)
 			}
 			for deadline := time.Now().Add(15 * time.Second); r.socket.forwarded.Load() < want; runtime.Gosched() {
@@ -202,7 +206,7 @@ func TestLineMetersAreTold(t *testing.T) {
 	r := newRig(t)
 	b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)
 	for range 10 {
-		r.socket.forward(r.put(b, r.source))
+		r.socket.forward(r.put(b, r.source), 1)
 	}
 	r.socket.flush()
 	wire := int64(10 * (172 + 28 + site.Ethernet.Bytes()))
@@ -226,8 +230,7 @@ func FuzzForward(f *testing.F) {
 		source := sources[int(which>>1)%len(sources)]
 		c := r.stream.legs[0].sockets[which&1]
 		before := c.forwarded.Load() + c.dropped.Load()
-		c.from = newSockaddr(source, false)
-		c.forward(copy(c.buffer[:], b))
+		c.forward(r.put(b, source), 1)
 		if after := c.forwarded.Load() + c.dropped.Load(); after != before+1 {
 			t.Fatalf("the packet counts %d times", after-before)
 		}
@@ -243,7 +246,7 @@ func BenchmarkForward(b *testing.B) {
 	n := r.put(packet, r.source)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.socket.forward(n)
+		r.socket.forward(n, 1)
 	}
 	if sent := r.socket.forwarded.Load(); sent < uint64(b.N) {
 		b.Fatalf("%d of %d packets sent, state %+v", sent, b.N, r.socket.peer.state.Load())

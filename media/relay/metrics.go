@@ -45,6 +45,8 @@ type metrics struct {
 	packets *prometheus.Desc
 	lost    *prometheus.Desc
 	streams *prometheus.Desc
+	wakeups *prometheus.Desc
+	ticking *prometheus.Desc
 
 	mu       sync.Mutex // guards lostMost
 	lostMost uint64     // the most that was ever reported: a late packet lowers the sum, a counter must not fall
@@ -64,6 +66,8 @@ func newMetrics(r *Relay, reg prometheus.Registerer, dropped *observe.Dropped) *
 		packets: prometheus.NewDesc("linehall_rtp_packets_total", "RTP and RTCP packets passed on.", []string{"path"}, nil),
 		lost:    prometheus.NewDesc("linehall_rtp_lost_packets_total", "RTP packets that never arrived here.", nil, nil),
 		streams: prometheus.NewDesc("linehall_rtp_streams", "Media streams that the relay carries.", []string{"path"}, nil),
+		wakeups: prometheus.NewDesc("linehall_relay_wakeups_total", "Waits for packets that ended, by what ended them.", []string{"by"}, nil),
+		ticking: prometheus.NewDesc("linehall_relay_ticking", "Workers of the relay that share wake-ups now: packets wait up to 1 ms.", nil, nil),
 	}
 	for r := range reasons {
 		m.dropped[r] = dropped.Counter(listener, r.String())
@@ -79,6 +83,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.packets
 	ch <- m.lost
 	ch <- m.streams
+	ch <- m.wakeups
+	ch <- m.ticking
 }
 
 // Collect implements prometheus.Collector.
@@ -91,6 +97,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.packets, prometheus.CounterValue, float64(sum.packets), path)
 	ch <- prometheus.MustNewConstMetric(m.lost, prometheus.CounterValue, float64(lost))
 	ch <- prometheus.MustNewConstMetric(m.streams, prometheus.GaugeValue, float64(m.relay.Streams()), path)
+	wakeups, ticks, ticking := m.relay.waits()
+	ch <- prometheus.MustNewConstMetric(m.wakeups, prometheus.CounterValue, float64(wakeups), "packet")
+	ch <- prometheus.MustNewConstMetric(m.wakeups, prometheus.CounterValue, float64(ticks), "tick")
+	ch <- prometheus.MustNewConstMetric(m.ticking, prometheus.GaugeValue, float64(ticking))
 }
 
 // delay takes one sampled forwarding time.

@@ -9,8 +9,9 @@
 // from the first source on a signalled host (NAT), which is then latched; see state.judge for the rules. Everything
 // else is dropped and counted, and never moves the latch.
 //
-// Concurrency: a Relay and its Streams may be used by any goroutine. Each socket has one reading goroutine, which ends
-// in Stream.Close. The packet path is in forward.go; it takes no lock and allocates nothing.
+// Concurrency: a Relay and its Streams may be used by any goroutine. Workers, one per two
+// cores, carry the packets as long as there are streams; a stream belongs to one of them. The packet path is in
+// forward.go; it takes no lock and allocates nothing.
 //
 //	r, err := relay.New(relay.Options{First: 10000, Last: 29999})
 //	s, err := r.Open(relay.Spec{Legs: [2]relay.Leg{{Local: a}, {Local: b}}})
@@ -24,7 +25,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +42,7 @@ type Options struct {
 	First      uint16     // range of ports, both inclusive
 	Last       uint16
 	Quarantine time.Duration // how long a released port rests; 0: DefaultQuarantine
+	Tick       bool          // share wake-ups under load, at up to a millisecond of delay; see pace
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Dropped    *observe.Dropped
@@ -64,6 +68,11 @@ type Relay struct {
 	metrics *metrics
 	ports   *ports
 	start   time.Time // packet times count from here, on the steady clock
+	tick    bool
+	hands   int // workers, as long as there are streams
+	crew    crew
+
+	wakeups, ticks atomic.Uint64 // of workers that have ended
 
 	mu      sync.Mutex // guards what follows; never taken on the packet path
 	streams map[*Stream]struct{}
@@ -90,6 +99,7 @@ func New(o Options) (*Relay, error) {
 	}
 	r := &Relay{
 		bind: o.Bind, log: o.Log, panics: o.Panics, start: time.Now(), streams: map[*Stream]struct{}{},
+		tick: o.Tick, hands: hands(runtime.NumCPU()),
 		ports: newPorts(o.First, o.Last, o.Quarantine),
 	}
 	r.metrics = newMetrics(r, o.Registerer, o.Dropped)

@@ -48,8 +48,8 @@ type Stream struct {
 	relay   *Relay
 	spec    Spec
 	legs    [2]leg
-	closing atomic.Bool    // readers end
-	readers sync.WaitGroup // one per socket
+	worker  *worker     // that carries it; guarded by Relay.crew
+	closing atomic.Bool // the worker passes it by
 
 	expect sync.Mutex // serialises Expect, so that a state is computed from the one before
 	once   sync.Once  // Close
@@ -79,10 +79,9 @@ func (r *Relay) Open(spec Spec) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range s.legs {
-		for _, c := range s.legs[i].sockets {
-			s.readers.Go(c.run)
-		}
+	if err := r.join(s); err != nil {
+		s.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -162,7 +161,7 @@ func (s *Stream) unbindLeg(l *leg) error {
 	var errs []error
 	for kind, c := range l.sockets {
 		if c != nil {
-			errs = append(errs, c.conn.Close())
+			errs = append(errs, c.close())
 			l.sockets[kind] = nil
 		}
 	}
@@ -220,23 +219,23 @@ func (s *Stream) Stats() [2]Stats {
 // Close ends the stream and returns its last stats; once it has returned, its ports may serve others. It may be called
 // more than once.
 //
-// The order guards the descriptors: a reader sends on the descriptor of its peer outside of that connection's own
-// reference count, so no descriptor may be closed (and its number reused) before every reader of the stream has ended.
+// The order guards the descriptors: the worker sends on the descriptor of the peer, so none may be closed (and its number
+// reused) before the worker has let go of the whole stream.
 func (s *Stream) Close() [2]Stats {
 	s.once.Do(func() {
 		s.closing.Store(true)
+		s.relay.leave(s)
 		for i := range s.legs {
 			for _, c := range s.legs[i].sockets {
-				c.wake()
+				c.flush()
 			}
 		}
-		s.readers.Wait()
 		s.final = s.Stats()
 		s.relay.metrics.closed(s)
 		s.relay.remove(s)
 		for i := range s.legs {
 			for _, c := range s.legs[i].sockets {
-				if err := c.conn.Close(); err != nil {
+				if err := c.close(); err != nil {
 					s.relay.log.Warn("relay socket did not close", "err", err)
 				}
 			}

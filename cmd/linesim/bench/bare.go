@@ -59,7 +59,7 @@ func (p Peers) bare(ctx context.Context) (r *running, target SIPTarget, err erro
 	if err != nil {
 		return nil, SIPTarget{}, fmt.Errorf("bare: %w", err)
 	}
-	proc, err := start(dir, nil, self, "bare", loopback(port).String())
+	proc, err := start(dir, "", nil, self, "bare", loopback(port).String())
 	if err != nil {
 		return nil, SIPTarget{}, err
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -30,6 +31,10 @@ var errPorts = errors.New("no free ports")
 type Peers struct {
 	Linehall string // the appliance's binary
 	Accounts int    // users per site
+	// Pinned keeps servers on the first core, for the relay benches: the generator has the other one.
+	Pinned bool
+	// Tick is the relay's setting in the appliance's configuration.
+	Tick string
 }
 
 // running is a started server.
@@ -102,7 +107,7 @@ func (p Peers) kamailio(ctx context.Context) (r *running, target SIPTarget, err 
 	if err := write(dir, "kamailio.cfg", values); err != nil {
 		return nil, SIPTarget{}, err
 	}
-	proc, err := start(dir, nil, "kamailio", "-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-m", "256", "-Y", dir, "-P", filepath.Join(dir, "pid"))
+	proc, err := p.start(dir, "", nil, "kamailio", "-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-m", "256", "-Y", dir, "-P", filepath.Join(dir, "pid"))
 	if err != nil {
 		return nil, SIPTarget{}, err
 	}
@@ -162,7 +167,7 @@ func (p Peers) rtpengine(ctx context.Context) (r *running, target RelayTarget, e
 	}
 	defer func() { discard(dir, err) }()
 	control := loopback(port)
-	proc, err := start(dir, nil, "rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1", "--interface=127.0.0.1",
+	proc, err := p.start(dir, "", nil, "rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1", "--interface=127.0.0.1",
 		"--listen-ng="+control.String(), "--port-min="+strconv.Itoa(mediaMin), "--port-max="+strconv.Itoa(mediaMax), "--num-threads=1",
 		"--pidfile="+filepath.Join(dir, "pid"))
 	if err != nil {
@@ -211,7 +216,7 @@ func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 	}
 	defer func() { discard(dir, err) }()
 	l = &linehall{binary: binary, config: filepath.Join(dir, "linehall.yaml"), data: filepath.Join(dir, "data")}
-	values := map[string]string{"DIR": dir, "DOMAIN": benchDomain, "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax)}
+	values := map[string]string{"DIR": dir, "DOMAIN": benchDomain, "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax), "TICK": cmp.Or(p.Tick, "auto")}
 	for _, name := range []string{"SIP", "HTTPS", "METRICS", "MEDIA"} {
 		port, err := freePort()
 		if err != nil {
@@ -223,7 +228,7 @@ func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 	if err := errors.Join(write(dir, "linehall.yaml", values), writeTerminals(filepath.Join(dir, "terminals.csv"), p.Accounts)); err != nil {
 		return nil, err
 	}
-	proc, err := start(dir, nil, binary, "serve", "--config", l.config, "--data", l.data)
+	proc, err := p.start(dir, "", nil, binary, "serve", "--config", l.config, "--data", l.data)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +273,7 @@ func (l *linehall) signalling() SIPTarget {
 func (l *linehall) relay() RelayTarget {
 	return RelayTarget{
 		Name: "linehall", process: l.process,
-		path: callsThrough(l.sip, l.accounts["hq"], l.accounts["branch1"], netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.1.1")),
+		near: netip.MustParseAddr("127.0.0.1"), far: netip.MustParseAddr("127.0.1.1"),
+		path: callsThrough(l.sip, l.accounts["hq"], l.accounts["branch1"]),
 	}
 }

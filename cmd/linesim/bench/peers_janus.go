@@ -35,7 +35,7 @@ func (p Peers) janus(ctx context.Context) (r *running, where *janusRoom, err err
 			return nil, nil, err
 		}
 	}
-	proc, err := start(dir, nil, "janus", "-C", filepath.Join(dir, "janus.jcfg"), "-F", dir)
+	proc, err := start(dir, "", nil, "janus", "-C", filepath.Join(dir, "janus.jcfg"), "-F", dir)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,11 +8,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The cores of the relay benches.
+const (
+	serverCore    = 0
+	generatorCore = 1
 )
 
 // clockTick is what /proc/PID/stat counts in: USER_HZ, 100 on every Linux architecture Go runs on.
@@ -49,7 +58,7 @@ func (p *process) usage() (usage, error) {
 		u, err := readStat(pid)
 		if err != nil {
 			if pid == p.pid {
-				return usage{}, fmt.Errorf("process %d: %w", pid, errGone)
+				return usage{}, fmt.Errorf("process %d: %w; it said: %s", pid, errGone, p.output)
 			}
 			continue // a child that has ended; its time is in the parent's children columns, which we leave out
 		}
@@ -137,7 +146,33 @@ func (t *tail) String() string {
 }
 
 // start runs a server in the foreground as a child in a process group of its own.
-func start(dir string, env []string, name string, args ...string) (*process, error) {
+func (p Peers) start(dir, input string, env []string, name string, args ...string) (*process, error) {
+	if p.Pinned {
+		runtime.LockOSThread() // children inherit the cores of the thread that makes them
+		defer runtime.UnlockOSThread()
+		back, err := stayOn(serverCore)
+		if err != nil {
+			return nil, err
+		}
+		defer back()
+	}
+	return start(dir, input, env, name, args...)
+}
+
+// stayOn keeps the thread on a core until back is called.
+func stayOn(core int) (back func(), err error) {
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, fmt.Errorf("cores: %w", err)
+	}
+	one.Set(core)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, fmt.Errorf("core %d: %w", core, err)
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &all) }, nil // as it was
+}
+
+func start(dir, input string, env []string, name string, args ...string) (*process, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not installed: %w", name, err)
@@ -145,6 +180,7 @@ func start(dir string, env []string, name string, args ...string) (*process, err
 	p := &process{output: &tail{}, done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...) //nolint:noctx // stopped by stop, which also reaps it
 	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
+	p.cmd.Stdin = strings.NewReader(input)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"linehall/cmd/linesim/phone"
-	"linehall/cmd/linesim/report"
 	"linehall/cmd/linesim/tone"
 	"linehall/cmd/linesim/voice"
 )
@@ -20,151 +20,146 @@ type RelayLoad struct {
 	Calls   int
 	Warm    time.Duration
 	Measure time.Duration
-	// Tick of the sound's clock: streams that share a tick send together. 100 us spreads 240 streams evenly, as
-	// phones that know nothing of each other do.
-	Tick time.Duration
+	Core    int // of the generator; -1: any
 }
 
-// ear is one end of a call.
-type ear interface {
-	Stats() voice.Stats
-	Reset()
-}
-
-// callEar is the end of a call that a phone made.
-type callEar struct{ *phone.Call }
-
-// Reset implements ear.
-func (c callEar) Reset() { c.ResetStats() }
-
-// relayPath sets calls up through something and gives their ends; undo takes everything down.
-type relayPath func(ctx context.Context, engine *voice.Engine, calls int) (ears []ear, undo func(), err error)
+// relayPath joins the parties of a generator in pairs through something and says where each of them sends; undo takes
+// everything down.
+type relayPath func(ctx context.Context, g *generator) (undo func(), err error)
 
 // RelayTarget is what carries the sound.
 type RelayTarget struct {
-	Name    string
-	path    relayPath
-	process *process
+	Name      string
+	near, far netip.Addr // of the parties; invalid: 127.0.0.1
+	path      relayPath
+	process   *process
 }
 
-// Relay measures CPU per packet, delay and loss.
+// join opens the parties and the way between them.
+func (t RelayTarget) join(ctx context.Context, load RelayLoad) (g *generator, undo func(), err error) {
+	home := netip.MustParseAddr("127.0.0.1")
+	near, far := t.near, t.far
+	if !near.IsValid() {
+		near, far = home, home
+	}
+	if g, err = newGenerator(load.Core, homes(load.Calls, near, far)); err != nil {
+		return nil, nil, err
+	}
+	leave, err := t.path(ctx, g)
+	if err != nil {
+		g.close()
+		return nil, nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return g, func() {
+		leave()
+		g.close()
+	}, nil
+}
+
+// Relay measures CPU per packet, delay and loss at the rate of phones.
 func Relay(ctx context.Context, t RelayTarget, load RelayLoad) (Result, error) {
 	r := Result{Bench: "relay", Server: t.Name, Rate: float64(load.Calls) * 100}
-	if load.Tick == 0 {
-		load.Tick = 100 * time.Microsecond
-	}
-	engine := voice.NewEngine(load.Tick)
-	life, off := context.WithCancel(context.WithoutCancel(ctx))
-	g, life := errgroup.WithContext(life)
-	g.Go(func() error { return engine.Run(life) })
-	defer func() {
-		off()
-		_ = g.Wait() // Run of the engine returns nil
-	}()
-	ears, undo, err := t.path(ctx, engine, load.Calls)
+	g, undo, err := t.join(ctx, load)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", t.Name, err)
+		return r, err
 	}
 	defer undo()
-	if err := sleep(ctx, load.Warm); err != nil {
+	if _, err := g.fire(ctx, r.Rate, load.Warm); err != nil {
 		return r, err
 	}
+	return r, r.volley(ctx, t, g, load.Measure)
+}
+
+// volley fills a result with one run of the generator.
+func (r *Result) volley(ctx context.Context, t RelayTarget, g *generator, length time.Duration) error {
 	before, err := t.process.usage()
 	if err != nil {
-		return r, err
+		return err
 	}
-	for _, e := range ears {
-		e.Reset()
-	}
-	started := time.Now()
-	if err := sleep(ctx, load.Measure); err != nil {
-		return r, err
+	v, err := g.fire(ctx, r.Rate, length)
+	if err != nil {
+		return err
 	}
 	after, err := t.process.usage()
 	if err != nil {
-		return r, err
+		return err
 	}
-	var delay report.Histogram
-	silent := 0
-	for _, e := range ears {
-		s := e.Stats()
-		r.Operations += s.Received
-		r.Lost += s.Lost
-		delay.Merge(&s.Delay)
-		if s.Received == 0 {
-			silent++
-		}
-	}
-	r.Seconds = time.Since(started).Seconds()
-	r.Delay = delay.Summary()
+	r.Operations, r.Lost, r.Failed = v.received, v.lostThere(), v.unsent+v.lostHere
+	r.Seconds = v.took.Seconds()
+	r.Delay = v.delay.Summary()
 	r.spend(before, after)
-	if silent > 0 {
-		return r, fmt.Errorf("%s: %d of %d ends heard nothing: %w", t.Name, silent, len(ears), errRejected)
+	if v.lostHere+v.unsent > 0 {
+		r.Note = fmt.Sprintf("the generator lost %d and could not send %d", v.lostHere, v.unsent)
 	}
-	return r, nil
+	if len(v.deaf) > 0 {
+		return fmt.Errorf("%s: %d of %d ends heard nothing, the first of them %s: %w", t.Name, len(v.deaf), len(g.parties), v.deaf[0], errRejected)
+	}
+	return nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// The search for the highest rate without loss goes up in steps from a rate that every server carries.
+const (
+	peakFirst = 40_000.0
+	peakStep  = 10_000.0
+	peakLast  = 240_000.0
+	peakTime  = 3 * time.Second
+	// peakMisses is how many rates with loss in a row end the search: one may be the machine's fault.
+	peakMisses = 2
+)
+
+// RelayPeak finds the highest rate at which a server on one core loses nothing. Rates at which the generator itself lost
+// packets or fell behind end the search and say so: the server may do better.
+func RelayPeak(ctx context.Context, t RelayTarget, load RelayLoad) (Result, error) {
+	best := Result{Bench: "relay-peak", Server: t.Name}
+	g, undo, err := t.join(ctx, load)
+	if err != nil {
+		return best, err
 	}
+	defer undo()
+	if _, err := g.fire(ctx, peakFirst/4, load.Warm); err != nil {
+		return best, err
+	}
+	misses := 0
+	for rate := peakFirst; rate <= peakLast && misses < peakMisses; rate += peakStep {
+		r := Result{Bench: best.Bench, Server: t.Name, Rate: rate}
+		if err := r.volley(ctx, t, g, peakTime); err != nil {
+			return best, err
+		}
+		achieved := float64(r.Operations+r.Lost+r.Failed) / r.Seconds
+		switch {
+		case r.Lost > 0:
+			misses++
+			best.Note = fmt.Sprintf("at %.0f/s the server lost %d of %d", rate, r.Lost, r.Lost+r.Operations)
+			continue
+		case r.Failed > 0 || math.Abs(achieved/rate-1) > 0.01:
+			best.Note = fmt.Sprintf("the generator is full at %.0f/s (%s)", achieved, r.Note)
+			return best, nil
+		}
+		misses = 0
+		best = r
+	}
+	return best, nil
 }
 
 // Direct is socket to socket: the floor of the harness.
 func Direct() RelayTarget {
-	return RelayTarget{Name: "direct", path: func(_ context.Context, engine *voice.Engine, calls int) ([]ear, func(), error) {
-		return pairs(engine, calls, func(_ int, a, b netip.AddrPort) (netip.AddrPort, netip.AddrPort, error) { return b, a, nil })
+	return RelayTarget{Name: "direct", path: func(_ context.Context, g *generator) (func(), error) {
+		for i := range g.parties {
+			g.aim(i, g.parties[i^1].local)
+		}
+		return func() {}, nil
 	}}
 }
 
-// pairs opens two streams per call and lets connect say where each sends to.
-func pairs(engine *voice.Engine, calls int, connect func(i int, a, b netip.AddrPort) (toA, toB netip.AddrPort, err error)) ([]ear, func(), error) {
-	var (
-		streams []*voice.Stream
-		ears    []ear
-	)
-	undo := func() {
-		for _, s := range streams {
-			s.Close()
-		}
-	}
-	home := netip.MustParseAddr("127.0.0.1")
-	for i := range calls {
-		a, err := engine.Open(home)
-		if err != nil {
-			undo()
-			return nil, nil, err // names itself
-		}
-		streams = append(streams, a)
-		b, err := engine.Open(home)
-		if err != nil {
-			undo()
-			return nil, nil, err // names itself
-		}
-		streams = append(streams, b)
-		aSends, bSends, err := connect(i, a.Local(), b.Local())
-		if err != nil {
-			undo()
-			return nil, nil, err
-		}
-		a.Start(voice.Target{Remote: aSends, Law: tone.ALaw, Send: tone.Frequency(2 * i), Expect: tone.Frequency(2*i + 1)})
-		b.Start(voice.Target{Remote: bSends, Law: tone.ALaw, Send: tone.Frequency(2*i + 1), Expect: tone.Frequency(2 * i)})
-		ears = append(ears, a, b)
-	}
-	return ears, undo, nil
-}
-
-// callsThrough sets up real calls by SIP between two sites, so that the server relays them.
-func callsThrough(server netip.AddrPort, near, far []Account, nearBind, farBind netip.Addr) relayPath {
-	return func(ctx context.Context, engine *voice.Engine, calls int) (ears []ear, undo func(), err error) {
+// callsThrough sets up real calls by SIP between two sites, so that the server relays them. The phones speak only SIP;
+// what they agreed on is left to the generator, whose first packets latch.
+func callsThrough(server netip.AddrPort, near, far []Account) relayPath {
+	return func(ctx context.Context, generate *generator) (undo func(), err error) {
+		calls := len(generate.parties) / 2
 		if calls > len(near) || calls > len(far) {
-			return nil, nil, fmt.Errorf("%d calls need %d accounts in each of two sites; there are %d and %d: %w", calls, calls, len(near), len(far), errRejected)
+			return nil, fmt.Errorf("%d calls need %d accounts in each of two sites; there are %d and %d: %w", calls, calls, len(near), len(far), errRejected)
 		}
+		engine := voice.NewEngine(voice.DefaultTick) // never runs: it only names sockets for the descriptions
 		life, off := context.WithCancel(context.WithoutCancel(ctx))
 		g, life := errgroup.WithContext(life)
 		undo = func() {
@@ -179,16 +174,14 @@ func callsThrough(server netip.AddrPort, near, far []Account, nearBind, farBind 
 		answered := make(chan *phone.Call, calls)
 		callers := make([]*phone.Phone, calls)
 		for i := range calls {
-			for _, side := range []struct {
-				who  Account
-				bind netip.Addr
-			}{{near[i], nearBind}, {far[i], farBind}} {
+			for side, who := range []Account{near[i], far[i]} {
 				p, err := phone.New(phone.Config{
-					Account: phone.Account{Extension: side.who.User, AuthUser: side.who.AuthUser, Password: side.who.Password, Domain: side.who.Domain},
-					Server:  server, Transport: phone.UDP, Bind: side.bind, Media: engine, OnCall: func(c *phone.Call) { answered <- c },
+					Account: phone.Account{Extension: who.User, AuthUser: who.AuthUser, Password: who.Password, Domain: who.Domain},
+					Server:  server, Transport: phone.UDP, Bind: generate.parties[2*i+side].local.Addr(), Media: engine,
+					OnCall: func(c *phone.Call) { answered <- c },
 				})
 				if err != nil {
-					return nil, nil, err // names the extension
+					return nil, err // names the extension
 				}
 				g.Go(func() error { return p.Run(life) })
 				if callers[i] == nil {
@@ -197,17 +190,18 @@ func callsThrough(server netip.AddrPort, near, far []Account, nearBind, farBind 
 				select {
 				case <-p.Registered():
 				case <-time.After(10 * time.Second):
-					return nil, nil, fmt.Errorf("%s: %w", side.who.User, errors.Join(errTimeout, p.Status().Err))
+					return nil, fmt.Errorf("%s: %w", who.User, errors.Join(errTimeout, p.Status().Err))
 				}
 			}
 		}
 		for i, caller := range callers {
 			call, err := caller.Call(ctx, far[i].User, phone.Sound{Send: tone.Frequency(2 * i)})
 			if err != nil {
-				return nil, nil, fmt.Errorf("call %d: %w", i, err)
+				return nil, fmt.Errorf("call %d: %w", i, err)
 			}
-			ears = append(ears, callEar{call}, callEar{<-answered})
+			generate.aim(2*i, call.Remote())
+			generate.aim(2*i+1, (<-answered).Remote())
 		}
-		return ears, undo, nil
+		return undo, nil
 	}
 }

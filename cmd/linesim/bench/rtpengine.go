@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"linehall/cmd/linesim/voice"
 )
 
 // ng speaks rtpengine's control protocol: a cookie, a blank and a bencoded dictionary in one datagram.
@@ -126,21 +124,22 @@ func bskip(text string, depth int) (rest string, err error) {
 
 // rtpengineTarget relays through rtpengine: offer and answer per call, as a proxy would have it.
 func rtpengineTarget(p *process, control netip.AddrPort) RelayTarget {
-	return RelayTarget{Name: "rtpengine", process: p, path: func(_ context.Context, engine *voice.Engine, calls int) ([]ear, func(), error) {
+	return RelayTarget{Name: "rtpengine", process: p, path: func(_ context.Context, g *generator) (func(), error) {
 		n, err := dialNG(control)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		run := unique()
-		ears, undo, err := pairs(engine, calls, func(i int, a, b netip.AddrPort) (netip.AddrPort, netip.AddrPort, error) {
-			return n.connect(run+"-"+strconv.Itoa(i), a, b)
-		})
-		if err != nil {
-			return nil, nil, errors.Join(err, n.conn.Close())
+		for i := 0; i < len(g.parties); i += 2 {
+			toA, toB, err := n.connect(run+"-"+strconv.Itoa(i), g.parties[i].local, g.parties[i+1].local)
+			if err != nil {
+				return nil, errors.Join(err, n.conn.Close())
+			}
+			g.aim(i, toA)
+			g.aim(i+1, toB)
 		}
-		return ears, func() {
-			undo()
-			for i := range calls {
+		return func() {
+			for i := 0; i < len(g.parties); i += 2 {
 				_, _ = n.ask("call-id", run+"-"+strconv.Itoa(i), "command", "delete", "from-tag", "a") // it is stopped afterwards anyway
 			}
 			_ = n.conn.Close()

@@ -354,3 +354,14 @@ func runRoom(ctx context.Context, name string, where room, proc *process, load S
 	}
 	return r, nil
 }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -43,10 +43,13 @@ type bench struct {
 }
 
 // Names lists the benches in the order they run.
-func Names() []string { return []string{"register", "call", "relay", "sfu"} }
+func Names() []string { return []string{"register", "call", "relay", "relay-peak", "sfu"} }
 
 // ErrUnknown says that there is no such bench or server.
 var ErrUnknown = errors.New("unknown")
+
+// relays are what the relay benches compare: the appliance waking for each packet and with its tick, and others.
+var relays = []string{"linehall", "linehall-tick", "rtpengine", "c", "direct"}
 
 func (s Suite) benches() []bench {
 	return []bench{
@@ -56,7 +59,12 @@ func (s Suite) benches() []bench {
 		{name: "call", unit: "call", servers: []string{"linehall", "kamailio"}, run: func(ctx context.Context, server string) (Result, error) {
 			return s.signalling(ctx, server, Call, s.Call)
 		}},
-		{name: "relay", unit: "packet", servers: []string{"linehall", "rtpengine", "direct"}, run: s.runRelay},
+		{name: "relay", unit: "packet", servers: relays, run: func(ctx context.Context, server string) (Result, error) {
+			return s.runRelay(ctx, server, Relay)
+		}},
+		{name: "relay-peak", unit: "packet", servers: relays, run: func(ctx context.Context, server string) (Result, error) {
+			return s.runRelay(ctx, server, RelayPeak)
+		}},
 		{name: "sfu", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: s.runSFU},
 	}
 }
@@ -88,24 +96,43 @@ func (s Suite) signalling(ctx context.Context, server string, measure func(conte
 	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }
 
-func (s Suite) runRelay(ctx context.Context, server string) (Result, error) {
+// runRelay gives the server a core and the generator another one.
+func (s Suite) runRelay(ctx context.Context, server string, measure func(context.Context, RelayTarget, RelayLoad) (Result, error)) (Result, error) {
+	peers, load := s.Peers, s.Relay
+	load.Core = -1
+	if peers.Pinned = runtime.NumCPU() > generatorCore; peers.Pinned {
+		load.Core = generatorCore
+	}
 	switch server {
-	case "linehall":
-		l, err := s.Peers.linehall(ctx)
+	case "linehall", "linehall-tick":
+		peers.Tick = "off"
+		if server == "linehall-tick" {
+			peers.Tick = "auto"
+		}
+		l, err := peers.linehall(ctx)
 		if err != nil {
 			return Result{}, err
 		}
 		defer l.stop()
-		return Relay(ctx, l.relay(), s.Relay)
+		target := l.relay()
+		target.Name = server
+		return measure(ctx, target, load)
 	case "rtpengine":
-		r, target, err := s.Peers.rtpengine(ctx)
+		r, target, err := peers.rtpengine(ctx)
 		if err != nil {
 			return Result{}, err
 		}
 		defer r.stop()
-		return Relay(ctx, target, s.Relay)
+		return measure(ctx, target, load)
+	case "c":
+		target, stop, err := peers.forward(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		defer stop()
+		return measure(ctx, target, load)
 	case "direct":
-		return Relay(ctx, Direct(), s.Relay)
+		return measure(ctx, Direct(), load)
 	}
 	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }

@@ -103,6 +103,13 @@ func (c *Call) Held() bool {
 	return c.held
 }
 
+// Remote returns where this end is to send its sound, as the last description said.
+func (c *Call) Remote() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.media
+}
+
 // Stats returns what this end heard so far, or in the end.
 func (c *Call) Stats() voice.Stats {
 	c.mu.Lock()
