@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -87,12 +88,12 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 		return nil, err
 	}
 	if t.guard, err = guard.Open(ctx, guard.Options{
-		DB: g.db, Config: config.Security.SIP, Standing: t.standing, Log: g.log, Registerer: g.registry,
+		DB: g.db, Config: config.Security.SIP, Standing: t.standing, Home: t.home, Log: g.log, Registerer: g.registry,
 	}); err != nil {
 		return nil, err
 	}
 	options := stackOptions(config, g)
-	options.Tap, options.Filter = t.trace, t.guard
+	options.Tap, options.Filter, options.Gate = t.trace, t.guard, t.guard
 	if t.stack, err = stack.New(options); err != nil {
 		return nil, err
 	}
@@ -144,21 +145,19 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 }
 
 // standing tells the guard whom a ban of an address would hurt: phones that are registered from there, and gateways.
-func (t *telephony) standing(remote netip.AddrPort) (address, flow bool) {
-	address, flow = t.locations.At(remote)
-	if address {
-		return address, flow
-	}
-	for _, one := range t.trunks.Status() {
-		for _, g := range one.Gateways {
-			for _, text := range g.Addresses {
-				if a, err := netip.ParseAddrPort(text); err == nil && a.Addr().Unmap() == remote.Addr() {
-					return true, a.Port() == remote.Port()
-				}
-			}
-		}
-	}
-	return false, false
+func (t *telephony) standing(flow stack.Flow) guard.Standing {
+	var st guard.Standing
+	st.Address, st.Flow = t.locations.At(flow.Remote)
+	calls, gateway := t.trunks.Serves(flow)
+	st.Gateway, st.Address = calls, st.Address || gateway
+	return st
+}
+
+// home reports whether a user is registered from the source.
+func (t *telephony) home(user string, source netip.Addr) bool {
+	return slices.ContainsFunc(t.locations.Lookup(location.AOR(user, t.stack.Domain())), func(b location.Binding) bool {
+		return stack.SourceKey(b.Flow.Remote.Addr()) == source
+	})
 }
 
 // openTrunks prepares the ways to other networks; their keepers start with Run.

@@ -43,7 +43,7 @@ func (responder) NewResponse(req *stack.Request, code int, reason string) *sip.R
 // failures is an Observer that wants to know of failures only.
 type failures func(user string, source netip.Addr)
 
-func (failures) Challenged(*stack.Request, bool)        {}
+func (failures) Challenged(*stack.Request)              {}
 func (failures) Succeeded(*stack.Request, string)       {}
 func (failures) Locked(_ *stack.Request, _ string) bool { return false }
 func (f failures) Failed(req *stack.Request, user string) {

@@ -59,9 +59,8 @@ type Responder interface {
 // Observer counts outcomes by source and account, and shuts out who guesses;
 // *guard.Guard is one. It must not block.
 type Observer interface {
-	// Challenged is told of a request without credentials, and whether the user
-	// in its From exists.
-	Challenged(req *stack.Request, known bool)
+	// Challenged is told of a request without credentials.
+	Challenged(req *stack.Request)
 	// Failed is told of each wrong response, also of one that was locked.
 	Failed(req *stack.Request, account string)
 	Succeeded(req *stack.Request, account string)
@@ -73,7 +72,7 @@ type Observer interface {
 // nobody is the Observer of an Authenticator without one.
 type nobody struct{}
 
-func (nobody) Challenged(*stack.Request, bool)    {}
+func (nobody) Challenged(*stack.Request)          {}
 func (nobody) Failed(*stack.Request, string)      {}
 func (nobody) Succeeded(*stack.Request, string)   {}
 func (nobody) Locked(*stack.Request, string) bool { return false }
@@ -148,7 +147,7 @@ func New(opts Options) (*Authenticator, error) {
 func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Response) {
 	c, ok := a.credentials(req)
 	if !ok {
-		a.opts.Observer.Challenged(req, a.exists(req.From()))
+		a.opts.Observer.Challenged(req)
 		return a.challenge(req, a.expected(req), "challenge", false)
 	}
 	t, password, exists := a.account(c.username)
@@ -189,19 +188,6 @@ func (a *Authenticator) Issued(req *stack.Request) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, issued)
-}
-
-// exists reports whether a From names somebody of ours, or nobody.
-func (a *Authenticator) exists(from *sip.FromHeader) bool {
-	if strings.EqualFold(from.Address.Host, "anonymous.invalid") {
-		return true
-	}
-	_, extension := a.opts.Directory.ByExtension(from.Address.User)
-	if extension {
-		return true
-	}
-	_, user := a.opts.Directory.ByAuthUser(from.Address.User)
-	return user
 }
 
 // account finds the row and its password; one that is missing gets a password

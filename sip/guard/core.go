@@ -26,9 +26,8 @@ type Reason string
 
 // Reasons of bans.
 const (
-	Passwords Reason = "passwords" // wrong passwords, or users that do not exist
+	Passwords Reason = "passwords" // wrong passwords, or those of users that do not exist
 	Accounts  Reason = "accounts"  // failures for many different accounts
-	Strangers Reason = "strangers" // requests in the names of users that do not exist
 	Scanner   Reason = "scanner"   // a program that is known for scanning
 	Scan      Reason = "scan"      // asked for one user after the other and answered no challenge
 	Flood     Reason = "flood"     // OPTIONS faster than anybody has use for
@@ -47,29 +46,24 @@ type Ban struct {
 	level   int // how many came before it
 }
 
-// standing is what is known of a source from elsewhere.
-type standing struct {
-	address bool // phones or gateways are there
-	flow    bool // a phone is registered over this very port or connection
+// Standing is what is known of a source from elsewhere.
+type Standing struct {
+	Address bool // phones or gateways are there
+	Flow    bool // a phone is registered over this very port or connection
+	Gateway bool // it is a gateway's: its calls are not challenged
 }
 
 // tally counts failures within a window and remembers the ban that came of them.
 type tally struct {
-	begun     time.Time
-	tries     int
-	strangers int
-	accounts  []uint64 // hashes of those it failed for, a few
-	asked     []asked  // users it asked for, whose challenge it has not answered
-	options   int      // OPTIONS since probing
-	probing   time.Time
-	good      time.Time
-	ban       Ban
-}
-
-// asked is a user that somebody without credentials asked for.
-type asked struct {
-	user uint64 // a hash
-	at   time.Time
+	begun    time.Time
+	tries    int
+	accounts []uint64   // hashes of those it failed for, a few
+	asked    []question // without an answer
+	extra    int        // more than the usual number of questions may be under way
+	options  int        // OPTIONS since probing
+	probing  time.Time
+	good     time.Time
+	ban      Ban
 }
 
 // pair is an account as seen from a source.
@@ -91,10 +85,6 @@ const (
 	remembered = 24 * time.Hour
 	// scannerWeight is what a request of a known scanner counts for, relative to the tries that are allowed.
 	scannerWeight = 2
-	// answerTime is how long the answer to a challenge may take before the question counts as one of a scan: T1, in
-	// which the round trip of any phone fits. Half of the questions must be older, so that phones which start all at
-	// once, behind a proxy, are no scan.
-	answerTime = 500 * time.Millisecond
 	// mostOptions within optionsSpan are a flood, from somebody who is not known here: monitors ask every few seconds,
 	// and somebody who looks for extensions asks as fast as possible.
 	mostOptions = 20
@@ -130,13 +120,14 @@ func (c *core) exempt(source netip.Addr) bool {
 
 // succeeded notes a right password.
 func (c *core) succeeded(now time.Time, remote netip.AddrPort, account string) {
-	c.sources.at(stack.SourceKey(remote.Addr())).good = now
+	src := c.sources.at(stack.SourceKey(remote.Addr()))
+	src.good, src.extra = now, min(src.extra+1, mostExtra)
 	c.flows.at(remote).good = now
 	*c.passes.at(pass{remote, account}) = now
 }
 
 // failed counts a wrong password or an unknown user and returns the bans that follow.
-func (c *core) failed(now time.Time, remote netip.AddrPort, account string, st standing) []Ban {
+func (c *core) failed(now time.Time, remote netip.AddrPort, account string, st Standing) []Ban {
 	source := stack.SourceKey(remote.Addr())
 	if c.exempt(stack.SourceKey(remote.Addr())) {
 		return nil
@@ -149,18 +140,8 @@ func (c *core) failed(now time.Time, remote netip.AddrPort, account string, st s
 	return c.judge(now, remote, account, st, src, Passwords, 1)
 }
 
-// stranger counts a request in the name of a user that does not exist and has not shown credentials.
-func (c *core) stranger(now time.Time, remote netip.AddrPort, st standing) []Ban {
-	if c.exempt(stack.SourceKey(remote.Addr())) {
-		return nil
-	}
-	src := c.count(now, c.sources.at(stack.SourceKey(remote.Addr())))
-	src.strangers++
-	return c.judge(now, remote, "", st, src, Strangers, 1)
-}
-
 // scanner counts a request of a program that is known for scanning.
-func (c *core) scanner(now time.Time, remote netip.AddrPort, st standing) []Ban {
+func (c *core) scanner(now time.Time, remote netip.AddrPort, st Standing) []Ban {
 	if c.exempt(stack.SourceKey(remote.Addr())) {
 		return nil
 	}
@@ -170,88 +151,25 @@ func (c *core) scanner(now time.Time, remote netip.AddrPort, st standing) []Ban 
 	return c.judge(now, remote, "", st, src, Scanner, weight)
 }
 
-// asks counts a question without credentials for a user; known ones and others look the same. A phone asks for its own
-// and answers the challenge, then it is answered; whoever goes through the numbers does not.
-func (c *core) asks(now time.Time, remote netip.AddrPort, user string, who func() standing) []Ban {
-	return c.suspect(now, remote, who, Scan, func(t *tally) bool {
-		h := maphash.String(c.seed, user)
-		if !slices.ContainsFunc(t.asked, func(a asked) bool { return a.user == h }) && len(t.asked) < 2*c.config.Tries {
-			t.asked = append(t.asked, asked{h, now})
-		}
-		old := slices.IndexFunc(t.asked, func(a asked) bool { return now.Sub(a.at) < answerTime })
-		if old < 0 {
-			old = len(t.asked)
-		}
-		return len(t.asked) >= c.config.Tries && old >= len(t.asked)/2
-	})
-}
-
-// answered takes a question back: there were credentials for the user.
-func (c *core) answered(remote netip.AddrPort, user string) {
-	h := maphash.String(c.seed, user)
-	forget := func(t *tally) {
-		if t != nil {
-			t.asked = slices.DeleteFunc(t.asked, func(a asked) bool { return a.user == h })
-		}
-	}
-	forget(c.sources.entries[stack.SourceKey(remote.Addr())])
-	forget(c.flows.entries[remote])
-}
-
-// options counts an OPTIONS outside of calls, which everybody gets an answer to.
-func (c *core) options(now time.Time, remote netip.AddrPort, who func() standing) []Ban {
-	return c.suspect(now, remote, who, Flood, func(t *tally) bool {
-		if now.Sub(t.probing) > optionsSpan {
-			t.probing, t.options = now, 0
-		}
-		t.options++
-		return t.options > mostOptions
-	})
-}
-
-// suspect counts what is no failure, for the address and for the port or connection, and bans who has done too much of
-// it: the address, or of one with phones the port or connection. Who is there is asked only then.
-func (c *core) suspect(now time.Time, remote netip.AddrPort, who func() standing, why Reason, full func(t *tally) bool) []Ban {
-	source := stack.SourceKey(remote.Addr())
-	src, flow := c.count(now, c.sources.at(source)), c.count(now, c.flows.at(remote))
-	if within(now, flow.good, trusted) {
-		return nil
-	}
-	whole, part := full(src), full(flow)
-	if !whole && !part || c.exempt(source) {
-		return nil
-	}
-	st := who()
-	t, b := src, Ban{Kind: Address, Source: source, Reason: why}
-	if st.address || within(now, src.good, trusted) {
-		t, b, whole = flow, Ban{Kind: Flow, Source: source, Flow: remote, Reason: why}, part
-	}
-	if st.flow || !whole || t.ban.Until.After(now) {
-		return nil
-	}
-	b.Tries = max(len(t.asked), t.options)
-	return []Ban{c.strike(now, t, b)}
-}
-
 // count begins a new window when the last one is over.
 func (c *core) count(now time.Time, t *tally) *tally {
 	if now.Sub(t.begun) > c.config.Window {
-		t.begun, t.tries, t.strangers, t.accounts, t.asked = now, 0, 0, nil, nil
+		t.begun, t.tries, t.accounts, t.asked = now, 0, nil, nil
 	}
 	return t
 }
 
-func (c *core) judge(now time.Time, remote netip.AddrPort, account string, st standing, src *tally, reason Reason, weight int) []Ban {
-	full := src.tries >= c.config.Tries || src.strangers > c.config.Tries
+func (c *core) judge(now time.Time, remote netip.AddrPort, account string, st Standing, src *tally, reason Reason, weight int) []Ban {
+	full := src.tries >= c.config.Tries
 	if many := max(2, c.config.Tries/2); !full && len(src.accounts) >= many {
 		full, reason = true, Accounts
 	}
 	source := stack.SourceKey(remote.Addr())
-	if !st.address && !within(now, src.good, trusted) {
+	if !st.Address && !within(now, src.good, trusted) {
 		if !full || src.ban.Until.After(now) {
 			return nil
 		}
-		return []Ban{c.strike(now, src, Ban{Kind: Address, Source: source, Tries: max(src.tries, src.strangers), Reason: reason})}
+		return []Ban{c.strike(now, src, Ban{Kind: Address, Source: source, Tries: src.tries, Reason: reason})}
 	}
 	// Phones are behind this address: whoever of it fails is shut out, the others are not.
 	var found []Ban
@@ -263,7 +181,7 @@ func (c *core) judge(now time.Time, remote netip.AddrPort, account string, st st
 	}
 	flow := c.count(now, c.flows.at(remote))
 	flow.tries += weight
-	if st.flow || within(now, flow.good, trusted) || flow.ban.Until.After(now) {
+	if st.Flow || within(now, flow.good, trusted) || flow.ban.Until.After(now) {
 		return found // several phones may share it, behind a proxy: their accounts are locked one by one
 	}
 	// Somebody who takes a new port for each try is known by the failures of the address: then the first one is enough.

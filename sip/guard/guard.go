@@ -6,17 +6,21 @@
 // guessed is locked for everybody at this address but the phone that it belongs to. Bans double with each repetition,
 // those of addresses survive a restart, and all can be listed and lifted.
 //
-//	digest → failed, stranger, scanner ┐
-//	digest → succeeded                 ├ core → bans → Admit, before the parser
-//	location, trunks → who is there    ┘             → Locked, same answer as a wrong password
+//	digest → failed, challenged, scanner ┐
+//	digest → succeeded                   ├ core → bans → Admit, before the parser
+//	location, trunks → who is there      ┘             → Locked, same answer as a wrong password
+//	stack  → Enter, before the transaction → question → place, or the line of the source
 //
-// Everything is in tables of a fixed size where the oldest entry makes room; there is one goroutine (Run), which writes.
-// It does not limit rates (sip/stack does), and knows nothing of calls.
+// How fast somebody asks makes no difference: so many questions of a source as are no scan yet may be without an answer,
+// the next ones wait (Enter). Whether the user exists that somebody asks for makes none either.
+//
+// Everything is in tables of a fixed size where the oldest entry makes room; there are two goroutines (Run), one writes
+// and one looks after requests that wait. It does not limit rates (sip/stack does), and knows nothing of calls.
 //
 // A Guard is safe for concurrent use.
 //
 //	g, err := guard.Open(ctx, guard.Options{DB: db, Config: cfg.SIP, Standing: who, Log: log})
-//	s, err := stack.New(stack.Options{Filter: g, ...})
+//	s, err := stack.New(stack.Options{Filter: g, Gate: g, ...})
 //	a, err := digest.New(digest.Options{Observer: g, ...})
 package guard
 
@@ -35,6 +39,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"linehall/internal/auth"
 	"linehall/internal/observe"
@@ -48,9 +53,12 @@ var ErrNotFound = errors.New("no ban")
 type Options struct {
 	DB     *sql.DB // with Schema applied; nil keeps nothing over a restart
 	Config auth.SIPGuard
-	// Standing says whether phones or gateways are known at the address, and whether one is registered over this very
-	// port or connection. It is asked after failures only, and must not block. May be nil.
-	Standing   func(remote netip.AddrPort) (address, flow bool)
+	// Standing says who is known at the other end of a flow. It is asked after failures, and for requests of those who were
+	// not right lately; it must not block. May be nil.
+	Standing func(flow stack.Flow) Standing
+	// Home reports whether a user is registered from the source. It is asked when a request would have to wait, and must
+	// not block. May be nil.
+	Home       func(user string, source netip.Addr) bool
 	Size       int // entries of each table; 0 = 65536
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -60,17 +68,20 @@ const defaultSize = 65536
 
 // Guard is the ban list.
 type Guard struct {
-	opts  Options
-	log   *slog.Logger
-	store store
-	total *prometheus.CounterVec
+	opts   Options
+	log    *slog.Logger
+	store  store
+	total  *prometheus.CounterVec
+	waited *prometheus.CounterVec
 
 	mu    sync.Mutex // guards what follows
 	core  *core
+	line  line
 	dirty map[netip.Addr]bool // sources whose ban is to be written or removed
 
-	shut shut
-	wake chan struct{} // capacity 1
+	shut  shut
+	wake  chan struct{} // capacity 1: something is to be written
+	waits chan struct{} // capacity 1: something waits
 }
 
 // shut is who is kept out, until when: what Admit looks at. It holds no more than the tables of the core.
@@ -141,14 +152,21 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.Standing == nil {
-		opts.Standing = func(netip.AddrPort) (bool, bool) { return false, false }
+		opts.Standing = func(stack.Flow) Standing { return Standing{} }
+	}
+	if opts.Home == nil {
+		opts.Home = func(string, netip.Addr) bool { return false }
 	}
 	g := &Guard{
 		opts: opts, log: opts.Log, store: store{opts.DB}, core: newCore(opts.Config, opts.Size),
-		dirty: make(map[netip.Addr]bool), wake: make(chan struct{}, 1),
+		line: newLine(), dirty: make(map[netip.Addr]bool), wake: make(chan struct{}, 1), waits: make(chan struct{}, 1),
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "linehall_sip_bans_total", Help: "Sources, flows and accounts of a source that were shut out after failures.",
 		}, []string{"kind", "reason"}),
+		waited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "linehall_sip_requests_waited_total",
+			Help: "Requests of unknown senders that had to wait for others of their source, by what became of them: entered, given_up, banned, overflow.",
+		}, []string{"outcome"}),
 	}
 	g.shut.sources, g.shut.flows = make(map[netip.Addr]time.Time), make(map[netip.AddrPort]time.Time)
 	g.core.sources.gone = func(a netip.Addr) {
@@ -171,7 +189,7 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	}
 	g.apply(opts.Config, now)
 	if opts.Registerer != nil {
-		opts.Registerer.MustRegister(g.total, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		opts.Registerer.MustRegister(g.total, g.waited, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "linehall_sip_bans", Help: "Sources, flows and accounts of a source that are shut out now.",
 		}, func() float64 { return float64(len(g.Bans())) }))
 	}
@@ -183,48 +201,41 @@ func (g *Guard) Admit(remote netip.AddrPort, _ string) bool { return !g.shut.hol
 
 // Succeeded is told of a right password.
 func (g *Guard) Succeeded(req *stack.Request, account string) {
+	remote, now := req.Flow.Remote, time.Now()
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.core.succeeded(time.Now(), req.Flow.Remote, account)
-	g.core.answered(req.Flow.Remote, wanted(req))
+	g.core.succeeded(now, remote, account)
+	g.core.answered(remote, g.what(req))
+	next := g.turn(now, stack.SourceKey(remote.Addr()))
+	g.mu.Unlock()
+	g.letIn(next)
 }
 
 // Failed is told of wrong credentials.
 func (g *Guard) Failed(req *stack.Request, account string) {
 	remote := req.Flow.Remote
-	st := g.standing(remote)
+	st := g.opts.Standing(req.Flow)
 	g.judge(func(now time.Time) []Ban {
-		g.core.answered(remote, wanted(req))
+		g.core.answered(remote, g.what(req))
 		return g.core.failed(now, remote, account, st)
 	})
 	g.Saw(req)
+	g.moved(stack.SourceKey(remote.Addr()))
 }
 
-// Challenged is told of a request without credentials; known says whether the user that it names exists.
-func (g *Guard) Challenged(req *stack.Request, known bool) {
-	remote := req.Flow.Remote
-	if !known {
-		st := g.standing(remote)
-		g.judge(func(now time.Time) []Ban { return g.core.stranger(now, remote, st) })
-	}
+// Challenged is told of a request without credentials.
+func (g *Guard) Challenged(req *stack.Request) {
 	g.judge(func(now time.Time) []Ban {
-		return g.core.asks(now, remote, wanted(req), func() standing { return g.standing(remote) })
+		return g.core.challenged(now, req.Flow.Remote, g.what(req), func() Standing { return g.opts.Standing(req.Flow) })
 	})
 	g.Saw(req)
 }
 
 // Probed is told of an OPTIONS outside of calls.
 func (g *Guard) Probed(req *stack.Request) {
-	remote := req.Flow.Remote
 	g.judge(func(now time.Time) []Ban {
-		return g.core.options(now, remote, func() standing { return g.standing(remote) })
+		return g.core.probed(now, req.Flow.Remote, req.Recipient.User, func() Standing { return g.opts.Standing(req.Flow) })
 	})
 	g.Saw(req)
-}
-
-func (g *Guard) standing(remote netip.AddrPort) standing {
-	address, flow := g.opts.Standing(remote)
-	return standing{address, flow}
 }
 
 // wanted is the user that a request is about: whose registration, or who is called or watched.
@@ -242,7 +253,7 @@ func (g *Guard) Saw(req *stack.Request) {
 		return
 	}
 	remote := req.Flow.Remote
-	st := g.standing(remote)
+	st := g.opts.Standing(req.Flow)
 	g.judge(func(now time.Time) []Ban { return g.core.scanner(now, remote, st) })
 }
 
@@ -305,8 +316,11 @@ func (g *Guard) apply(config auth.SIPGuard, now time.Time) {
 func (g *Guard) judge(count func(now time.Time) []Ban) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	found := count(now)
+	g.banned(count(time.Now()))
+}
+
+// banned has bans obeyed, counted and written; mu is held.
+func (g *Guard) banned(found []Ban) {
 	for _, b := range found {
 		g.total.WithLabelValues(string(b.Kind), string(b.Reason)).Inc()
 		g.log.Warn("shut out", slog.String("kind", string(b.Kind)), slog.Any(observe.Remote, b.Source), slog.String("flow", flowText(b)), slog.String(observe.User, b.Account),
@@ -315,6 +329,7 @@ func (g *Guard) judge(count func(now time.Time) []Ban) {
 			g.changed(b.Source)
 		}
 		g.shut.add(b)
+		g.dropHeld(b)
 	}
 }
 
@@ -337,8 +352,33 @@ func (g *Guard) changed(source netip.Addr) {
 // sweepEvery is how often what has ended is forgotten.
 const sweepEvery = time.Minute
 
-// Run writes bans until ctx ends, and then what is left.
+// Run writes bans until ctx ends, and then what is left; and it looks after the requests that wait.
 func (g *Guard) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return g.write(ctx) })
+	group.Go(func() error { g.attend(ctx); return nil })
+	return group.Wait()
+}
+
+// attend looks at the line while somebody waits: whoever waits does not wait for the disk.
+func (g *Guard) attend(ctx context.Context) {
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.waits:
+			tick.Reset(lookEvery)
+		case <-tick.C:
+			if g.look(time.Now()) {
+				tick.Reset(lookEvery)
+			}
+		}
+	}
+}
+
+func (g *Guard) write(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {

@@ -38,10 +38,19 @@ type bucket struct {
 }
 
 // Filter keeps out sources that somebody else found to be hostile. It is asked
-// for each datagram and each message of a stream before anything is parsed, and
-// when a connection is opened; it must not block.
+// for each datagram and each message of a stream before anything is parsed,
+// when a connection is opened, and for each response: what somebody has asked
+// before he was kept out is not answered after it. It must not block.
 type Filter interface {
 	Admit(remote netip.AddrPort, transport string) bool
+}
+
+// Gate holds back requests of senders that nobody vouches for until there is time for them. It is asked for each new
+// request outside of dialogs, before its transaction begins; req has no Tx. When it returns false it has the request: it
+// calls enter later, once and from any goroutine, or never. It is asked again for each repetition of a request that it
+// has, by the key of its transaction. It must not block.
+type Gate interface {
+	Enter(req *Request, key string, enter func()) bool
 }
 
 func newAdmission(l Limits, f Filter) *admission {

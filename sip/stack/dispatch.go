@@ -129,9 +129,28 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 	case s.servers.size() >= s.limits.Transactions:
 		s.opts.Dropped.Count(out.flow.listener(), "overload")
 		s.refuseStateless(req, out, &refusal{code: sip.StatusServiceUnavailable, reason: "Service Unavailable"})
+	case s.held(req, out, key, h):
 	default:
-		s.open(req, out, key, h)
+		s.dispatch(h, s.open(req, out, key))
 	}
+}
+
+// held reports whether the gate has taken the request. When it lets it in, the transaction begins at once, so that a
+// repeated request finds it, and the handler runs in a goroutine of the stack.
+func (s *Stack) held(req *sip.Request, out *outlet, key string, h Handler) bool {
+	if s.opts.Gate == nil || req.To().Params.Has("tag") {
+		return false
+	}
+	return !s.opts.Gate.Enter(&Request{Request: req, Flow: out.flow}, key, func() {
+		if !s.conns.enlist(s) {
+			return
+		}
+		defer s.work.Done()
+		if out.conn != nil && s.conns.get(out.flow) != out.conn {
+			return // whoever has waited is gone
+		}
+		s.dispatchApart(h, s.open(req, out, key))
+	})
 }
 
 // unstrict undoes what a strict router of RFC 2543 has done on the way to us
@@ -155,22 +174,22 @@ func unstrict(req *sip.Request) {
 	}
 }
 
-// open starts the server transaction of a new request and its handler.
-func (s *Stack) open(req *sip.Request, out *outlet, key string, h Handler) {
+// open starts the server transaction of a new request.
+func (s *Stack) open(req *sip.Request, out *outlet, key string) *Request {
 	t := &ServerTx{stack: s, key: key, id: s.opened.Add(1), method: req.Method, flow: out.flow, out: out, tag: newTag()}
+	opened := &Request{Request: req, Tx: t, Flow: out.flow}
 	if !req.IsInvite() {
 		t.tx = &plainTx{t: t}
 		s.servers.put(t)
 		s.expiries.add(t, expiryGuard)
-		s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
-		return
+		return opened
 	}
 	s.openInvite(t, req)
 	if c := s.early.take(key); c != nil {
 		s.answerCancel(c.req, c.out, t)
-		return
+		return nil
 	}
-	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
+	return opened
 }
 
 // openInvite starts the machine of an INVITE's server transaction.
@@ -189,10 +208,19 @@ func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
 	t.mu.Unlock()
 }
 
-// dispatch runs a handler in its own goroutine, in its Call-ID's order.
+// dispatch runs a handler, at once or in its own goroutine, in its Call-ID's order; req is nil when there is nothing to
+// serve any more.
 func (s *Stack) dispatch(h Handler, req *Request) {
-	if s.atOnce[req.Method] && s.order.free(req.CallID().Value()) {
+	if req != nil && s.atOnce[req.Method] && s.order.free(req.CallID().Value()) {
 		s.serve(h, req)
+		return
+	}
+	s.dispatchApart(h, req)
+}
+
+// dispatchApart runs a handler in its own goroutine.
+func (s *Stack) dispatchApart(h Handler, req *Request) {
+	if req == nil {
 		return
 	}
 	turn := s.order.enter(req.CallID().Value())

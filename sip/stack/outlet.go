@@ -61,6 +61,9 @@ func (o *outlet) WriteMsg(msg sip.Message) error {
 		_, err := o.send(msg)
 		return err
 	}
+	if o.unwanted(msg) {
+		return nil
+	}
 	buf := writeBuffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer writeBuffers.Put(buf)
 	buf.Reset()
@@ -72,8 +75,20 @@ func (o *outlet) WriteMsg(msg sip.Message) error {
 	return o.socket.write(buf.Bytes(), o.to, o.flow.Local.Addr())
 }
 
-// send sends a message and returns its text, which must not be changed.
+// unwanted reports whether a response would go to somebody who is kept out since he asked.
+func (o *outlet) unwanted(msg sip.Message) bool {
+	if _, response := msg.(*sip.Response); !response || !o.stack().admit.keptOut(o.flow.Remote, o.flow.Transport) {
+		return false
+	}
+	o.stack().opts.Dropped.Count(o.flow.listener(), string(banned))
+	return true
+}
+
+// send sends a message and returns its text, which must not be changed; it is empty for one that nobody shall get.
 func (o *outlet) send(msg sip.Message) ([]byte, error) {
+	if o.unwanted(msg) {
+		return nil, nil
+	}
 	buf := writeBuffers.Get().(*bytes.Buffer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer writeBuffers.Put(buf)
 	buf.Reset()

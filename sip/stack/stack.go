@@ -12,6 +12,7 @@
 //	  → parse → normalise (compact names, received/rport)
 //	  → match: response → client transaction | retransmission, ACK, CANCEL
 //	  → validate (400 413 414 415 416 420 482 483 501 503 505)
+//	  → gate (a request may have to wait here)
 //	  → handler, one goroutine per request, in order per Call-ID
 //
 // It does not authenticate, keep dialogs or resolve names. A Stack is safe for
@@ -81,6 +82,7 @@ type Options struct {
 	// linehall_sip_connections; nil registers nothing.
 	Registerer prometheus.Registerer
 	Filter     Filter // keeps out sources before anything is parsed; nil: nobody
+	Gate       Gate   // holds back requests; nil: none
 	Tap        Tap    // sees every message; nil: nobody looks
 }
 

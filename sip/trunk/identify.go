@@ -61,6 +61,17 @@ func (s *Service) Identify(req *stack.Request) (Incoming, bool) {
 	return in, true
 }
 
+// Serves reports whether calls over that flow are a trunk's and so not challenged, and whether a gateway of one is at the
+// address: then also somebody else may be.
+func (s *Service) Serves(flow stack.Flow) (calls, gateway bool) {
+	for _, t := range s.list() {
+		if g, ok := t.source(flow); ok {
+			calls, gateway = true, gateway || g != nil
+		}
+	}
+	return calls, gateway
+}
+
 // source reports whether a request over that flow is the trunk's, and which gateway it is if that is
 // known. A stream connection that we registered over is the gateway's, whatever its address.
 func (t *trunk) source(flow stack.Flow) (*gateway, bool) {

@@ -27,7 +27,7 @@ type Ban struct {
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until"`
 	Tries   int       `json:"tries"`
-	Reason  string    `json:"reason" enum:"passwords,accounts,strangers,scanner,scan,flood"`
+	Reason  string    `json:"reason" enum:"passwords,accounts,scanner,scan,flood"`
 }
 
 type banList struct {

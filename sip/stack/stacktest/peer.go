@@ -208,6 +208,12 @@ func (p *Peer) Send(lines ...string) {
 	p.Write(strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n")
 }
 
+// Try is Send to somebody who may have closed the connection.
+func (p *Peer) Try(lines ...string) error {
+	_, err := p.conn.Write([]byte(strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n"))
+	return err //nolint:wrapcheck // the caller has nothing to add
+}
+
 // Read returns the next message within d, or false.
 func (p *Peer) Read(d time.Duration) (Message, bool) {
 	p.tb.Helper()

@@ -842,7 +842,7 @@ export interface components {
              */
             kind: "address" | "flow" | "account";
             /** @enum {string} */
-            reason: "passwords" | "accounts" | "strangers" | "scanner" | "scan" | "flood";
+            reason: "passwords" | "accounts" | "scanner" | "scan" | "flood";
             /** Format: date-time */
             since: string;
             /** Format: int64 */
