@@ -5,8 +5,10 @@ package relay
 //
 //	1 receive   raw recvfrom into the worker's datagram, one packet per socket that epoll tells of
 //	2 judge     is it the party's? one load of the socket's state, one comparison of addresses
-//	3 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
-//	4 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
+//	3 open      where the SRTP of the party ends here; nothing that is not authentic latches or is counted
+//	4 seal      where that of the other party does
+//	5 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
+//	6 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
 //
 // The only shared writes are atomic stores to fields that the worker alone writes, and a compare-and-swap when a
 // party appears or moves.
@@ -56,26 +58,59 @@ func (c *socket) forward(d *datagram, now int64) {
 		return
 	}
 	st := c.state.Load()
-	if from := d.from.addrPort(); from != st.latched && !c.admit(from, kind, b, now) {
+	from := d.from.addrPort()
+	if st.security != nil {
+		if b = c.unlock(st, from, kind, b); b == nil {
+			return
+		}
+	}
+	if from != st.latched && !c.admit(from, kind, b, st.security != nil, now) {
 		return
 	}
+	c.received(d.size, b, kind, st, now)
 
 	out := c.peer.state.Load()
 	switch {
 	case out.to.size > 0:
-		c.pass(b, &out.to)
+		c.pass(b, kind, out)
 	case out.held:
 		c.drop(held)
 	default:
 		c.drop(noDestination)
 	}
-	c.received(b, kind, st, now)
 	c.measure(now)
 }
 
-// pass sends a datagram to the other party.
-func (c *socket) pass(b []byte, to *sockaddr) {
-	switch errno := c.send(b, to); errno {
+// unlock checks and decrypts what a party sent whose SRTP ends here; nil when it goes no further. RTP that went astray to
+// the RTCP port is none.
+func (c *socket) unlock(st *state, from netip.AddrPort, kind packet.Kind, b []byte) []byte {
+	switch {
+	case from != st.latched && !st.expects(from.Addr()): // before it costs a hash
+		c.drop(foreignSource)
+		return nil
+	case kind == packet.RTP && c.kind == kindRTP, kind == packet.RTCP:
+		if n, ok := st.security.Open(b, kind == packet.RTCP); ok {
+			return b[:n]
+		}
+	}
+	c.drop(unauthentic)
+	return nil
+}
+
+// pass sends a datagram to the other party; sealing needs the room behind it.
+func (c *socket) pass(b []byte, kind packet.Kind, out *state) {
+	if out.security != nil {
+		n, ok := 0, kind == packet.RTP && c.kind == kindRTP || kind == packet.RTCP
+		if ok {
+			n, ok = out.security.Seal(b[:cap(b)], len(b), kind == packet.RTCP)
+		}
+		if !ok {
+			c.drop(unsealable)
+			return
+		}
+		b = b[:n]
+	}
+	switch errno := c.send(b, &out.to); errno {
 	case 0:
 		c.forwarded.Store(c.forwarded.Load() + 1)
 		c.bytes.Store(c.bytes.Load() + uint64(len(b)+c.header())) //nolint:gosec // a length
@@ -87,11 +122,12 @@ func (c *socket) pass(b []byte, to *sockaddr) {
 	}
 }
 
-// admit decides about a packet from another source than the last one, and latches.
-func (c *socket) admit(from netip.AddrPort, kind packet.Kind, b []byte, now int64) bool {
+// admit decides about a packet from another source than the last one, and latches. Authentic: it was opened.
+func (c *socket) admit(from netip.AddrPort, kind packet.Kind, b []byte, authentic bool, now int64) bool {
 	for {
 		st := c.state.Load()
-		switch st.judge(from, func() bool { return c.continues(kind, b, from, now) }) {
+		// What was authenticated needs no other proof.
+		switch st.judge(from, func() bool { return authentic || c.continues(kind, b, from, now) }) {
 		case pass:
 			return true
 		case latch:
@@ -122,16 +158,16 @@ func (c *socket) continues(kind packet.Kind, b []byte, from netip.AddrPort, now 
 	}
 }
 
-// received counts a packet of the party, sent on or not.
-func (c *socket) received(b []byte, kind packet.Kind, st *state, now int64) {
-	c.pending.in.add(len(b) + c.header())
+// received counts a packet of the party, sent on or not: a datagram of n bytes, b as it was opened.
+func (c *socket) received(n int, b []byte, kind packet.Kind, st *state, now int64) {
+	c.pending.in.add(n + c.header())
 	switch {
 	case c.stream.spec.Raw:
 	case kind == packet.RTP && c.kind == kindRTP:
 		if h, ok := packet.ParseSecure(b); ok {
-			c.reception.Packet(now, h, st.clocks[h.Type&0x7f], len(b)+c.header())
+			c.reception.Packet(now, h, st.clocks[h.Type&0x7f], n+c.header())
 		}
-	case kind == packet.RTCP && !st.secure:
+	case kind == packet.RTCP && (!st.secure || st.security != nil):
 		own, other := &c.stream.legs[c.leg].trip, &c.stream.legs[1-c.leg].trip
 		rtcp.Compound(b, func(ntp uint32) { other.Sent(now, ntp) }, func(r rtcp.Block) { own.Answered(now, r) })
 	}

@@ -21,12 +21,15 @@ const (
 	sendFull                    // the send buffer is full
 	sendFailed
 	receiveFailed
+	unauthentic // SRTP that ends here: forged, repeated, or without a key
+	unsealable  // may not be sent to a party whose SRTP ends here: no key yet, or a repetition
 	reasons
 )
 
 func (r reason) String() string {
 	return [reasons]string{
 		"foreign_source", "no_destination", "held", "not_media", "oversize", "send_full", "send_failed", "receive_failed",
+		"unauthentic", "unsealable",
 	}[r]
 }
 

@@ -12,6 +12,7 @@ type state struct {
 	latched   netip.AddrPort // where its packets come from; invalid: nothing came yet
 	held      bool
 	secure    bool
+	security  Security // nil: packets pass as they are
 	clocks    *[128]uint32
 	to        sockaddr // where packets for the party go; size 0: nowhere
 }
@@ -23,7 +24,7 @@ func unknown() *state { return &state{clocks: new([128]uint32)} }
 func (s *state) next(p Peer, kind int, v6 bool) *state {
 	n := &state{
 		signalled: s.signalled, latched: s.latched, source: p.Source.Unmap(), held: p.Held, secure: p.Secure,
-		clocks: &p.Clocks,
+		clocks: &p.Clocks, security: p.Security,
 	}
 	said, restored := p.RTP, p.LatchedRTP
 	if kind == kindRTCP {

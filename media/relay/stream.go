@@ -39,8 +39,18 @@ type Peer struct {
 	Held      bool           // it wants nothing (c=0.0.0.0); RTP and RTCP are then ignored, what was known stays
 	Secure    bool           // SRTP: reports are encrypted and are not read
 	Clocks    [128]uint32    // Hz per payload type, 0: not known
+	// Security opens what the party sends and seals what it gets, when its SRTP ends here; nil: packets pass as they are.
+	Security Security
 	// LatchedRTP and LatchedRTCP restore a latch after a restart; invalid: none.
 	LatchedRTP, LatchedRTCP netip.AddrPort
+}
+
+// Security is our end of a party's SRTP. Both methods work in place, return the new length, and false for what must not go
+// further. Open gets a datagram, Seal the packet b[:n] in a buffer with room for what it adds. The stream's worker calls
+// them.
+type Security interface {
+	Open(b []byte, rtcp bool) (int, bool)
+	Seal(b []byte, n int, rtcp bool) (int, bool)
 }
 
 // Stream is one medium between two parties.
