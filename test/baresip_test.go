@@ -142,9 +142,13 @@ func (s *softphone) heard(tone int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	const header, rate = 44, 8000
-	if len(raw) < header+2*2*rate {
+	const header = 44
+	if len(raw) < header {
 		return 0, fmt.Errorf("only %d bytes recorded", len(raw))
+	}
+	rate := int(binary.LittleEndian.Uint32(raw[24:])) // 8 or 16 kHz, by codec
+	if rate < 8000 || len(raw) < header+2*2*rate {
+		return 0, fmt.Errorf("only %d bytes recorded at %d Hz", len(raw), rate)
 	}
 	raw = raw[len(raw)-2*rate:] // the last second
 	samples := make([]float64, len(raw)/2)
@@ -156,7 +160,7 @@ func (s *softphone) heard(tone int) (float64, error) {
 	if energy == 0 {
 		return 0, fmt.Errorf("silence")
 	}
-	return goertzel(samples, float64(tone)/rate) / (energy * float64(len(samples)) / 2), nil
+	return goertzel(samples, float64(tone)/float64(rate)) / (energy * float64(len(samples)) / 2), nil
 }
 
 // hears waits until the phone hears the tone and hardly anything else.
@@ -257,6 +261,60 @@ func TestSoftphonesTalk(t *testing.T) {
 				a.decode(&export, "cdr", "export")
 				if len(export.CDRs) != 1 || export.CDRs[0].Result != "answered" || export.CDRs[0].EndedBy != "callee" {
 					return fmt.Errorf("records: %+v", export.CDRs)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// What a caller hears of the appliance itself: an echo test returns what the softphone says, in each codec, from a branch
+// over its line; it holds a call's room on the line meanwhile, and the record has its length.
+func TestSoftphoneHearsItself(t *testing.T) {
+	w := newWorld(t, "branch1")
+	w.shape("branch1", 2_000_000)
+	for _, codec := range []string{"pcma", "g722"} {
+		t.Run(codec, func(t *testing.T) {
+			a := startAppliance(t, w.configure)
+			acc := a.account("2001")
+			phone := startBaresip(t, w, "branch1", acc, lowTone, "module g722.so\n", fmt.Sprintf(
+				"<sip:%s@%s;transport=udp>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s:%d;transport=udp\";answermode=auto;audio_codecs=%s;regint=120",
+				acc.Extension, acc.Domain, acc.AuthUser, acc.Password, acc.Server, acc.UDPPort, codec))
+			phone.registeredAt(a, "udp")
+			reserved := func() (up int64) {
+				var list struct {
+					Lines []struct {
+						Site string `json:"site"`
+						Up   struct {
+							Reserved int64 `json:"reserved_bps"`
+						} `json:"up"`
+					} `json:"lines"`
+				}
+				a.decode(&list, "line", "list")
+				for _, l := range list.Lines {
+					if l.Site == "branch1" {
+						up = l.Up.Reserved
+					}
+				}
+				return up
+			}
+			before := reserved()
+			phone.do("dial", "sip:*43@"+acc.Domain)
+			phone.hears(lowTone)
+			if reserved() <= before {
+				t.Errorf("the line has %d bit/s reserved, %d before the call", reserved(), before)
+			}
+			phone.do("hangup", "")
+			a.eventually(5*time.Second, "the test ended and is on record", func() error {
+				var export struct {
+					CDRs []struct{ Dialled, Result string } `json:"cdrs"`
+				}
+				a.decode(&export, "cdr", "export")
+				if len(export.CDRs) != 1 || export.CDRs[0].Result != "answered" || export.CDRs[0].Dialled != "*43" {
+					return fmt.Errorf("records: %+v", export.CDRs)
+				}
+				if reserved() > before {
+					return fmt.Errorf("the line still has %d bit/s reserved", reserved())
 				}
 				return nil
 			})

@@ -62,6 +62,9 @@ func (c *Concealer) Conceal(samples []int16) {
 	c.note(samples)
 }
 
+// Period returns the period of the voice in what was noted last, in samples.
+func (c *Concealer) Period() int { return Pitch(c.history, c.rate) }
+
 // note keeps the last samples.
 func (c *Concealer) note(samples []int16) {
 	if len(samples) >= len(c.history) {
@@ -75,7 +78,7 @@ func (c *Concealer) note(samples []int16) {
 // begin takes the last period. Its last quarter turns into what came before its first sample, so that the repetition
 // has no edge.
 func (c *Concealer) begin() {
-	lag, end := Pitch(c.history, c.rate), len(c.history)
+	lag, end := c.Period(), len(c.history)
 	c.period = append(c.period[:0], c.history[end-lag:]...)
 	before := c.history[end-2*lag : end-lag]
 	quarter := lag / 4

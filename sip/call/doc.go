@@ -23,7 +23,7 @@
 //	link.go       bringing two confirmed legs together by re-INVITEs of ours
 //	invite.go     from an INVITE to a call, and every reason to refuse one
 //	origin.go     the caller's side until the answer: an INVITE that we received
-//	feature.go    what a feature code leads to; notice.go shows a text
+//	feature.go    what a feature code leads to; notice.go shows a text; voice.go lets it be heard
 //	owner.go      the goroutine, its mailbox and timers
 //	fork.go       branches and their early dialogs
 //	answer.go     taking a 2xx: media, commit, relay, retransmit until ACK

@@ -25,7 +25,7 @@ func (s *Service) serveFeature(ctx context.Context, c *call, req *stack.Request,
 		// Most phones show the reason phrase and no Warning.
 		return false, refusal{code: served.Refuse.Code, reason: served.Refuse.Text, warn: 399, text: served.Refuse.Text}
 	case served.Dial == "":
-		return true, s.showNotice(ctx, c, req, served.Show)
+		return true, s.showNotice(ctx, c, req, served)
 	}
 	caller := dialplan.Caller{Extension: from.Extension, Class: from.Class, Site: site.ID(c.rec.FromSite)}
 	d := s.o.Plan.Decide(caller, served.Dial, c.rec.StartedAt)

@@ -13,12 +13,14 @@ import (
 	"linehall/media/sdp"
 	"linehall/sip/cdr"
 	"linehall/sip/dialog"
+	"linehall/sip/route"
 	"linehall/sip/stack"
 )
 
-// A notice is a call that only shows a line of text: a feature code's outcome. It is answered with
-// inactive media and the text as our name, which every phone displays, and ends by itself. It
-// occupies nobody, reserves nothing, and a restart forgets it.
+// A notice is a call that shows a line of text: a feature code's outcome. It is answered with the
+// text as our name, which every phone displays, and with a voice of ours (voice.go) if there is
+// something to hear, else with inactive media, and ends by itself. It occupies nobody, and a
+// restart forgets it.
 
 const (
 	// noticeTime is how long the text stands on the display.
@@ -33,32 +35,49 @@ type notice struct {
 	log    *slog.Logger
 	dialog *dialog.Dialog
 	invite *stack.Request
-	inbox  chan *stack.Request // requests in the dialog; full: the phone repeats them
+	inbox  chan *stack.Request                        // requests in the dialog; full: the phone repeats them
+	voice  *voice                                     // nil: silence
+	stands time.Duration                              // from the ACK on
+	record func(ctx context.Context, ended time.Time) // writes the record at the end; nil: it is written
 }
 
-// showNotice answers the INVITE with a text. The refusal, if any, is for the caller to send.
-func (s *Service) showNotice(ctx context.Context, c *call, req *stack.Request, text string) refusal {
+// showNotice answers the INVITE with a text and what is heard with it. The refusal, if any, is for the caller to send.
+func (s *Service) showNotice(ctx context.Context, c *call, req *stack.Request, served route.Served) refusal {
+	text := served.Show
 	d, err := dialog.Accept(req.Request, req.Tx.Tag())
 	if err != nil {
 		return refusal{code: 400, reason: "Bad Contact", text: "no dialog possible"}
 	}
-	body, err := quietAnswer(d, description(req.Request), c.localAddr(req.Flow))
+	v, body, err := s.noticeAnswer(c, req, d, served.Say)
 	if err != nil {
 		return refusal{code: 488, warn: 399, text: "The session description cannot be used"}
 	}
-	n := &notice{s: s, log: c.log, dialog: d, invite: req, inbox: make(chan *stack.Request, 4)}
+	n := &notice{s: s, log: c.log, dialog: d, invite: req, inbox: make(chan *stack.Request, 4), voice: v, stands: stands(served.Long)}
 	res := s.stack.NewResponse(req, 200, "OK")
 	res.AppendHeader(&sip.ContactHeader{DisplayName: display(text), Address: s.stack.ContactURI(req.Flow, c.decision.Number)})
 	res.AppendHeader(sip.NewHeader("Allow", "INVITE, ACK, CANCEL, BYE"))
 	res.AppendHeader(s.assertedIdentity(c.decision.Number, text))
 	setBody(res, body)
+	answered := time.Now().UTC()
+	rec := c.rec
+	rec.AnsweredAt, rec.Result, rec.Code, rec.EndedBy, rec.Reason = &answered, cdr.Answered, 200, "system", "feature code: "+c.decision.Feature
+	record := func(ctx context.Context, ended time.Time) {
+		rec.EndedAt = &ended
+		if err := s.o.Records.Finish(ctx, rec); err != nil {
+			s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
+		}
+	}
+	if served.Long > 0 {
+		n.record = record
+	}
 	if !s.startNotice(n, res) { //nolint:contextcheck // a notice lives with the service
+		if v != nil {
+			v.close()
+		}
 		return refusal{code: 503, text: "too many notices"}
 	}
-	now := time.Now().UTC()
-	c.rec.AnsweredAt, c.rec.EndedAt, c.rec.Result, c.rec.Code, c.rec.EndedBy, c.rec.Reason = &now, &now, cdr.Answered, 200, "system", "feature code: "+c.decision.Feature
-	if err := s.o.Records.Finish(ctx, c.rec); err != nil {
-		s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
+	if served.Long == 0 { // over as soon as it is answered
+		record(ctx, answered)
 	}
 	return refusal{}
 }
@@ -79,7 +98,14 @@ func (s *Service) startNotice(n *notice, res *sip.Response) bool {
 			delete(s.notices, n.key())
 		}()
 		defer observe.Recover(n.log, s.o.Panics, "notice")
+		if n.voice != nil {
+			defer n.voice.close()
+			s.work.Go(func() { n.voice.run(ctx, n) })
+		}
 		n.run(ctx, res)
+		if n.record != nil {
+			n.record(context.WithoutCancel(ctx), time.Now().UTC())
+		}
 	})
 	return true
 }
@@ -130,7 +156,7 @@ func (n *notice) run(ctx context.Context, res *sip.Response) {
 				if !acked {
 					acked = true
 					repeat.Stop()
-					end.Reset(noticeTime)
+					end.Reset(n.stands)
 				}
 			case n.serve(req):
 				return
@@ -140,6 +166,9 @@ func (n *notice) run(ctx context.Context, res *sip.Response) {
 			wait = min(2*wait, longestPause*n.s.limits.T1)
 			repeat.Reset(wait)
 		case <-end.C:
+			n.hangUp(ctx)
+			return
+		case <-n.over():
 			n.hangUp(ctx)
 			return
 		}
@@ -155,6 +184,10 @@ func (n *notice) serve(req *stack.Request) bool {
 	if req.Method == sip.BYE {
 		_ = req.Tx.Respond(n.s.stack.NewResponse(req, 200, "OK")) // the phone repeats a BYE whose answer is lost
 		return true
+	}
+	if req.Method == sip.INFO && n.press(req) {
+		_ = req.Tx.Respond(n.s.stack.NewResponse(req, 200, "OK")) // a repeated INFO is answered by its transaction
+		return false
 	}
 	n.s.respond(req, refusal{code: 488, warn: 399, text: "This call only shows a text"})
 	return false
@@ -176,20 +209,12 @@ func (n *notice) hangUp(ctx context.Context) {
 	}
 }
 
-// quietAnswer accepts one audio medium, inactive, and rejects the rest (RFC 3264 §6); an INVITE
-// without an offer gets such an offer. Nothing listens on the port: nothing is to be sent there.
-func quietAnswer(d *dialog.Dialog, offer []byte, local netip.Addr) ([]byte, error) {
-	if len(offer) == 0 {
-		return d.Session.Send([]byte("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 9 RTP/AVP 8 0\r\na=inactive\r\n"), local)
-	}
-	in, err := d.Session.Receive(offer)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := sdp.Parse(in)
-	if err != nil {
-		return nil, err
-	}
+// quietOffer is what an INVITE without an offer gets.
+const quietOffer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 9 RTP/AVP 8 0\r\na=inactive\r\n"
+
+// quietAnswer accepts one audio medium, inactive, and rejects the rest (RFC 3264 §6). Nothing
+// listens on the port: nothing is to be sent there.
+func quietAnswer(doc *sdp.Document, local netip.Addr) []byte {
 	doc.RemoveICE()
 	taken := false
 	for _, m := range doc.Media() {
@@ -203,7 +228,7 @@ func quietAnswer(d *dialog.Dialog, offer []byte, local netip.Addr) ([]byte, erro
 		m.SetAddress(local)
 		m.SetPort(discardPort)
 	}
-	return d.Session.Send(doc.Marshal(), local)
+	return doc.Marshal()
 }
 
 // discardPort is RFC 863's: nobody sends there, and it is not 0, which would reject the medium.

@@ -35,6 +35,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"do_not_disturb", "*76", NoArgument}, // on and off
 	{"do_not_disturb_off", "*79", NoArgument},
 	{"do_not_disturb_on", "*78", NoArgument},
+	{"echo_test", "*43", NoArgument},    // hear oneself
 	{"forced_release", "*48", MustHave}, // end the calls of an extension
 	{"forward_always", "*72", MayHave},  // alone: to the number set before
 	{"forward_always_off", "*73", NoArgument},

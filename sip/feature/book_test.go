@@ -323,7 +323,7 @@ func TestConfigNamesThePlaceOfEveryMistake(t *testing.T) {
 	for _, c := range setting.Unfold(bad.Validate()) {
 		paths = append(paths, c.Path)
 	}
-	if diff := cmp.Diff([]string{"hot_desk.stay", "hot_desk.night", "completion.expires"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"hot_desk.stay", "hot_desk.night", "completion.expires", "tones"}, paths); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"linehall/internal/audit"
 	"linehall/internal/directory"
 	"linehall/internal/setting"
+	"linehall/media/prompt"
 	"linehall/sip/dialplan"
 	"linehall/sip/route"
 )
@@ -59,6 +61,7 @@ func codes() map[string]func(*code, context.Context) route.Served {
 		"call_completion":     (*code).complete,
 		"call_completion_off": (*code).forget,
 		"status":              (*code).status,
+		"echo_test":           (*code).echo,
 	}
 	for name, kind := range map[string]Kind{"forward_always": Always, "forward_busy": Busy, "forward_no_answer": NoAnswer, "forward_unreachable": Unreachable} {
 		table[name] = func(c *code, ctx context.Context) route.Served { return c.forward(ctx, kind) }
@@ -86,7 +89,7 @@ func (c *code) refuse(status int, p phrase, args ...any) route.Served {
 }
 
 func (c *code) show(p phrase, args ...any) route.Served {
-	return route.Served{Show: c.s.say(p, args...)}
+	return c.s.confirmed(c.s.say(p, args...))
 }
 
 // record writes down who does what, before it is done. detail never holds a PIN.
@@ -411,5 +414,31 @@ func (c *code) forget(ctx context.Context) route.Served {
 }
 
 func (c *code) status(context.Context) route.Served {
-	return route.Served{Show: c.s.summary(c.s.Settings(c.caller.Extension))}
+	return c.s.confirmed(c.s.summary(c.s.Settings(c.caller.Extension)))
+}
+
+// longestEcho ends a test that somebody forgot.
+const longestEcho = 5 * time.Minute
+
+// echo lets the caller hear itself, so that a telephone, its codec and its line can be judged without a second person.
+func (c *code) echo(context.Context) route.Served {
+	return route.Served{
+		Show: c.s.say(sayEcho), Long: longestEcho,
+		Say: &prompt.Sequence{prompt.NewPlayer(c.s.tones().Confirmation, confirmation), &prompt.Echo{}},
+	}
+}
+
+// confirmation is how long the confirmation tone plays.
+const confirmation = time.Second
+
+// confirmed shows a text and lets the confirmation tone be heard.
+func (s *Service) confirmed(text string) route.Served {
+	return route.Served{Show: text, Say: prompt.NewPlayer(s.tones().Confirmation, 0)}
+}
+
+// tones are those of the configured country.
+func (s *Service) tones() prompt.Table {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return prompt.Tones(s.config.Tones)
 }

@@ -10,6 +10,9 @@ import (
 type Config struct {
 	HotDesk    HotDeskConfig    `yaml:"hot_desk"`
 	Completion CompletionConfig `yaml:"completion"`
+	// Tones are those that people hear from the appliance: CN, China's, or generic, what ITU-T E.180
+	// recommends.
+	Tones string `yaml:"tones"`
 }
 
 // HotDeskConfig bounds how long somebody uses another desk's phone.
@@ -32,6 +35,7 @@ func DefaultConfig() Config {
 	return Config{
 		HotDesk:    HotDeskConfig{Stay: 12 * time.Hour, Night: "22:00"},
 		Completion: CompletionConfig{Expires: 45 * time.Minute},
+		Tones:      "CN",
 	}
 }
 
@@ -45,6 +49,9 @@ func (c Config) Validate() error {
 		}
 	}
 	found.Between("completion.expires", c.Completion.Expires, time.Minute, 24*time.Hour)
+	if c.Tones != "CN" && c.Tones != "generic" {
+		found.Add("tones", "%q has no table of tones; there are CN and generic%s", c.Tones, setting.Hint(c.Tones, []string{"CN", "generic"}))
+	}
 	return found.Err()
 }
 

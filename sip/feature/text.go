@@ -46,6 +46,7 @@ var (
 	sayNotServed      = phrase{"功能未开通", "Feature not served"}
 	sayNotForYou      = phrase{"本机无此功能", "Not for this phone"}
 	sayWrongInput     = phrase{"输入有误", "Wrong input"}
+	sayEcho           = phrase{"回声测试，# 结束", "Echo test, # ends"}
 	sayNothingSet     = phrase{"未设置功能", "Nothing set"}
 )
 

@@ -1,0 +1,164 @@
+package mix
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"linehall/media/codec"
+	"linehall/media/dtmf"
+	"linehall/media/packet"
+)
+
+const (
+	// Rate is the rate of samples in Hear, Say and the mixer.
+	Rate = 16_000
+	// FrameSamples are 20 ms.
+	FrameSamples = Rate / 50
+)
+
+// Line is what was negotiated with a party.
+type Line struct {
+	Format codec.Format
+	Type   packet.PayloadType // of Format, as we send it
+	Event  packet.PayloadType // of telephone-event at Format.Clock; 0: none, keys come as tones
+	Noise  packet.PayloadType // of comfort noise, usually 13; 0: none
+}
+
+// Ear hears one party.
+type Ear struct {
+	line     Line
+	inbox    Inbox
+	playout  *Playout
+	resample *codec.Resampler
+	events   dtmf.Receiver
+	tones    *dtmf.Detector
+	buffer   [largest]byte
+	native   []int16
+	keys     []byte
+	strange  uint64 // packets of other types
+}
+
+// NewEar returns an ear for what the party sends.
+func NewEar(l Line) *Ear {
+	e := &Ear{
+		line: l, playout: NewPlayout(l.Format), resample: codec.NewResampler(l.Format.Rate, Rate),
+		native: make([]int16, l.Format.Samples(codec.Frame)), keys: make([]byte, 0, 16),
+	}
+	if l.Event == 0 {
+		e.tones = dtmf.NewDetector(l.Format.Rate)
+	}
+	return e
+}
+
+// Put takes a datagram that came at now; it is borrowed. It may be called by another goroutine.
+func (e *Ear) Put(now time.Duration, datagram []byte) { e.inbox.Put(now, datagram) }
+
+// Hear fills frame, 20 ms at Rate, and returns the keys that were pressed; they are valid until the next call. voice is
+// false for silence and comfort noise.
+func (e *Ear) Hear(now time.Duration, frame []int16) (voice bool, keys []byte) {
+	e.keys = e.keys[:0]
+	for {
+		at, datagram, ok := e.inbox.Take(&e.buffer)
+		if !ok {
+			break
+		}
+		e.take(at, datagram)
+	}
+	voice = e.playout.Pull(now, e.native)
+	if e.tones != nil {
+		e.keys = e.tones.Samples(e.keys, e.native)
+	}
+	e.resample.Resample(frame[:0], e.native)
+	return voice, e.keys
+}
+
+func (e *Ear) take(at time.Duration, datagram []byte) {
+	h, ok := packet.Parse(datagram)
+	if !ok {
+		e.strange++
+		return
+	}
+	payload := datagram[h.Payload:h.End]
+	switch {
+	case h.Type == e.line.Type:
+		e.playout.Put(at, h, false, payload)
+	case h.Type == e.line.Noise && h.Type != 0:
+		e.playout.Put(at, h, true, payload)
+	case h.Type == e.line.Event && h.Type != 0:
+		if key, ok := e.events.Packet(h.Timestamp, payload); ok && len(e.keys) < cap(e.keys) {
+			e.keys = append(e.keys, key)
+		}
+	default:
+		e.strange++
+	}
+}
+
+// Stats returns what became of the packets.
+func (e *Ear) Stats() PlayoutStats {
+	s := e.playout.Stats()
+	s.Overflow += e.inbox.Dropped()
+	return s
+}
+
+// Mouth speaks to one party.
+type Mouth struct {
+	line      Line
+	encoder   codec.Encoder
+	resample  *codec.Resampler
+	native    []int16
+	packet    []byte
+	sequence  uint16
+	timestamp uint32
+	marker    bool
+	key       *dtmf.Sender
+	keyAt     uint32
+}
+
+// NewMouth returns a mouth; the line's format must be one that can be encoded.
+func NewMouth(l Line) *Mouth {
+	m := &Mouth{
+		line: l, encoder: l.Format.NewEncoder(), resample: codec.NewResampler(Rate, l.Format.Rate),
+		native: make([]int16, 0, l.Format.Samples(codec.Frame)+1), packet: make([]byte, packet.HeaderSize, 400),
+		sequence: uint16(rand.Uint32()), timestamp: rand.Uint32(), marker: true, // RFC 3550 §5.1: random
+	}
+	m.packet[0] = 2 << 6
+	packet.SetSSRC(m.packet, packet.SSRC(rand.Uint32()))
+	return m
+}
+
+// Press sends a key for that long, in place of the sound, if the party takes events; else it does nothing.
+func (m *Mouth) Press(key byte, length time.Duration) {
+	if m.line.Event != 0 && m.key == nil && dtmf.Valid(key) {
+		m.key, m.keyAt = dtmf.NewSender(key, length, m.line.Format.Clock, m.step()), m.timestamp
+	}
+}
+
+func (m *Mouth) step() uint32 { return m.line.Format.Ticks(m.line.Format.Samples(codec.Frame)) }
+
+// Say returns the packet of a frame, 20 ms at Rate; it is valid until the next call.
+func (m *Mouth) Say(frame []int16) []byte {
+	m.native = m.resample.Resample(m.native[:0], frame)
+	m.packet = m.packet[:packet.HeaderSize]
+	payloadType, marker, timestamp := m.line.Type, m.marker, m.timestamp
+	if m.key != nil {
+		more := false
+		m.packet, marker, more = m.key.Append(m.packet)
+		payloadType, timestamp = m.line.Event, m.keyAt
+		if !more {
+			m.key = nil
+		}
+	} else {
+		m.packet = m.encoder.Encode(m.packet, m.native)
+		m.marker = false
+	}
+	m.packet[1] = byte(payloadType)
+	if marker {
+		m.packet[1] |= 0x80
+	}
+	binary.BigEndian.PutUint16(m.packet[2:], m.sequence)
+	binary.BigEndian.PutUint32(m.packet[4:], timestamp)
+	m.sequence++
+	m.timestamp += m.step()
+	return m.packet
+}

@@ -1,0 +1,89 @@
+package served
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"linehall/media/codec"
+	"linehall/media/mix"
+	"linehall/media/packet"
+	"linehall/media/sdp"
+)
+
+// Answer takes an offer and returns the answer: the first audio section with a format that we have, every other one
+// rejected. The format is the first of the party's that we can encode (RFC 3264 §6.1).
+func (l *Leg) Answer(offer []byte) ([]byte, error) {
+	doc, err := sdp.Parse(offer)
+	if err != nil {
+		return nil, fmt.Errorf("offer to a served leg: %w", err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\n", Host)
+	taken := false
+	for _, m := range doc.Media() {
+		line, ok := negotiate(m)
+		peer, reachable := m.Target()
+		if taken || !ok || !reachable {
+			fmt.Fprintf(&b, "m=%s 0 %s %s\r\n", m.Kind(), m.Proto(), strings.Join(m.Formats(), " "))
+			continue
+		}
+		taken, l.peer = true, peer
+		l.ear, l.mouth = mix.NewEar(line), mix.NewMouth(line)
+		l.silent = m.OnHold()
+		l.section(&b, m, line)
+	}
+	if !taken {
+		return nil, ErrNoFormat
+	}
+	return []byte(b.String()), nil
+}
+
+// negotiate reads what a section offers.
+func negotiate(m *sdp.Media) (line mix.Line, ok bool) {
+	if m.Kind() != "audio" || m.Port() == 0 || !m.IsRTP() || !m.OverUDP() || m.IsSecure() {
+		return line, false
+	}
+	codecs := m.Codecs()
+	for _, c := range codecs {
+		if f, known := codec.Find(c.Name, c.ClockRate); known && f.CanEncode() && !ok {
+			line.Format, line.Type, ok = f, packet.PayloadType(c.PayloadType), true
+		}
+	}
+	for _, c := range codecs {
+		switch {
+		case c.Is("telephone-event") && c.ClockRate == line.Format.Clock && line.Event == 0:
+			line.Event = packet.PayloadType(c.PayloadType)
+		case c.Is("CN") && c.ClockRate == line.Format.Clock && line.Noise == 0:
+			line.Noise = packet.PayloadType(c.PayloadType)
+		}
+	}
+	return line, ok
+}
+
+func (l *Leg) section(b *strings.Builder, m *sdp.Media, line mix.Line) {
+	formats, maps := strconv.Itoa(int(line.Type)), fmt.Sprintf("a=rtpmap:%d %s/%d\r\n", line.Type, line.Format.Name, line.Format.Clock)
+	if line.Event != 0 {
+		formats += " " + strconv.Itoa(int(line.Event))
+		maps += fmt.Sprintf("a=rtpmap:%[1]d telephone-event/%[2]d\r\na=fmtp:%[1]d 0-15\r\n", line.Event, line.Format.Clock)
+	}
+	direction := sdp.SendRecv
+	switch m.Direction() {
+	case sdp.SendOnly:
+		direction = sdp.RecvOnly
+	case sdp.RecvOnly:
+		direction = sdp.SendOnly
+	case sdp.Inactive:
+		direction = sdp.Inactive
+	default:
+	}
+	fmt.Fprintf(b, "m=audio %d %s %s\r\n%sa=ptime:20\r\na=rtcp:%d\r\na=%s\r\n", portOf(l.rtp), m.Proto(), formats, maps, portOf(l.rtcp), direction)
+}
+
+func portOf(c conn) int {
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		return a.Port
+	}
+	return 0
+}

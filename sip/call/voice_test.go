@@ -1,0 +1,162 @@
+package call_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"linehall/media/codec"
+	"linehall/media/codec/codectest"
+	"linehall/media/mix"
+	"linehall/media/packet"
+	"linehall/media/prompt"
+	"linehall/sip/cdr"
+	"linehall/sip/route"
+)
+
+// talker is the media of a phone: it sends a tone and hears what comes.
+type talker struct {
+	t    *testing.T
+	conn *net.UDPConn
+	to   *net.UDPAddr
+}
+
+func newTalker(t *testing.T, ip string) *talker {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &talker{t: t, conn: conn}
+}
+
+// offer is sdpFrom with the talker's port and formats.
+func (k *talker) offer(formats string, lines ...string) string {
+	a := k.conn.LocalAddr().(*net.UDPAddr)
+	return strings.Replace(sdpFrom(a.String(), lines...), "m=audio 40000 RTP/AVP 8 0 101", fmt.Sprintf("m=audio %d %s", a.Port, formats), 1)
+}
+
+// answered reads where to send.
+func (k *talker) answered(body string) {
+	k.t.Helper()
+	var ip string
+	var port int
+	for line := range strings.Lines(body) {
+		_, _ = fmt.Sscanf(line, "c=IN IP4 %s", &ip)
+		_, _ = fmt.Sscanf(line, "m=audio %d", &port)
+	}
+	if ip == "" || port == 0 || net.ParseIP(ip) == nil {
+		k.t.Fatalf("no media in\n%s", body)
+	}
+	k.to = &net.UDPAddr{IP: net.ParseIP(ip), Port: port}
+}
+
+// exchange sends n frames of sound and returns what was heard meanwhile.
+func (k *talker) exchange(f codec.Format, pt packet.PayloadType, sound []int16) (heard []int16) {
+	k.t.Helper()
+	mouth, decoder, buffer := mix.NewMouth(mix.Line{Format: f, Type: pt}), f.NewDecoder(), make([]byte, 1500)
+	for i := 0; i+mix.FrameSamples <= len(sound); i += mix.FrameSamples {
+		if _, err := k.conn.WriteToUDP(mouth.Say(sound[i:i+mix.FrameSamples]), k.to); err != nil {
+			k.t.Fatal(err)
+		}
+		_ = k.conn.SetReadDeadline(time.Now().Add(5 * time.Second)) // our packets come every 20 ms and pace the loop
+		n, from, err := k.conn.ReadFromUDP(buffer)
+		if err != nil {
+			k.t.Fatalf("nothing is heard: %v", err)
+		}
+		if h, ok := packet.Parse(buffer[:n]); ok && h.Type == pt && from.Port == k.to.Port {
+			heard, _ = decoder.Decode(heard, buffer[h.Payload:h.End])
+		}
+	}
+	return heard
+}
+
+// An echo test: answered with a voice in the caller's first format, through the relay; the caller hears itself; # by INFO
+// ends it, and the record has its length.
+func TestEchoTest(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name    string
+		formats string
+		format  codec.Format
+		pt      packet.PayloadType
+	}{
+		{"A-law", "RTP/AVP 8 0 101", codec.PCMA, 8},
+		{"wide band", "RTP/AVP 9 8 101", codec.G722, 9},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			features := &codes{served: map[string]route.Served{"do_not_disturb": {Show: "echo", Say: &prompt.Echo{}, Long: time.Minute}}}
+			x := newExchange(t, labOptions{features: features})
+			a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
+			a.register()
+			k := newTalker(t, "127.0.0.11")
+			a.invite("*76", k.offer(row.formats))
+			ok := a.final("INVITE")
+			k.answered(ok.body)
+			d := a.dialogOfCaller(ok)
+			d.send("ACK", "")
+			heard := k.exchange(row.format, row.pt, codectest.Tone(mix.Rate, 700, -10, 2*time.Second))
+			rate := row.format.Rate
+			if len(heard) < rate || codectest.Tonality(heard[len(heard)-rate:], rate, 700) < 0.95 {
+				t.Errorf("of %d samples too little is the tone that was said", len(heard))
+			}
+			d.send("INFO", "Signal=5\r\nDuration=100\r\n", [2]string{"Content-Type", "application/dtmf-relay"})
+			a.status("INFO", 200)
+			d.send("INFO", "Signal=#\r\nDuration=100\r\n", [2]string{"Content-Type", "application/dtmf-relay"})
+			a.status("INFO", 200)
+			bye := a.request("BYE")
+			a.send(a.reply(bye, 200, "OK", ""))
+			r := x.wantRecords(1)[0]
+			if r.Result != cdr.Answered || r.EndedAt.Sub(*r.AnsweredAt) < time.Second {
+				t.Errorf("recorded %+v", r)
+			}
+		})
+	}
+}
+
+// What we cannot speak is shown all the same.
+func TestNoticeThatCannotBeHeard(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{"no format": "RTP/AVP 18", "encrypted": "RTP/SAVP 8"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			features := &codes{served: map[string]route.Served{"do_not_disturb": {Show: "on", Say: prompt.NewPlayer(prompt.China.Confirmation, 0)}}}
+			x := newExchange(t, labOptions{features: features})
+			a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
+			a.register()
+			k := newTalker(t, "127.0.0.11")
+			a.invite("*76", k.offer(body))
+			ok := a.final("INVITE")
+			if ok.code() != 200 || strings.Contains(ok.body, "a=sendrecv") {
+				t.Errorf("answered %s with\n%s", ok.first, ok.body)
+			}
+			a.dialogOfCaller(ok).send("ACK", "")
+			bye := a.request("BYE")
+			a.send(a.reply(bye, 200, "OK", ""))
+		})
+	}
+}
+
+// The beeps behind a code are heard as they are defined.
+func TestConfirmationIsHeard(t *testing.T) {
+	t.Parallel()
+	features := &codes{served: map[string]route.Served{"do_not_disturb": {Show: "on", Say: prompt.NewPlayer(prompt.China.Confirmation, 0)}}}
+	x := newExchange(t, labOptions{features: features})
+	a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
+	a.register()
+	k := newTalker(t, "127.0.0.11")
+	a.invite("*76", k.offer("RTP/AVP 8 101"))
+	ok := a.final("INVITE")
+	k.answered(ok.body)
+	a.dialogOfCaller(ok).send("ACK", "")
+	heard := k.exchange(codec.PCMA, 8, make([]int16, mix.Rate))
+	if p := codectest.Tonality(heard, 8_000, 450); p < 0.3 || codectest.Level(heard) < -18 {
+		t.Errorf("beeps: %.2f of the power at 450 Hz, level %.1f dBm0", p, codectest.Level(heard))
+	}
+	bye := a.request("BYE")
+	a.send(a.reply(bye, 200, "OK", ""))
+}
