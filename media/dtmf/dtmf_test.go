@@ -187,10 +187,10 @@ func TestDetectingTones(t *testing.T) {
 	}
 }
 
-// Talk-off: ten minutes of voices and noise contain no key, though each of the frequencies is in them.
+// Talk-off: three minutes of voices and noise contain no key, though each of the frequencies is in them.
 func TestTalkIsNoKey(t *testing.T) {
 	heard := 0
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		sound := codectest.Speech(8_000, 30*time.Second, 100+seed)
 		keys := dtmf.NewDetector(8_000).Samples(nil, sound)
 		heard += len(keys)
