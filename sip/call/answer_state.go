@@ -79,6 +79,14 @@ func (c *call) impliedAck(l *leg) {
 
 // ackForgotten acknowledges a 2xx that was taken before a restart: its ACK was lost with the process.
 func (c *call) ackForgotten(tag string, res *sip.Response) bool {
+	if b := c.lent; b != nil && b.again && b.leg != nil && b.leg.Dialog.ID.RemoteTag == tag && res.CSeq().SeqNo < c.branches[0].invite.CSeq().SeqNo {
+		var body []byte
+		if c.late {
+			body = rejectAll(description(res))
+		}
+		c.sendAck(b.leg, res.CSeq().SeqNo, body)
+		return true
+	}
 	if !c.revived || c.pair == nil {
 		return false
 	}

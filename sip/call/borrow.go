@@ -33,6 +33,8 @@ type borrowed struct {
 	lender *call
 	leg    *leg // nil before it was handed over
 	tried  bool // it has answered an offer of ours: its session is not what it was
+	again  bool // it was lent before a restart already: what it was asked then may be open still
+	glares int  // how often it refused for that
 }
 
 // Messages to the owner of a call that a Replaces names.
@@ -158,7 +160,7 @@ func (c *call) lend(n *call, f *fork, near *leg, reason string) (code int) {
 	c.transfer = &transfer{by: near, party: far, next: n, reason: reason}
 	c.rec.Linked = appendNew(c.rec.Linked, n.id)
 	c.dirty()
-	n.lent = &borrowed{lender: c}
+	n.lent = &borrowed{lender: c, tried: c.rejoin != nil, again: c.rejoin != nil}
 	n.ranksLike(c)
 	n.decision = dialplan.Decision{Kind: dialplan.Extension, Number: far.Extension, Targets: []string{far.Extension}}
 	n.rec.Dialled, n.rec.To, n.rec.ToSite, n.toName = far.Extension, far.Extension, string(far.Site), far.Display
@@ -167,6 +169,7 @@ func (c *call) lend(n *call, f *fork, near *leg, reason string) (code int) {
 	}
 	if code = c.s.admit(n); code != 0 {
 		c.transfer = nil
+		c.settle()
 	}
 	return code
 }
@@ -280,12 +283,46 @@ func (c *call) offerToPeer(l *leg) {
 	}
 	c.disarm(timerName{kind: "ring"})
 	c.arm(timerName{kind: "setup"}, c.s.limits.Ring, func() { c.step(evRingTimeout{}) })
+	c.invitePeer(f, body)
+}
+
+func (c *call) invitePeer(f *fork, body []byte) {
+	b, l := f.branch, f.callee
 	req := l.Dialog.Request(sip.INVITE)
 	req.AppendHeader(sip.NewHeader("User-Agent", agent))
-	c.decorateRequest(l, near, req)
+	c.decorateRequest(l, f.caller, req)
 	setBody(req, body)
 	b.invite = req
-	b.out = c.send(l, req, func(res *sip.Response) { l.learn(res); c.onBranch(b, res) }, func(err error) { c.onBranchEnd(b, err) })
+	b.out = c.send(l, req, func(res *sip.Response) {
+		l.learn(res)
+		if !c.peerGlares(f, res, body) {
+			c.onBranch(b, res)
+		}
+	}, func(err error) { c.onBranchEnd(b, err) })
+}
+
+// peerGlares asks a peer again that refuses because of what it was asked before a restart: its answer to that comes again
+// until it has its ACK (RFC 3261 §14.1, §14.2).
+func (c *call) peerGlares(f *fork, res *sip.Response, body []byte) bool {
+	l := c.lent
+	if l == nil || !l.again || l.glares >= glareTries || c.m.Phase != phaseRinging {
+		return false
+	}
+	delay := glareDelay(f.callee)
+	switch {
+	case res.StatusCode == 491:
+	case res.StatusCode == 500 && len(res.GetHeaders("Retry-After")) > 0:
+		delay = retryAfter(res)
+	default:
+		return false
+	}
+	l.glares++
+	c.arm(timerName{"glare", int(callee)}, delay, func() {
+		if c.m.Phase == phaseRinging && c.lent == l && !f.callee.ended {
+			c.invitePeer(f, body)
+		}
+	})
+	return true
 }
 
 // kept ends the loan: the new call stands.

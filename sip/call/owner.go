@@ -74,6 +74,7 @@ type call struct {
 	deferred *stack.Request // an offer that waits for the other side's ACK, or for an exchange of our own
 	own      *leg           // whom an exchange of our own makes an offer to
 	transfer *transfer      // a REFER under way, or a party lent to another call
+	rejoin   *transfer      // what had lent a party when the process died; it is begun anew
 	lent     *borrowed      // the peer of another call that is our target; nil once it is ours
 	lender   *call          // who got it back
 	picker   *picker        // an INVITE that picked us up and waits for its answer

@@ -162,6 +162,7 @@ func (c *call) onProgress(m msgProgress) {
 	if t.by.ended && !t.party.ended { // nobody is left to go back to
 		c.step(evBye{t.by.Side})
 	}
+	c.settle()
 }
 
 // onTake hands the party over, now or when the exchange under way has ended.
@@ -226,7 +227,7 @@ func (c *call) takeBack(t *transfer, m msgTaken) {
 	user := t.party.User
 	*t.party = *m.leg // its Moves count both ways: of two stored copies the newest is known
 	t.party.successor, t.party.User, t.party.Side = nil, user, t.by.Side.Other()
-	c.transfer = nil
+	c.transfer, c.rejoin = nil, nil
 	t.refer.notify(attemptState{code: 480, reason: phrase(480)}) // the target answered and left
 	c.s.know(c, t.party.Dialog.ID.CallID, t.party.Dialog.ID.LocalTag)
 	c.dirty()

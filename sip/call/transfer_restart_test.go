@@ -247,27 +247,85 @@ func TestLinkRestarted(t *testing.T) {
 	x.wantNothing()
 }
 
-// A crash takes an attended transfer whose re-INVITE is under way: it has failed, and both calls go on.
-func TestAttendedTransferRestarted(t *testing.T) {
-	x, k, k2 := consult(t)
+// joining has an attended transfer under way, of which the target has heard and the store has both calls of the transferor.
+func joining(t *testing.T) (x *exchange, k, k2 *talk, re *message) {
+	t.Helper()
+	x, k, k2 = consult(t)
 	k.db.refer("<sip:8003@" + domain + "?Replaces=" + escaped(replacesOf(k2.da, "")) + ">")
 	k.db.told("100")
-	k2.b.request("INVITE") // from the party's call, which is not stored
-	x.wantStates(`"transfer":`, `"handed":true`)
+	re = k2.b.request("INVITE") // from the party's call, which is not stored
+	x.wantStates(`"named":`, `"handed":true`)
 	eventually(t, "all records begun", func() bool {
 		var n int
 		err := x.db.QueryRowContext(t.Context(), "SELECT count(*) FROM cdr").Scan(&n)
 		return err == nil && n == 3
 	})
+	return x, k, k2, re
+}
+
+// joined follows an attended transfer to its end.
+func joined(x *exchange, k, k2 *talk) {
+	x.t.Helper()
+	k.a.answerOffer(sdpFrom(k.a.local))
+	ended, told := 0, false
+	for ended < 2 || !told {
+		m := k.b.next("BYE or NOTIFY", func(m *message) bool { return !m.response() && (m.method() == "BYE" || m.method() == "NOTIFY") })
+		k.b.send(k.b.reply(m, 200, "OK", ""))
+		switch {
+		case m.method() == "BYE":
+			ended++
+		case strings.HasPrefix(m.body, "SIP/2.0 200"):
+			told = true
+		}
+	}
+	rest := &talk{a: k.a, b: k2.b, da: k.da, db: k2.db}
+	reinvite(x.t, rest, rest.da, sdpFrom(k.a.local, "a=sendonly"), sdpFrom(k2.b.local, "a=recvonly"))
+	rest.hangUp(rest.db)
+	records := x.wantRecords(4)
+	if r := records[0]; r.From != k.a.ext || r.To != k2.b.ext || r.Result != cdr.Answered || r.TransferredBy != "2001" {
+		x.t.Errorf("the record of the party's call: %+v", r)
+	}
+	if r := records[1]; r.Result != cdr.Failed || r.Reason != "interrupted by a restart" {
+		x.t.Errorf("the record of the attempt before the crash: %+v", r)
+	}
+	x.wantNothing()
+}
+
+// An attended transfer under way at a crash is begun anew: the party and the target talk, and the transferor is told.
+func TestAttendedTransferRestarted(t *testing.T) {
+	x, k, k2, _ := joining(t)
 	x.restart(labOptions{})
+	k2.b.answerOffer(sdpFrom(k2.b.local))
+	joined(x, k, k2)
+}
+
+// The target had answered before the crash, which nobody has acknowledged: it refuses to be asked again until that is done.
+func TestAttendedTransferRestartedGlare(t *testing.T) {
+	x, k, k2, re := joining(t)
+	x.restart(labOptions{})
+	again := k2.b.request("INVITE")
+	k2.b.send(k2.b.reply(again, 491, "Request Pending", ""))
+	k2.b.send(k2.b.reply(re, 200, "OK", sdpFrom(k2.b.local))) // repeated
+	acks := map[string]bool{}
+	for len(acks) < 2 {
+		acks[k2.b.request("ACK").header("CSeq")] = true
+	}
+	k2.b.answerOffer(sdpFrom(k2.b.local))
+	joined(x, k, k2)
+}
+
+// The target does not want to, after the crash: both calls go on, each with its session.
+func TestAttendedTransferRestartedFails(t *testing.T) {
+	x, k, k2, _ := joining(t)
+	x.restart(labOptions{})
+	re := k2.b.request("INVITE")
+	k2.b.send(k2.b.reply(re, 603, "Decline", ""))
+	k2.b.request("ACK")
+	k.db.told("603")
 	k2.b.answerOffer(sdpFrom(k2.b.local)) // its old session
-	k.db.told("503")
 	reinvite(t, k, k.db, sdpFrom(k.b.local), sdpFrom(k.a.local))
 	k2.hangUp(k2.db)
 	k.hangUp(k.da)
-	if r := x.wantRecords(3)[0]; r.Result != cdr.Failed || r.Reason != "interrupted by a restart" {
-		t.Errorf("the record of the party's call: %+v", r)
-	}
 	x.wantNothing()
 }
 

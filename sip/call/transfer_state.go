@@ -13,6 +13,8 @@ import (
 //	                                    other one ends as it would have
 //	the next call was not stored        the transfer has failed, the transferor is told so
 //	the call of the transferor was not  the next call ends, if it does not have the party yet
+//	the next call of an attended one    it is begun anew: whoever is asked to talk to somebody else may have
+//	was not stored                      agreed to that already, or not heard of it
 //
 // What the next call has not brought together, it brings together again.
 
@@ -107,6 +109,11 @@ func reunite(back []revived) {
 			o.holder, r.call.transfer.next = r.call, next.call
 		}
 	}
+	for _, r := range back {
+		if lender := r.lender(calls); lender != nil {
+			lender.rejoin, lender.transfer = lender.transfer, nil
+		}
+	}
 	type place struct {
 		of *call
 		l  *leg
@@ -126,6 +133,20 @@ func reunite(back []revived) {
 			has[l.Dialog.ID] = now
 		}
 	}
+}
+
+// lender is the other call of an attended transfer, if that was about to be carried out and can be again.
+func (r revived) lender(calls map[string]revived) *call {
+	t := r.state.Transfer
+	if t == nil || t.Named == nil || calls[t.Next].call != nil && calls[t.Next].state.Transfer == nil {
+		return nil
+	}
+	for id, other := range calls {
+		if o := other.state.Transfer; o != nil && o.Named == nil && o.Reason != "" && !o.Left && (o.Next == t.Next || id == t.Next) && calls[o.Next].call == nil {
+			return other.call
+		}
+	}
+	return nil
 }
 
 // settledLegs are the parties that a call of before the restart has.
@@ -148,6 +169,11 @@ func (c *call) goOn() {
 		}
 	}
 	switch t := c.transfer; {
+	case c.rejoin != nil:
+		c.arm(timerName{kind: "rejoin"}, handOverTime, c.settle)
+	case t != nil && t.next == nil && t.named != nil:
+		c.log.Info("attended transfer begun anew after the restart")
+		c.attemptJoin(t)
 	case t != nil && t.next == nil:
 		c.transferLost(t)
 	case t != nil && t.by.ended: // the party waits for whom the other call rings
@@ -165,6 +191,15 @@ func (c *call) handedBefore(l *leg) {
 		return
 	}
 	c.step(evHandedOver{l.Side.Other(), ""})
+}
+
+// settle gives the peer that was lent when the process died its session with the other party back: the transfer that was
+// begun anew, or was to be, came to nothing.
+func (c *call) settle() {
+	if t := c.rejoin; t != nil && c.transfer == nil {
+		c.rejoin = nil
+		c.onRelink(t.party.Side)
+	}
 }
 
 // transferLost tells a transferor that its attempt did not survive; the call goes on. A peer that
