@@ -21,7 +21,7 @@ type party struct {
 
 // ownTone is what the phone of an extension sends, in Hz: far enough from everybody else's.
 func ownTone(extension string) float64 {
-	return map[string]float64{"8001": 520, "8002": 760, "8003": 1000, "2001": 1240, outsider: 1480}[extension]
+	return map[string]float64{"8001": 520, "8002": 760, "8003": 1000, "2001": 1240, "2002": 1720, outsider: 1480}[extension]
 }
 
 // talksTo dials a number, of which partner's phone answers, and returns both ends.

@@ -4,7 +4,11 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"linehall/configs"
+	"linehall/internal/holder"
+	"linehall/internal/observe"
 	"linehall/media/anchor"
 	"linehall/media/line"
 	"linehall/media/relay"
@@ -22,8 +26,16 @@ type mediaPlane struct {
 func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 	ledger := line.NewLedger(g.atlas.Table(), g.log, g.registry)
 	ports := config.Listen.RTP.Ports
+	store, files, err := holder.Open(filepath.Join(config.Appliance.Data, "holder.sock"), holdCommand)
+	if err != nil { // calls of before the restart find their ports all the same
+		g.log.Warn("sockets of before the restart were not handed over", observe.Err, err)
+	}
+	kept := make([]relay.Kept, len(files))
+	for i, f := range files {
+		kept[i] = relay.Kept(f)
+	}
 	voice, err := relay.New(relay.Options{
-		First: ports.First, Last: ports.Last, Tick: config.Listen.RTP.Tick == relay.TickAuto, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
+		First: ports.First, Last: ports.Last, Tick: config.Listen.RTP.Tick == relay.TickAuto, Keeper: store, Kept: kept, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
 	})
 	if err != nil {
 		return nil, err
@@ -47,4 +59,14 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 
 func (m *mediaPlane) stage() stage {
 	return stage{name: "media", parts: []part{{"relay", m.relay.Run}, {"browser media", m.plane.Run}}}
+}
+
+// holdCommand makes this program the holder of the relay's sockets.
+const holdCommand = "hold"
+
+func newHold() *cobra.Command {
+	return &cobra.Command{
+		Use: holdCommand, Short: "keeps the sockets of calls while the appliance restarts; it starts this by itself", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return holder.Run() },
+	}
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Last       uint16
 	Quarantine time.Duration // how long a released port rests; 0: DefaultQuarantine
 	Tick       bool          // share wake-ups under load, at up to a millisecond of delay; see pace
+	Keeper     Keeper        // nil: ports fall silent with the process
+	Kept       []Kept        // what the keeper gave back
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Dropped    *observe.Dropped
@@ -74,10 +76,13 @@ type Relay struct {
 
 	wakeups, ticks atomic.Uint64 // of workers that have ended
 
-	mu      sync.Mutex // guards what follows; never taken on the packet path
-	streams map[*Stream]struct{}
-	closed  bool
-	past    totals // of streams that are closed
+	keeper Keeper
+
+	mu        sync.Mutex     // guards what follows; never taken on the packet path
+	inherited map[uint16]int // descriptors of before the restart, by port
+	streams   map[*Stream]struct{}
+	closed    bool
+	past      totals // of streams that are closed
 }
 
 // New returns a relay without streams; it binds nothing yet.
@@ -99,16 +104,25 @@ func New(o Options) (*Relay, error) {
 	}
 	r := &Relay{
 		bind: o.Bind, log: o.Log, panics: o.Panics, start: time.Now(), streams: map[*Stream]struct{}{},
-		tick: o.Tick, hands: hands(runtime.NumCPU()),
+		keeper: o.Keeper, inherited: map[uint16]int{}, tick: o.Tick, hands: hands(runtime.NumCPU()),
 		ports: newPorts(o.First, o.Last, o.Quarantine),
 	}
+	r.inherit(o.Kept)
 	r.metrics = newMetrics(r, o.Registerer, o.Dropped)
 	return r, nil
 }
 
-// Run waits for ctx to end, then closes every stream that is still open, and the relay.
+// Run gives up sockets of before a restart that no call came back for, waits for ctx to end, then closes every stream that
+// is still open, and the relay. A keeper goes on holding their sockets, for the calls that the next process carries on.
 func (r *Relay) Run(ctx context.Context) error {
-	<-ctx.Done()
+	timer := time.NewTimer(leftover)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		r.forgetLeftovers()
+		<-ctx.Done()
+	case <-ctx.Done():
+	}
 	r.mu.Lock()
 	r.closed = true
 	open := make([]*Stream, 0, len(r.streams))

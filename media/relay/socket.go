@@ -19,6 +19,7 @@ const bufferSize = 2048
 
 // socket is one port of a leg and what it knows of the party that sends to it.
 type socket struct {
+	relay  *Relay
 	stream *Stream
 	peer   *socket // the same kind of port on the other leg: what arrives here leaves there
 	leg    int
@@ -49,7 +50,7 @@ type datagram struct {
 // listen opens a socket for a leg whose party sees us as local.
 func (r *Relay) listen(local netip.Addr, port uint16, dscp uint8) (*socket, error) {
 	local = local.Unmap().WithZone("")
-	c := &socket{v6: local.Is6(), fd: -1}
+	c := &socket{relay: r, v6: local.Is6(), fd: -1}
 	c.state.Store(unknown())
 	anyAddr := netip.IPv4Unspecified()
 	if c.v6 {
@@ -74,6 +75,10 @@ func (r *Relay) listen(local netip.Addr, port uint16, dscp uint8) (*socket, erro
 
 // open binds the descriptor. It never meets Go's poller, see worker.
 func (c *socket) open(at netip.AddrPort, dscp uint8) error {
+	if fd, ok := c.relay.resume(at); ok {
+		c.fd = fd
+		return c.options(fd, dscp)
+	}
 	family, address := unix.AF_INET, unix.Sockaddr(nil)
 	if c.v6 {
 		family, address = unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}

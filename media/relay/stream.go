@@ -93,6 +93,11 @@ func (r *Relay) Open(spec Spec) (*Stream, error) {
 		s.Close()
 		return nil, err
 	}
+	for i := range s.legs {
+		for kind, c := range s.legs[i].sockets {
+			r.keep(s.legs[i].port+uint16(kind), c.fd) //nolint:gosec // 0 or 1
+		}
+	}
 	return s, nil
 }
 
@@ -248,6 +253,9 @@ func (s *Stream) Close() [2]Stats {
 				if err := c.close(); err != nil {
 					s.relay.log.Warn("relay socket did not close", "err", err)
 				}
+			}
+			for kind := range s.legs[i].sockets {
+				s.relay.forget(s.legs[i].port + uint16(kind)) //nolint:gosec // 0 or 1
 			}
 			s.relay.ports.put(s.legs[i].port)
 		}
