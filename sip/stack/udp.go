@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"syscall"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
 	"linehall/internal/observe"
@@ -32,45 +30,6 @@ const signallingTOS = 24 << 2
 // while the reader is off the CPU; the kernel doubles and caps it.
 const udpReceiveBuffer = 4 << 20
 
-// kernelSocket is a PacketSocket of the kernel. On a wildcard address
-// IP_PKTINFO says which of our addresses a datagram was sent to, and sends the
-// answer from that address, however many the machine has.
-type kernelSocket struct {
-	conn *net.UDPConn
-	addr netip.AddrPort
-	info bool // wildcard: read and write packet info
-	v6   bool // an IPv6 socket, which carries IPv4 as mapped addresses
-	oob  []byte
-}
-
-func listenPacket(ctx context.Context, address string) (PacketSocket, error) {
-	lc := net.ListenConfig{Control: setTOS}
-	pc, err := lc.ListenPacket(ctx, "udp", address)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller names transport and address
-	}
-	conn, ok := pc.(*net.UDPConn)
-	if !ok {
-		_ = pc.Close()
-		return nil, fmt.Errorf("%T is no UDP socket", pc)
-	}
-	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort() //nolint:errcheck,forcetypeassert // of a UDPConn
-	k := &kernelSocket{conn: conn, addr: addr, info: addr.Addr().IsUnspecified(), v6: addr.Addr().Is6(), oob: make([]byte, 128)}
-	_ = conn.SetReadBuffer(udpReceiveBuffer) // the kernel gives what it allows
-	if k.info {
-		if k.v6 {
-			err = ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagDst, true)
-		} else {
-			err = ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagDst, true)
-		}
-		if err != nil {
-			_ = conn.Close()
-			return nil, fmt.Errorf("packet info: %w", err)
-		}
-	}
-	return k, nil
-}
-
 // mark gives an accepted connection the mark of its listener: of IPv6 it does not inherit it.
 func mark(conn net.Conn) {
 	if c, ok := conn.(*net.TCPConn); ok {
@@ -88,63 +47,6 @@ func setTOS(network, _ string, c syscall.RawConn) error {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, signallingTOS)
 		}
 	})
-}
-
-func (k *kernelSocket) LocalAddr() netip.AddrPort { return k.addr }
-
-func (k *kernelSocket) Close() error { return k.conn.Close() } //nolint:wrapcheck // PacketSocket
-
-// ReadFrom is called by one goroutine.
-func (k *kernelSocket) ReadFrom(b []byte) (int, netip.AddrPort, netip.Addr, error) {
-	n, oobn, _, remote, err := k.conn.ReadMsgUDPAddrPort(b, k.oob)
-	if err != nil {
-		return 0, netip.AddrPort{}, netip.Addr{}, err //nolint:wrapcheck // PacketSocket
-	}
-	local := k.addr.Addr()
-	if k.info {
-		local = k.destination(k.oob[:oobn])
-	}
-	return n, unmap(remote), local.Unmap(), nil
-}
-
-func (k *kernelSocket) destination(oob []byte) netip.Addr {
-	var dst net.IP
-	if k.v6 {
-		var cm ipv6.ControlMessage
-		if cm.Parse(oob) == nil {
-			dst = cm.Dst
-		}
-	} else {
-		var cm ipv4.ControlMessage
-		if cm.Parse(oob) == nil {
-			dst = cm.Dst
-		}
-	}
-	a, _ := netip.AddrFromSlice(dst)
-	return a
-}
-
-func (k *kernelSocket) WriteTo(b []byte, remote netip.AddrPort, local netip.Addr) error {
-	oob := k.source(local)
-	if k.v6 && remote.Addr().Is4() {
-		remote = netip.AddrPortFrom(netip.AddrFrom16(remote.Addr().As16()), remote.Port())
-	}
-	_, _, err := k.conn.WriteMsgUDPAddrPort(b, oob, remote)
-	if err != nil && oob != nil && errors.Is(err, unix.EINVAL) {
-		// The address is no longer ours (a stored flow after renumbering): let the kernel choose.
-		_, _, err = k.conn.WriteMsgUDPAddrPort(b, nil, remote)
-	}
-	return err //nolint:wrapcheck // PacketSocket
-}
-
-func (k *kernelSocket) source(local netip.Addr) []byte {
-	if !k.info || !local.IsValid() || local.IsUnspecified() || local.IsMulticast() {
-		return nil
-	}
-	if k.v6 {
-		return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: local.As16()}) // mapped for IPv4
-	}
-	return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: local.As4()})
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
