@@ -19,22 +19,22 @@ var (
 )
 
 // Writer commits the changes of many goroutines in common transactions over one connection. A transaction costs several
-// times what a statement in it costs, and SQLite has one writer anyhow. Each change says how long it may wait for others:
-// one that may not wait takes all that are waiting along. A goroutine writes as long as something is due and then ends;
-// nobody who waits for the disk waits longer than its own context, and nobody writes for others.
+// times what a statement in it costs, and SQLite has one writer anyhow. Each change says how long it may wait for others.
+// A goroutine of the Writer writes, so that nobody who waits for the disk waits longer than its own context; Close ends
+// it. It lives as long as the Writer: SQLite needs a deep stack, which a new goroutine would have to grow each time.
 //
-// A transaction that fails has failed for all that were in it. It is safe for concurrent use.
+// A transaction that fails is tried again change by change. It is safe for concurrent use.
 type Writer struct {
 	conn                    *sql.Conn
 	ctx                     context.Context //nolint:containedctx // never ends: see write
 	begin, commit, rollback *sql.Stmt
+	wake                    chan struct{} // something is due earlier than run knows
+	done                    chan struct{} // run has ended
 
 	mu      sync.Mutex // guards what follows; not held over database work
-	idle    *sync.Cond // of mu: writing has become false
-	waiting []*entry
-	due     time.Time // the first of waiting's; zero when none waits
-	timer   *time.Timer
-	writing bool
+	waiting []*entry   // in the order in which they came
+	alone   int        // how many of waiting are
+	due     time.Time  // the first of the others; zero when there are none
 	closed  bool
 }
 
@@ -47,18 +47,19 @@ type Change struct {
 type entry struct {
 	changes []Change
 	then    func(error)
+	alone   bool // does not take others along
 }
 
 // NewWriter returns a writer over a connection that nobody else uses from then on.
 func NewWriter(ctx context.Context, conn *sql.Conn) (*Writer, error) {
-	w := &Writer{conn: conn, ctx: context.WithoutCancel(ctx)}
-	w.idle = sync.NewCond(&w.mu)
+	w := &Writer{conn: conn, ctx: context.WithoutCancel(ctx), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	for text, to := range map[string]**sql.Stmt{"BEGIN IMMEDIATE": &w.begin, "COMMIT": &w.commit, "ROLLBACK": &w.rollback} {
 		var err error
 		if *to, err = w.Prepare(ctx, text); err != nil {
 			return nil, err
 		}
 	}
+	go w.run()
 	return w, nil
 }
 
@@ -71,11 +72,22 @@ func (w *Writer) Prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-// Write returns when the changes are committed, all in one transaction, which begins within lag. When ctx ends before,
-// they may be committed nevertheless.
+// Write returns when the changes are committed, all in one transaction, which begins within lag and has everything in it
+// that was added before. When ctx ends before, they may be committed nevertheless.
 func (w *Writer) Write(ctx context.Context, lag time.Duration, changes ...Change) error {
 	done := make(chan error, 1)
-	if err := w.add(lag, changes, func(err error) { done <- err }); err != nil {
+	return w.await(ctx, done, w.add(lag, &entry{changes: changes, then: func(err error) { done <- err }}))
+}
+
+// WriteAlone is Write at once, without what waits for company: that is worth more the more there is of it. It is for
+// changes that nothing which waits concerns.
+func (w *Writer) WriteAlone(ctx context.Context, changes ...Change) error {
+	done := make(chan error, 1)
+	return w.await(ctx, done, w.add(0, &entry{changes: changes, then: func(err error) { done <- err }, alone: true}))
+}
+
+func (w *Writer) await(ctx context.Context, done <-chan error, err error) error {
+	if err != nil {
 		return err
 	}
 	select {
@@ -89,80 +101,98 @@ func (w *Writer) Write(ctx context.Context, lag time.Duration, changes ...Change
 // Soon has the changes committed within lag and a little; then is told how that went, by the goroutine that wrote, and
 // must not block. Soon does not block either: ErrBacklog and ErrClosed say that nothing will be written.
 func (w *Writer) Soon(lag time.Duration, then func(error), changes ...Change) error {
-	return w.add(max(lag, 1), changes, then)
+	return w.add(max(lag, 1), &entry{changes: changes, then: then})
 }
 
-func (w *Writer) add(lag time.Duration, changes []Change, then func(error)) error {
+func (w *Writer) add(lag time.Duration, e *entry) error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
 	case w.closed:
-		w.mu.Unlock()
 		return ErrClosed
 	case len(w.waiting) >= writerBacklog:
-		w.mu.Unlock()
 		return ErrBacklog
 	}
-	w.waiting = append(w.waiting, &entry{changes, then})
-	at := time.Now().Add(lag)
-	if w.due.IsZero() || at.Before(w.due) {
+	w.waiting = append(w.waiting, e)
+	if e.alone {
+		w.alone++
+		w.rouse()
+		return nil
+	}
+	if at := time.Now().Add(lag); w.due.IsZero() || at.Before(w.due) {
 		w.due = at
+		w.rouse()
 	}
-	if w.writing { // whoever writes looks again
-		w.mu.Unlock()
-		return nil
-	}
-	if lag > 0 {
-		w.arm()
-		w.mu.Unlock()
-		return nil
-	}
-	w.writing = true
-	w.mu.Unlock()
-	go w.lead() // Close waits for it
 	return nil
 }
 
-// arm has the timer write when the first of those that wait is due; mu is held.
-func (w *Writer) arm() {
-	wait := time.Until(w.due)
-	if w.timer == nil {
-		w.timer = time.AfterFunc(wait, w.tick)
-		return
+func (w *Writer) rouse() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it has not looked yet
 	}
-	w.timer.Reset(wait)
 }
 
-func (w *Writer) tick() {
-	w.mu.Lock()
-	if w.writing || len(w.waiting) == 0 {
-		w.mu.Unlock()
-		return
-	}
-	w.writing = true
-	w.mu.Unlock()
-	w.lead()
-}
-
-// lead writes until nothing is due.
-func (w *Writer) lead() {
+// run writes what is due until Close, and then what is left.
+func (w *Writer) run() {
+	defer close(w.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		w.mu.Lock()
-		if len(w.waiting) == 0 || time.Now().Before(w.due) && !w.closed {
-			w.writing = false
-			w.idle.Broadcast()
-			if len(w.waiting) > 0 {
-				w.arm()
-			}
-			w.mu.Unlock()
+		batch, wait, last := w.take()
+		if len(batch) > 0 {
+			w.serve(batch)
+			continue
+		}
+		if last {
 			return
 		}
-		batch := w.waiting
-		w.waiting, w.due = nil, time.Time{}
-		w.mu.Unlock()
-		err := w.write(batch)
-		for _, e := range batch {
-			e.then(err)
+		timer.Reset(wait)
+		select {
+		case <-w.wake:
+		case <-timer.C:
 		}
+	}
+}
+
+// idleWait is how long run sleeps when nothing waits.
+const idleWait = time.Hour
+
+// take returns what is to be written now, or how long that takes to come, or that nothing will come any more.
+func (w *Writer) take() (batch []*entry, wait time.Duration, last bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wait = idleWait
+	if !w.due.IsZero() {
+		wait = time.Until(w.due)
+	}
+	switch {
+	case w.closed || wait <= 0:
+		batch, w.waiting, w.alone, w.due = w.waiting, nil, 0, time.Time{}
+	case w.alone > 0:
+		rest := make([]*entry, 0, len(w.waiting)-w.alone)
+		for _, e := range w.waiting {
+			if e.alone {
+				batch = append(batch, e)
+			} else {
+				rest = append(rest, e)
+			}
+		}
+		w.waiting, w.alone = rest, 0
+	}
+	return batch, wait, w.closed
+}
+
+// serve writes a batch and tells everybody. What has failed in company is tried on its own: a change that the database
+// refuses is its owner's misfortune, not that of others.
+func (w *Writer) serve(batch []*entry) {
+	err := w.write(batch)
+	for _, e := range batch {
+		if err != nil && len(batch) > 1 {
+			e.then(w.write([]*entry{e}))
+			continue
+		}
+		e.then(err)
 	}
 }
 
@@ -211,18 +241,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 // Close writes what waits and takes nothing any more. The connection stays its owner's.
 func (w *Writer) Close() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.closed = true
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-	if !w.writing && len(w.waiting) > 0 {
-		w.writing = true
-		w.mu.Unlock()
-		w.lead()
-		w.mu.Lock()
-	}
-	for w.writing {
-		w.idle.Wait()
-	}
+	w.rouse()
+	w.mu.Unlock()
+	<-w.done
 }

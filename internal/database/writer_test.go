@@ -88,6 +88,45 @@ func TestWriterTakesAlongWhatWaits(t *testing.T) {
 	wantRows(t, db, 1)
 }
 
+// What is urgent leaves behind what waits for company.
+func TestWriterWritesAlone(t *testing.T) {
+	w, db, insert := openWriter(t)
+	then := func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.Soon(time.Hour, then, database.Change{Statement: insert, Args: []any{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteAlone(t.Context(), database.Change{Statement: insert, Args: []any{2}}); err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, db, 1)
+	if err := w.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, db, 2)
+}
+
+// A change that the database refuses does not take down those that came with it.
+func TestWriterFailsNobodyElse(t *testing.T) {
+	w, db, insert := openWriter(t)
+	told := make(chan error, 3)
+	for _, x := range []int{1, 1, 2} {
+		if err := w.Soon(time.Hour, func(err error) { told <- err }, database.Change{Statement: insert, Args: []any{x}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if first, second, third := <-told, <-told, <-told; first != nil || second == nil || third != nil {
+		t.Errorf("told %v, %v, %v", first, second, third)
+	}
+	wantRows(t, db, 2)
+}
+
 func TestWriterFailsAsAWhole(t *testing.T) {
 	w, db, insert := openWriter(t)
 	one := database.Change{Statement: insert, Args: []any{1}}

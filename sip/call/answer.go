@@ -141,7 +141,7 @@ func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	if c.late { // the session is known only now
 		c.save()
 	} else {
-		c.arm(timerName{kind: "save"}, ackedLag, c.dirty)
+		c.saveSoon(ackedLag)
 	}
 	c.publish()
 	if c.pair.changed { // the caller could only be told after its ACK

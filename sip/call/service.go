@@ -65,6 +65,8 @@ type Records interface {
 type Store interface {
 	// Save returns when the state is committed.
 	Save(ctx context.Context, id string, state []byte) error
+	// SaveSoon has the state committed within lag and does not block; then hears how that went, and must not block either.
+	SaveSoon(id string, state []byte, lag time.Duration, then func(error))
 	// Delete forgets a call soon and does not block; then hears how that went.
 	Delete(id string, then func(error))
 	Load(ctx context.Context) (map[string][]byte, error)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"linehall/internal/observe"
 	"linehall/media/anchor"
@@ -51,7 +52,6 @@ func (c *call) flush() {
 // metric and the log say that a restart would cut them (design 3.1).
 func (c *call) save() {
 	c.unsaved = false
-	c.disarm(timerName{kind: "save"})
 	if c.pair == nil {
 		return
 	}
@@ -66,26 +66,50 @@ func (c *call) save() {
 	c.stored = true
 }
 
-func (c *call) commit() error {
-	media, err := c.pair.branch.path.State()
-	switch {
-	case errors.Is(err, anchor.ErrNotAgreed), c.link != nil: // a late offer: its answer comes in the ACK; parties that have not met
-		media = nil
-	case err != nil:
-		return fmt.Errorf("media: %w", err)
+// saveSoon has a state committed that is no loss when a crash comes first: the one before does as well. The call does not
+// wait for it.
+func (c *call) saveSoon(lag time.Duration) {
+	c.unsaved = false
+	if !c.recoverable { // then try with all that belongs to it
+		c.save()
+		return
 	}
-	raw, err := json.Marshal(saved{
-		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
-		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
-		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
-		Tolls: c.s.o.Tolls.Held(c.id),
+	raw, err := c.encode()
+	if err != nil {
+		c.log.Error("call state not stored: a restart takes the one before", slog.Any(observe.Err, err))
+		return
+	}
+	c.s.o.Store.SaveSoon(c.id, raw, lag, func(err error) {
+		if err != nil {
+			c.log.Warn("call state not stored: a restart takes the one before", slog.Any(observe.Err, err))
+		}
 	})
+}
+
+func (c *call) commit() error {
+	raw, err := c.encode()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := withoutCancel(c.ctx, storeTime)
 	defer cancel()
 	return c.s.o.Store.Save(ctx, c.id, raw)
+}
+
+func (c *call) encode() ([]byte, error) {
+	media, err := c.pair.branch.path.State()
+	switch {
+	case errors.Is(err, anchor.ErrNotAgreed), c.link != nil: // a late offer: its answer comes in the ACK; parties that have not met
+		media = nil
+	case err != nil:
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	return json.Marshal(saved{
+		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
+		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
+		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
+		Tolls: c.s.o.Tolls.Held(c.id),
+	})
 }
 
 // Restore takes up the calls that the store holds, before Run: their dialogs answer, their

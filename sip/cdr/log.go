@@ -27,9 +27,9 @@ import (
 
 const (
 	// openLag is how long the row of a new call waits for others, so that a commit serves many.
-	openLag = 50 * time.Millisecond
+	openLag = 100 * time.Millisecond
 	// closeLag is the same for the last row of a call, which its owner waits for.
-	closeLag = 20 * time.Millisecond
+	closeLag = 50 * time.Millisecond
 )
 
 // Log is safe for concurrent use.
