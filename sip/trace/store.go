@@ -1,19 +1,15 @@
 package trace
 
 import (
-	"bytes"
-	"compress/flate"
 	"context"
 	"database/sql"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"runtime"
 	"time"
 
 	"linehall/internal/database"
-	"linehall/sip/stack"
 )
 
 //go:embed migrations/*.sql
@@ -21,17 +17,6 @@ var migrations embed.FS
 
 // Schema is the table of call traces.
 func Schema() database.Schema { return database.Schema{Name: "call_trace", Files: migrations} }
-
-// stored is a Message in the database: DEFLATE over a JSON array of these.
-type stored struct {
-	At   int64      `json:"at"` // Unix microseconds
-	In   bool       `json:"in,omitempty"`
-	Flow stack.Flow `json:"flow"`
-	Text []byte     `json:"text"`
-}
-
-// maxStored bounds what one row may unpack to.
-const maxStored = maxMessages * 16 * 65536
 
 func (b *Book) write(ctx context.Context, finished []finishedCall) error {
 	tx, err := b.db.BeginTx(ctx, nil)
@@ -45,68 +30,21 @@ func (b *Book) write(ctx context.Context, finished []finishedCall) error {
 		return database.Explain(err)
 	}
 	defer insert.Close() //nolint:errcheck // ends with the transaction
-	var packer packer
+	packer, err := newPacker()
+	if err != nil {
+		return fmt.Errorf("trace: %w", err)
+	}
 	for _, c := range finished {
 		if len(c.messages) == 0 {
 			continue
 		}
-		packed, err := packer.pack(c.messages)
-		if err != nil {
-			return fmt.Errorf("trace of %s: %w", c.id, err)
-		}
+		packed := packer.pack(c.messages)
 		if _, err := insert.ExecContext(ctx, c.id, c.ended.UnixMilli(), len(packed), packed); err != nil {
 			return database.Explain(err)
 		}
+		runtime.Gosched() // after a second with many calls this takes long; calls that go on come first
 	}
 	return database.Explain(tx.Commit())
-}
-
-// packer compresses one call after the other with one compressor, which is a megabyte.
-type packer struct {
-	buf bytes.Buffer
-	z   *flate.Writer
-}
-
-func (p *packer) pack(messages []Message) ([]byte, error) {
-	list := make([]stored, 0, len(messages))
-	for _, m := range messages {
-		list = append(list, stored{m.At.UnixMicro(), m.In, m.Flow, m.Text})
-	}
-	raw, err := json.Marshal(list)
-	if err != nil {
-		return nil, err
-	}
-	p.buf.Reset()
-	if p.z == nil {
-		if p.z, err = flate.NewWriter(&p.buf, flate.BestSpeed); err != nil {
-			return nil, err
-		}
-	} else {
-		p.z.Reset(&p.buf)
-	}
-	if _, err := p.z.Write(raw); err != nil {
-		return nil, err
-	}
-	if err := p.z.Close(); err != nil {
-		return nil, err
-	}
-	return bytes.Clone(p.buf.Bytes()), nil
-}
-
-func unpack(packed []byte) ([]Message, error) {
-	raw, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxStored))
-	if err != nil {
-		return nil, err
-	}
-	var list []stored
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, err
-	}
-	messages := make([]Message, 0, len(list))
-	for _, s := range list {
-		messages = append(messages, Message{time.UnixMicro(s.At), s.In, s.Flow, s.Text})
-	}
-	return messages, nil
 }
 
 func (b *Book) read(ctx context.Context, id string) ([]Message, error) {
