@@ -46,6 +46,9 @@ type leg struct {
 	reason    string
 	raises    int   // 422s to the present request
 	successor *call // the call that has it now
+
+	judged  []byte // the Agreed that holding is true of, see holds
+	holding bool
 }
 
 // keepAcks bounds leg.acks: a 2xx is repeated for 64*T1 after its INVITE, and a leg has one

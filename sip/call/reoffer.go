@@ -3,6 +3,7 @@ package call
 import (
 	"errors"
 	"log/slog"
+	"unsafe"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -293,7 +294,16 @@ func (c *call) held() bool {
 	if c.pair == nil {
 		return false
 	}
-	return onHold(c.pair.caller.Agreed) || onHold(c.pair.callee.Agreed)
+	return c.pair.caller.holds() || c.pair.callee.holds()
+}
+
+// holds reports whether the party has the other on hold. It is asked after each change of a call, and a description is
+// read once: Agreed is replaced, never written to.
+func (l *leg) holds() bool {
+	if len(l.judged) != len(l.Agreed) || unsafe.SliceData(l.judged) != unsafe.SliceData(l.Agreed) {
+		l.judged, l.holding = l.Agreed, onHold(l.Agreed)
+	}
+	return l.holding
 }
 
 func onHold(body []byte) bool {

@@ -53,6 +53,7 @@ type Book struct {
 	total   prometheus.Counter
 	config  atomic.Pointer[Config]
 	hep     *exporter
+	packer  *packer // of sweep
 
 	mu      sync.Mutex // guards what follows; held for map work only
 	threads map[string]*thread
@@ -88,6 +89,10 @@ func Open(ctx context.Context, o Options) (*Book, error) {
 		}),
 	}
 	if err := b.db.QueryRowContext(ctx, "SELECT count(*) FROM call_trace").Scan(new(int)); err != nil {
+		return nil, fmt.Errorf("call traces: %w", err)
+	}
+	var err error
+	if b.packer, err = newPacker(); err != nil {
 		return nil, fmt.Errorf("call traces: %w", err)
 	}
 	b.hep = newExporter(o.Dropped, o.Log)

@@ -30,15 +30,11 @@ func (b *Book) write(ctx context.Context, finished []finishedCall) error {
 		return database.Explain(err)
 	}
 	defer insert.Close() //nolint:errcheck // ends with the transaction
-	packer, err := newPacker()
-	if err != nil {
-		return fmt.Errorf("trace: %w", err)
-	}
 	for _, c := range finished {
 		if len(c.messages) == 0 {
 			continue
 		}
-		packed := packer.pack(c.messages)
+		packed := b.packer.pack(c.messages)
 		if _, err := insert.ExecContext(ctx, c.id, c.ended.UnixMilli(), len(packed), packed); err != nil {
 			return database.Explain(err)
 		}
