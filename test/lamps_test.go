@@ -157,6 +157,13 @@ func TestBaresipWatches(t *testing.T) {
 	}
 }
 
+// lowly gives a command the lowest priority.
+func lowly(command *exec.Cmd) *exec.Cmd {
+	command.Args = append([]string{"nice", "-n", "19", command.Path}, command.Args[1:]...)
+	command.Path = "/usr/bin/nice"
+	return command
+}
+
 // The acceptance load of the design: 120 phones with 30 lamps each, calls as fast as the phones can, and every lamp right one second
 // after the load ends. The delay that the lamps add is shown beside a run without them. It needs the machine to itself and belongs to
 // make soak.
@@ -165,10 +172,13 @@ func TestLampsUnderLoad(t *testing.T) {
 		t.Skip("LINEHALL_SOAK is not set")
 	}
 	a := startAppliance(t)
+	seen := observe(t.Context(), t, uint16(a.ports.sip))
 	for _, lamps := range []string{"0", "30"} {
+		seen.forget()
 		before := a.metric("process_cpu_seconds_total")
-		command := a.lampPhones(t.Context(), "udp", "--calls", "58", "--rate", "50", "--hold", "400ms", "--ring", "50ms", "--duration", "20s",
-			"--lamps", lamps, "--allow-failures", "--max-loss", "100")
+		// As if the phones were elsewhere: they take what the appliance leaves of the machine.
+		command := lowly(a.lampPhones(t.Context(), "udp", "--calls", "58", "--rate", "50", "--hold", "400ms", "--ring", "50ms", "--duration", "20s",
+			"--lamps", lamps, "--allow-failures", "--max-loss", "100"))
 		out, err := command.Output()
 		if err != nil {
 			t.Fatalf("linesim: %v\n%.4000s", err, out)
@@ -181,6 +191,10 @@ func TestLampsUnderLoad(t *testing.T) {
 		t.Logf("%s lamps a phone: %.1f calls/s, %d ok, %d failed, to ringing p50 %.2f ms, p99 %.2f ms; %d NOTIFYs, dark after %.0f ms; CPU: ours %.1f s, the phones' %.1f s",
 			lamps, r.CallRate, all.OK, all.Failed, all.Alert.P50, all.Alert.P99, r.Lamps.Notifies, r.Lamps.DarkAfter,
 			a.metric("process_cpu_seconds_total")-before, (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds())
+		seen.report(t)
+		if most, n := seen.quantile(allSteps, 0.99); most > 5*time.Millisecond || n < all.OK*9/10 {
+			t.Errorf("the appliance adds %v to %d calls of %d, p99", most, n, all.OK)
+		}
 		if r.Lamps.Stuck > 0 || len(r.Lamps.Faults) > 0 || r.Lamps.DarkAfter > 1000 {
 			t.Errorf("lamps %+v", r.Lamps)
 		}

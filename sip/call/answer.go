@@ -36,9 +36,13 @@ const (
 	ackLimit     = 64
 )
 
-// ackedLag is how long the ACK of our 2xx may wait to be on disk. A crash meanwhile has us repeat the 2xx, and
-// its caller repeats the ACK for 64*T1 (RFC 3261 §13.2.2.4).
-const ackedLag = 500 * time.Millisecond
+// ackedAfter is how long the ACK of our 2xx may wait to be written, together with others for another ackedLag. A crash
+// meanwhile has us repeat the 2xx, and its caller repeats the ACK for 64*T1 (RFC 3261 §13.2.2.4). A call that is over by
+// then is not written twice.
+const (
+	ackedAfter = 2 * time.Second
+	ackedLag   = 100 * time.Millisecond
+)
 
 // takeAnswer makes the call out of the first 2xx.
 func (c *call) takeAnswer(a acAnswer) {
@@ -129,6 +133,12 @@ func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
 	return out, err
 }
 
+func (c *call) saveAcked() {
+	if c.m.Phase == phaseUp {
+		c.saveSoon(ackedLag)
+	}
+}
+
 // firstAck ends the set-up: the caller has our 2xx.
 func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	c.answer = nil
@@ -141,7 +151,7 @@ func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	if c.late { // the session is known only now
 		c.save()
 	} else {
-		c.saveSoon(ackedLag)
+		c.arm(timerName{kind: "save"}, ackedAfter, c.saveAcked)
 	}
 	c.publish()
 	if c.pair.changed { // the caller could only be told after its ACK

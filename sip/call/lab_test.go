@@ -273,14 +273,14 @@ func (x *exchange) run(calls func(context.Context) error, st *stack.Stack, rel *
 		}()
 		stops = append(stops, func() { cancel(); <-ended })
 	}
-	db, conn := x.db, x.conn
+	db, conn, writer := x.db, x.conn, x.writer
 	var once sync.Once
 	x.stop = func() {
 		once.Do(func() {
 			for _, stop := range stops {
 				stop()
 			}
-			x.writer.Close()
+			writer.Close()
 			_ = conn.Close()
 			_ = db.Close()
 		})
@@ -305,6 +305,7 @@ func (x *exchange) run(calls func(context.Context) error, st *stack.Stack, rel *
 			for _, i := range []int{1, 3, 0, 2} {
 				stops[i]()
 			}
+			writer.Close() // what it still has goes nowhere
 		})
 	}
 	x.t.Cleanup(x.stop)

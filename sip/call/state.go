@@ -52,6 +52,7 @@ func (c *call) flush() {
 // metric and the log say that a restart would cut them (design 3.1).
 func (c *call) save() {
 	c.unsaved = false
+	c.disarm(timerName{kind: "save"})
 	if c.pair == nil {
 		return
 	}
