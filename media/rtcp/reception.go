@@ -43,6 +43,7 @@ type Reception struct {
 	lastSeq              atomic.Uint32
 	lastArrival          atomic.Int64
 	sources              atomic.Uint32
+	gaps, gapSum         atomic.Uint64
 }
 
 // Stats is what a Reception saw.
@@ -53,6 +54,8 @@ type Stats struct {
 	Jitter  time.Duration
 	SSRC    packet.SSRC // of the last packet
 	Sources uint32      // how many times a stream began: 1 for one source without a jump
+	Gaps    uint64      // how many times packets were missing when the next one came
+	Missing uint64      // how many were missing then; late ones are among them
 }
 
 // LossRatio returns the lost share of what was sent, 0..1.
@@ -61,6 +64,15 @@ func (s Stats) LossRatio() float64 {
 		return 0
 	}
 	return float64(s.Lost) / float64(s.Packets+s.Lost)
+}
+
+// BurstRatio returns how much longer the gaps are than random loss of the same share would make them (BurstR of ITU-T
+// G.107): 1 for random loss and for none.
+func (s Stats) BurstRatio() float64 {
+	if s.Gaps == 0 {
+		return 1
+	}
+	return max(1, float64(s.Missing)/float64(s.Gaps)*(1-s.LossRatio()))
 }
 
 // Packet counts one packet that arrived at now (nanoseconds of any steady clock). clock is the format's clock rate in
@@ -94,6 +106,10 @@ func (r *Reception) restart(h packet.Header) {
 func (r *Reception) sequence(h packet.Header) bool {
 	switch delta := h.Sequence - r.maxSeq; {
 	case delta < maxDropout: // in order, with a permissible gap
+		if delta > 1 {
+			r.gaps.Store(r.gaps.Load() + 1)
+			r.gapSum.Store(r.gapSum.Load() + uint64(delta-1))
+		}
 		if h.Sequence < r.maxSeq {
 			r.cycles += seqMod
 		}
@@ -151,6 +167,7 @@ func (r *Reception) Snapshot() Stats {
 	return Stats{
 		Packets: r.packets.Load(), Bytes: r.bytes.Load(), Lost: r.lost.Load(),
 		Jitter: time.Duration(r.jitterNanos.Load()), SSRC: packet.SSRC(r.lastSSRC.Load()), Sources: r.sources.Load(),
+		Gaps: r.gaps.Load(), Missing: r.gapSum.Load(),
 	}
 }
 

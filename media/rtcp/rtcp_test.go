@@ -286,3 +286,24 @@ func TestRatingIsMonotonous(t *testing.T) {
 		}
 	})
 }
+
+func TestBunchedLossIsWorseThanTheSameLossAtRandom(t *testing.T) {
+	// A tenth is lost: one in ten, or five in fifty.
+	ratio := func(period, burst int) float64 {
+		var r rtcp.Reception
+		for i := range 1000 {
+			if i%period >= burst {
+				r.Packet(int64(i)*int64(20*time.Millisecond), header(1, uint16(i), uint32(160*i)), 8000, 200)
+			}
+		}
+		return r.Snapshot().BurstRatio()
+	}
+	// The first gap is before the first packet, so it counts nowhere. BurstR of G.107: the mean gap times the share that came.
+	if single, bunched := ratio(10, 1), ratio(50, 5); single != 1 || bunched < 4.5 || bunched > 4.6 {
+		t.Errorf("burst ratio %v for single losses, %v for five at a time; want 1 and 4.5", single, bunched)
+	}
+	var none rtcp.Reception
+	if got := none.Snapshot().BurstRatio(); got != 1 {
+		t.Errorf("burst ratio %v before the first packet", got)
+	}
+}
