@@ -67,22 +67,26 @@ func Relay(ctx context.Context, t RelayTarget, load RelayLoad) (Result, error) {
 	if _, err := g.fire(ctx, r.Rate, load.Warm); err != nil {
 		return r, err
 	}
-	return r, r.volley(ctx, t, g, load.Measure)
+	deaf, err := r.volley(ctx, t, g, load.Measure)
+	if err == nil && len(deaf) > 0 {
+		err = fmt.Errorf("%s: %d of %d ends heard nothing, the first of them %s: %w", t.Name, len(deaf), len(g.parties), deaf[0], errRejected)
+	}
+	return r, err
 }
 
-// volley fills a result with one run of the generator.
-func (r *Result) volley(ctx context.Context, t RelayTarget, g *generator, length time.Duration) error {
+// volley fills a result with one run of the generator and names the parties that heard nothing.
+func (r *Result) volley(ctx context.Context, t RelayTarget, g *generator, length time.Duration) (deaf []string, err error) {
 	before, err := t.process.usage()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v, err := g.fire(ctx, r.Rate, length)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	after, err := t.process.usage()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Operations, r.Lost, r.Failed = v.received, v.lostThere(), v.unsent+v.lostHere
 	r.Seconds = v.took.Seconds()
@@ -91,15 +95,12 @@ func (r *Result) volley(ctx context.Context, t RelayTarget, g *generator, length
 	if v.lostHere+v.unsent > 0 {
 		r.Note = fmt.Sprintf("the generator lost %d and could not send %d", v.lostHere, v.unsent)
 	}
-	if len(v.deaf) > 0 {
-		return fmt.Errorf("%s: %d of %d ends heard nothing, the first of them %s: %w", t.Name, len(v.deaf), len(g.parties), v.deaf[0], errRejected)
-	}
-	return nil
+	return v.deaf, nil
 }
 
 // The search for the highest rate without loss goes up in steps from a rate that every server carries.
 const (
-	peakFirst = 40_000.0
+	peakFirst = 20_000.0
 	peakStep  = 10_000.0
 	peakLast  = 240_000.0
 	peakTime  = 3 * time.Second
@@ -122,7 +123,7 @@ func RelayPeak(ctx context.Context, t RelayTarget, load RelayLoad) (Result, erro
 	misses := 0
 	for rate := peakFirst; rate <= peakLast && misses < peakMisses; rate += peakStep {
 		r := Result{Bench: best.Bench, Server: t.Name, Rate: rate}
-		if err := r.volley(ctx, t, g, peakTime); err != nil {
+		if _, err := r.volley(ctx, t, g, peakTime); err != nil {
 			return best, err
 		}
 		achieved := float64(r.Operations+r.Lost+r.Failed) / r.Seconds
