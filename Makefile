@@ -56,12 +56,13 @@ lint: $(GOLANGCI) ## gofmt and golangci-lint with no finding
 	$(GOLANGCI) run ./...
 
 fresh: web/node_modules/.package-lock.json ## generated files are the ones their sources give
-	$(GO) test -count=1 -run 'Fresh|OpenAPI' ./configs ./web/api
+	$(GO) test -count=1 -run 'Fresh|OpenAPI' ./configs ./web/api ./media/kernel
 	npm --prefix web run --silent api:check
 	$(GO) run ./web/build -check
 
-gen: web/node_modules/.package-lock.json ## regenerate the config schema, the OpenAPI document, the pages' API types and the web bundle
+gen: web/node_modules/.package-lock.json ## regenerate the config schema, the kernel program, the OpenAPI document, the pages' API types and the web bundle
 	$(GO) generate ./configs
+	if command -v clang-19 >/dev/null; then $(GO) generate ./media/kernel; else echo 'media/kernel: clang-19 and libbpf-dev are not here, its object stays as it is'; fi
 	$(GO) test -count=1 ./web/api -update
 	npm --prefix web run --silent api
 	$(GO) run ./web/build

@@ -18,6 +18,7 @@ type statusView struct {
 	calls     callsView
 	rooms     roomsView
 	watched   func() map[string]int // subscriptions by event package
+	kernel    kernelMedia
 	alarms    *alarmBoard
 	startedAt time.Time
 }
@@ -39,7 +40,7 @@ func (v statusView) Status(ctx context.Context) api.Status {
 	v.countTerminals(ctx, &s, bySite)
 	v.countCalls(ctx, &s, bySite)
 	v.countRooms(ctx, &s, bySite)
-	s.Subscriptions = v.watched()
+	s.Subscriptions, s.KernelPath = v.watched(), v.kernel.status()
 	s.Alarms = v.alarms.look(ctx, s)
 	return s
 }

@@ -90,7 +90,7 @@ func (f *front) api(a *appliance) *api.API {
 		Features: featuresView{features: a.telephony.features, directory: a.directory},
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority), watched: a.telephony.subscriptions.Count,
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
 		},
 		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls, Traces: traceView{a.telephony.trace},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},

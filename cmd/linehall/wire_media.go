@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"path/filepath"
 
@@ -18,6 +20,7 @@ import (
 // mediaPlane is the ledger of the lines, the relay of calls and the shared port of browsers.
 type mediaPlane struct {
 	ledger *line.Ledger
+	kernel kernelMedia
 	relay  *relay.Relay
 	anchor *anchor.Anchor
 	plane  *webrtc.Plane
@@ -25,7 +28,7 @@ type mediaPlane struct {
 
 func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 	ledger := line.NewLedger(g.atlas.Table(), g.log, g.registry)
-	ports := config.Listen.RTP.Ports
+	ports, inside := config.Listen.RTP.Ports, openKernel(config, g.log)
 	store, files, err := holder.Open(filepath.Join(config.Appliance.Data, "holder.sock"), holdCommand)
 	if err != nil { // calls of before the restart find their ports all the same
 		g.log.Warn("sockets of before the restart were not handed over", observe.Err, err)
@@ -35,7 +38,7 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 		kept[i] = relay.Kept(f)
 	}
 	voice, err := relay.New(relay.Options{
-		First: ports.First, Last: ports.Last, Tick: config.Listen.RTP.Tick == relay.TickAuto, Keeper: store, Kept: kept, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
+		First: ports.First, Last: ports.Last, Kernel: inside.carrier(), Tick: config.Listen.RTP.Tick == relay.TickAuto, Keeper: store, Kept: kept, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
 	})
 	if err != nil {
 		return nil, err
@@ -52,13 +55,22 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 		return nil, err
 	}
 	return &mediaPlane{
-		ledger: ledger, relay: voice, plane: plane,
+		ledger: ledger, kernel: inside, relay: voice, plane: plane,
 		anchor: anchor.New(anchor.Options{Relay: voice, Ledger: ledger, Log: g.log, Registerer: g.registry}),
 	}, nil
 }
 
 func (m *mediaPlane) stage() stage {
-	return stage{name: "media", parts: []part{{"relay", m.relay.Run}, {"browser media", m.plane.Run}}}
+	parts := []part{{"relay", m.carry}, {"browser media", m.plane.Run}}
+	if m.kernel.path != nil {
+		parts = append(parts, part{"kernel media", m.kernel.path.Run})
+	}
+	return stage{name: "media", parts: parts}
+}
+
+// carry runs the relay; when its streams have closed, what the kernel goes on carrying is the next process's.
+func (m *mediaPlane) carry(ctx context.Context) error {
+	return errors.Join(m.relay.Run(ctx), m.kernel.close())
 }
 
 // holdCommand makes this program the holder of the relay's sockets.

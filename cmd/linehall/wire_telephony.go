@@ -212,6 +212,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	if err != nil {
 		return err
 	}
+	media.relay.Restored()
 	interrupted, err := t.records.CloseInterrupted(ctx, func(id string) bool { return recovered[id] }, time.Now())
 	if err != nil {
 		return err

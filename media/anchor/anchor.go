@@ -81,6 +81,8 @@ type Kind string
 const (
 	Direct  Kind = "direct"
 	Relayed Kind = "relay"
+	// Kernel is a relayed path whose packets the kernel carries at the moment; Carrier says so.
+	Kernel Kind = "kernel"
 )
 
 // LegStats is what arrived from one side, summed up since the call began. A direct path sees no packets: everything is

@@ -42,6 +42,7 @@ type savedStream struct {
 	DSCP  uint8         `json:"dscp"`
 	Peers [2]peer       `json:"peers"`
 	Base  [2]savedCount `json:"counted"`
+	Own   [2]savedCount `json:"own"` // part of Base: what the relay's present stream has counted
 }
 
 type savedCount struct {
@@ -84,6 +85,7 @@ func (s *stream) saved() *savedStream {
 	for side := range out.Ports {
 		out.Ports[side] = s.relay.Port(side)
 		out.Peers[side].LatchedRTP, out.Peers[side].LatchedRTCP = s.relay.Latched(side)
+		out.Own[side] = savedCount{Packets: now[side].Packets, Bytes: now[side].Bytes, Lost: now[side].Lost}
 		out.Base[side] = savedCount{
 			Packets: s.base[side].Packets + now[side].Packets, Bytes: s.base[side].Bytes + now[side].Bytes,
 			Lost: s.base[side].Lost + now[side].Lost,
@@ -134,6 +136,12 @@ func (p *Path) restore(saved *savedStream) (*stream, error) {
 	}
 	if err := p.bind(s, saved.Ports); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
+	}
+	for side, own := range saved.Own {
+		if s.relay.Adopted(side) { // its counts begin where the stream began, not where the state was saved
+			b := &s.base[side]
+			b.Packets, b.Bytes, b.Lost = b.Packets-min(b.Packets, own.Packets), b.Bytes-min(b.Bytes, own.Bytes), b.Lost-min(b.Lost, own.Lost)
+		}
 	}
 	for side := range s.peers { // a latch is restored once; from here on the relay knows better
 		s.peers[side].LatchedRTP, s.peers[side].LatchedRTCP = netip.AddrPort{}, netip.AddrPort{}

@@ -28,6 +28,18 @@ func (p *Path) publish() {
 	p.view.Store(v)
 }
 
+// Carrier says how the media runs at this moment: Kind, or Kernel while the kernel carries any direction of a relayed
+// stream.
+func (p *Path) Carrier() Kind {
+	v := p.view.Load()
+	for _, s := range v.streams {
+		if s != nil && s.relay.InKernel() {
+			return Kernel
+		}
+	}
+	return v.kind
+}
+
 // Codec returns the agreed audio codec, "" before the answer.
 func (p *Path) Codec() string { return p.view.Load().codec }
 

@@ -1,6 +1,10 @@
 package relay
 
-import "linehall/internal/setting"
+import (
+	"path/filepath"
+
+	"linehall/internal/setting"
+)
 
 // Config is "listen.rtp": where the relay's sockets are.
 type Config struct {
@@ -9,17 +13,23 @@ type Config struct {
 	Ports setting.Ports `yaml:"ports"`
 	// Tick says whether the relay may share wake-ups under load, which delays packets by up to a millisecond: auto, off.
 	Tick string `yaml:"tick"`
+	// Kernel says whether settled calls may move into the kernel: auto (where the machine allows it), off.
+	Kernel string `yaml:"kernel"`
+	// Pins is a directory in a BPF file system, under which what is in the kernel outlives the process; "" for nowhere.
+	Pins string `yaml:"pins"`
 }
 
-// Values of Config.Tick.
+// Values of Config.Tick and Config.Kernel.
 const (
-	TickAuto = "auto"
-	TickOff  = "off"
+	TickAuto   = "auto"
+	TickOff    = "off"
+	KernelAuto = "auto"
+	KernelOff  = "off"
 )
 
 // DefaultConfig holds what applies when a key is absent.
 func DefaultConfig() Config {
-	return Config{Ports: setting.Ports{First: 10000, Last: 29999}, Tick: TickAuto}
+	return Config{Ports: setting.Ports{First: 10000, Last: 29999}, Tick: TickAuto, Kernel: KernelAuto, Pins: "/sys/fs/bpf/linehall"}
 }
 
 // fewestPorts is what one relayed call with audio and video takes: two legs,
@@ -38,6 +48,12 @@ func (c Config) Validate() error {
 	}
 	if c.Tick != TickAuto && c.Tick != TickOff {
 		found.Add("tick", "%q is neither %s nor %s", c.Tick, TickAuto, TickOff)
+	}
+	if c.Kernel != KernelAuto && c.Kernel != KernelOff {
+		found.Add("kernel", "%q is neither %s nor %s", c.Kernel, KernelAuto, KernelOff)
+	}
+	if c.Pins != "" && !filepath.IsAbs(c.Pins) {
+		found.Add("pins", "%q is not an absolute path", c.Pins)
 	}
 	return found.Err()
 }

@@ -132,9 +132,15 @@ func (c *socket) admit(from netip.AddrPort, kind packet.Kind, b []byte, authenti
 			return true
 		case latch:
 			if c.state.CompareAndSwap(st, st.latch(from, c.v6)) {
+				c.revise()
+				c.peer.revise()
 				return true
 			}
 		case foreign:
+			if c.kind == kindRTP {
+				c.recall(suspicion)
+				c.peer.recall(suspicion)
+			}
 			c.drop(foreignSource)
 			return false
 		}
@@ -148,9 +154,9 @@ func (c *socket) continues(kind packet.Kind, b []byte, from netip.AddrPort, now 
 	switch {
 	case kind == packet.RTP && c.kind == kindRTP:
 		h, ok := packet.ParseSecure(b)
-		return ok && now-c.reception.LastArrival() >= silence && c.reception.Continues(h)
+		return ok && c.moved.Load() == nil && now-c.reception.LastArrival() >= silence && c.reception.Continues(h)
 	case kind == packet.RTCP && c.kind == kindRTCP && len(b) >= 8:
-		s := rtp.reception.Snapshot()
+		s := rtp.counted()
 		return s.Sources > 0 && uint32(s.SSRC) == binary.BigEndian.Uint32(b[4:]) &&
 			from.Addr() == rtp.state.Load().latched.Addr()
 	default:
@@ -165,6 +171,9 @@ func (c *socket) received(n int, b []byte, kind packet.Kind, st *state, now int6
 	case c.stream.spec.Raw:
 	case kind == packet.RTP && c.kind == kindRTP:
 		if h, ok := packet.ParseSecure(b); ok {
+			if m := c.moved.Load(); m != nil && c.cameUp(m, h, n+c.header()) {
+				return
+			}
 			c.reception.Packet(now, h, st.clocks[h.Type&0x7f], n+c.header())
 		}
 	case kind == packet.RTCP && (!st.secure || st.security != nil):
@@ -178,6 +187,7 @@ func (c *socket) measure(now int64) {
 	if now-c.pending.since >= meterEvery {
 		c.pending.since = now
 		c.flush()
+		c.consider(now)
 	}
 	if c.sample++; c.sample%sampleEvery == 0 && c.kind == kindRTP {
 		if at := receivedAt(c.fd); at != 0 {

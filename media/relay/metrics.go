@@ -34,8 +34,9 @@ func (r reason) String() string {
 }
 
 const (
-	listener = "rtp"   // label of linehall_dropped_total
-	path     = "relay" // label of linehall_rtp_packets_total
+	listener   = "rtp"   // label of linehall_dropped_total
+	path       = "relay" // label of linehall_rtp_packets_total
+	kernelPath = "kernel"
 )
 
 // metrics are the counters that the packet path touches, looked up once, and a collector for those that are summed over
@@ -99,11 +100,18 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(m.packets, prometheus.CounterValue, float64(sum.packets), path)
 	ch <- prometheus.MustNewConstMetric(m.lost, prometheus.CounterValue, float64(lost))
-	ch <- prometheus.MustNewConstMetric(m.streams, prometheus.GaugeValue, float64(m.relay.Streams()), path)
 	wakeups, ticks, ticking := m.relay.waits()
 	ch <- prometheus.MustNewConstMetric(m.wakeups, prometheus.CounterValue, float64(wakeups), "packet")
 	ch <- prometheus.MustNewConstMetric(m.wakeups, prometheus.CounterValue, float64(ticks), "tick")
 	ch <- prometheus.MustNewConstMetric(m.ticking, prometheus.GaugeValue, float64(ticking))
+	if m.relay.kernel == nil {
+		ch <- prometheus.MustNewConstMetric(m.streams, prometheus.GaugeValue, float64(m.relay.Streams()), path)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(m.packets, prometheus.CounterValue, float64(sum.kernel), kernelPath)
+	carried := m.relay.carried()
+	ch <- prometheus.MustNewConstMetric(m.streams, prometheus.GaugeValue, float64(max(0, m.relay.Streams()-carried)), path)
+	ch <- prometheus.MustNewConstMetric(m.streams, prometheus.GaugeValue, float64(carried), kernelPath)
 }
 
 // delay takes one sampled forwarding time.

@@ -45,6 +45,7 @@ type Options struct {
 	Tick       bool          // share wake-ups under load, at up to a millisecond of delay; see pace
 	Keeper     Keeper        // nil: ports fall silent with the process
 	Kept       []Kept        // what the keeper gave back
+	Kernel     Kernel        // nil: everything through the sockets
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Dropped    *observe.Dropped
@@ -75,12 +76,14 @@ type Relay struct {
 	crew    crew
 
 	wakeups, ticks atomic.Uint64 // of workers that have ended
+	kernel         Kernel
 
 	keeper Keeper
 
 	mu        sync.Mutex     // guards what follows; never taken on the packet path
 	inherited map[uint16]int // descriptors of before the restart, by port
 	streams   map[*Stream]struct{}
+	inKernel  map[*socket]struct{}
 	closed    bool
 	past      totals // of streams that are closed
 }
@@ -105,6 +108,7 @@ func New(o Options) (*Relay, error) {
 	r := &Relay{
 		bind: o.Bind, log: o.Log, panics: o.Panics, start: time.Now(), streams: map[*Stream]struct{}{},
 		keeper: o.Keeper, inherited: map[uint16]int{}, tick: o.Tick, hands: hands(runtime.NumCPU()),
+		kernel: o.Kernel, inKernel: map[*socket]struct{}{},
 		ports: newPorts(o.First, o.Last, o.Quarantine),
 	}
 	r.inherit(o.Kept)
@@ -115,14 +119,7 @@ func New(o Options) (*Relay, error) {
 // Run gives up sockets of before a restart that no call came back for, waits for ctx to end, then closes every stream that
 // is still open, and the relay. A keeper goes on holding their sockets, for the calls that the next process carries on.
 func (r *Relay) Run(ctx context.Context) error {
-	timer := time.NewTimer(leftover)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		r.forgetLeftovers()
-		<-ctx.Done()
-	case <-ctx.Done():
-	}
+	r.wait(ctx)
 	r.mu.Lock()
 	r.closed = true
 	open := make([]*Stream, 0, len(r.streams))
@@ -134,6 +131,29 @@ func (r *Relay) Run(ctx context.Context) error {
 		s.Close()
 	}
 	return nil
+}
+
+// wait returns when ctx ends. Until then the line meters hear what the kernel carries, and sockets of before a restart
+// that no call came back for are given up.
+func (r *Relay) wait(ctx context.Context) {
+	timer := time.NewTimer(leftover)
+	defer timer.Stop()
+	var tick <-chan time.Time // never, without a kernel path
+	if r.kernel != nil {
+		ticker := time.NewTicker(time.Duration(meterEvery))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			r.forgetLeftovers()
+		case <-tick:
+			r.follow()
+		}
+	}
 }
 
 // Streams returns the number of open streams.
@@ -154,6 +174,17 @@ func (r *Relay) add(s *Stream) error {
 	return nil
 }
 
+// carried returns how many streams the kernel carries, in one direction at least.
+func (r *Relay) carried() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	streams := map[*Stream]struct{}{}
+	for c := range r.inKernel {
+		streams[c.stream] = struct{}{}
+	}
+	return len(streams)
+}
+
 // remove takes a stream out and keeps its sums, so that counters never fall.
 func (r *Relay) remove(s *Stream) {
 	r.mu.Lock()
@@ -165,12 +196,13 @@ func (r *Relay) remove(s *Stream) {
 }
 
 // totals are sums over streams.
-type totals struct{ packets, lost uint64 }
+type totals struct{ packets, kernel, lost uint64 }
 
 func (t *totals) add(s *Stream) {
 	for i := range s.legs {
 		t.packets += s.legs[i].rtp().forwarded.Load() + s.legs[i].rtcp().forwarded.Load()
-		t.lost += s.legs[i].rtp().reception.Snapshot().Lost
+		t.kernel += s.legs[i].rtp().carried.Load()
+		t.lost += s.legs[i].rtp().counted().Lost
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"linehall/media/kernel"
 	"linehall/media/rtcp"
 )
 
@@ -27,17 +28,24 @@ type socket struct {
 	fd     int // the worker uses it; closed only when it has let go, see worker.leave
 	v6     bool
 
+	bound netip.AddrPort // our address; invalid when it is any
+
 	state atomic.Pointer[state]
+	moved atomic.Pointer[moved] // nil: counted here
 
 	// published by the worker
 	reception rtcp.Reception
 	forwarded atomic.Uint64 // packets sent on
 	bytes     atomic.Uint64 // IP bytes sent on
 	dropped   atomic.Uint64
+	carried   atomic.Uint64 // packets that the kernel sent on
+	notBefore atomic.Int64  // the flow stays here until then
 
 	// the worker's own
 	pending meterCount // not yet told to the line meters
 	sample  uint32
+	wanted  kernel.Flow // that the kernel would carry, the same since then
+	since   int64
 }
 
 // datagram is where a worker has the packet that it carries: one place for all sockets stays in the core's cache.
@@ -70,6 +78,7 @@ func (r *Relay) listen(local netip.Addr, port uint16, dscp uint8) (*socket, erro
 	if err != nil {
 		return nil, err
 	}
+	c.bound = localAddress(c.fd)
 	return c, nil
 }
 

@@ -36,7 +36,7 @@ func (s *state) next(p Peer, kind int, v6 bool) *state {
 			n.latched = netip.AddrPort{}
 		}
 	}
-	if restored.IsValid() {
+	if restored.IsValid() && !n.latched.IsValid() { // what the kernel carried meanwhile is newer
 		n.latched = unmap(restored)
 	}
 	if n.latched.IsValid() && !n.expects(n.latched.Addr()) {

@@ -116,6 +116,11 @@ func (r *Relay) open(spec Spec) (*Stream, error) {
 		s.legs[0].sockets[kind].peer = s.legs[1].sockets[kind]
 		s.legs[1].sockets[kind].peer = s.legs[0].sockets[kind]
 	}
+	for i := range s.legs {
+		if spec.Legs[i].Port != 0 {
+			s.legs[i].rtp().adopt()
+		}
+	}
 	if err := r.add(s); err != nil {
 		return nil, errors.Join(err, s.unbind())
 	}
@@ -203,6 +208,9 @@ func (s *Stream) Expect(leg int, p Peer) {
 			}
 		}
 	}
+	for i := range s.legs {
+		s.legs[i].rtp().revise()
+	}
 }
 
 // Latched returns where a party's RTP and RTCP really come from; invalid: nothing came yet.
@@ -218,7 +226,7 @@ func (s *Stream) Stats() [2]Stats {
 		l := &s.legs[i]
 		st := l.rtp().state.Load()
 		out[i] = Stats{
-			Stats: l.rtp().reception.Snapshot(), RTT: l.trip.Last(), Remote: st.latched, Latched: st.latched.IsValid(),
+			Stats: l.rtp().counted(), RTT: l.trip.Last(), Remote: st.latched, Latched: st.latched.IsValid(),
 			Dropped: l.rtp().dropped.Load() + l.rtcp().dropped.Load(),
 		}
 		if !out[i].Latched {
@@ -243,6 +251,11 @@ func (s *Stream) Close() [2]Stats {
 		for i := range s.legs {
 			for _, c := range s.legs[i].sockets {
 				c.flush()
+			}
+		}
+		if !s.relay.leaving() {
+			for i := range s.legs {
+				s.legs[i].rtp().recall(0)
 			}
 		}
 		s.final = s.Stats()

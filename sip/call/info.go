@@ -72,7 +72,7 @@ func (c *call) snapshot() (Info, bool) {
 	info := p.info
 	info.Legs = append([]Leg(nil), p.info.Legs...)
 	if p.path != nil && info.State != StateRinging {
-		info.Path, info.Codec = p.path.Kind(), p.path.Codec()
+		info.Path, info.Codec = p.path.Carrier(), p.path.Codec()
 		info.measure(p.path.Stats())
 	}
 	return info, true

@@ -17,8 +17,19 @@ type Status struct {
 	RoomsOpen           int            `json:"rooms_open"`
 	Participants        int            `json:"participants"`
 	Subscriptions       map[string]int `json:"subscriptions,omitempty" doc:"what phones watch, by SIP event package" example:"{\"dialog\":3600}"`
+	KernelPath          KernelPath     `json:"kernel_path"`
 	Sites               []SiteStatus   `json:"sites" nullable:"false"`
 	Alarms              []Alarm        `json:"alarms" nullable:"false"`
+}
+
+// KernelPath says whether settled relayed calls run inside the kernel.
+type KernelPath struct {
+	On      bool     `json:"on"`
+	Reason  string   `json:"reason" doc:"why it is off, or why its calls would not outlive the process"`
+	Flows   int      `json:"flows" doc:"directions of media streams that the kernel carries now"`
+	Devices []string `json:"devices" nullable:"false" doc:"network devices it looks at, from the first call on"`
+	Hook    string   `json:"hook" enum:"tcx,clsact,"`
+	Pinned  bool     `json:"pinned" doc:"its calls outlive the process"`
 }
 
 // SiteStatus is one place in a Status.

@@ -55,7 +55,7 @@ func Worst(findings []Finding) Verdict {
 // Examine runs every check, in the order in which a person would look.
 func Examine(ctx context.Context, config configs.Config) []Finding {
 	checks := []func(context.Context, configs.Config) Finding{
-		dataDirectory, diskSpace, databaseFile, auditChain, certificates, listeners, openFiles, socketBuffers, ownAddresses, siteSubnets,
+		dataDirectory, diskSpace, databaseFile, auditChain, certificates, listeners, openFiles, socketBuffers, kernelPath, ownAddresses, siteSubnets,
 	}
 	findings := make([]Finding, 0, len(checks))
 	for _, check := range checks {

@@ -22,7 +22,13 @@ type status struct {
 	RoomsOpen           int            `json:"rooms_open"`
 	Participants        int            `json:"participants"`
 	Subscriptions       map[string]int `json:"subscriptions"`
-	Sites               []struct {
+	KernelPath          struct {
+		On      bool     `json:"on"`
+		Reason  string   `json:"reason"`
+		Flows   int      `json:"flows"`
+		Devices []string `json:"devices"`
+	} `json:"kernel_path"`
+	Sites []struct {
 		ID                  string `json:"id"`
 		Name                string `json:"name"`
 		TerminalsTotal      int    `json:"terminals_total"`
@@ -60,7 +66,12 @@ func renderStatus(out io.Writer, s status) {
 	for _, event := range slices.Sorted(maps.Keys(s.Subscriptions)) {
 		watched = append(watched, fmt.Sprintf("%s %d", event, s.Subscriptions[event]))
 	}
-	fmt.Fprintf(out, "subscriptions: %s\n\n", strings.Join(watched, ", "))
+	fmt.Fprintf(out, "subscriptions: %s\n", strings.Join(watched, ", "))
+	if k := s.KernelPath; k.On {
+		fmt.Fprintf(out, "kernel path: on, %d flows, devices: %s\n\n", k.Flows, strings.Join(k.Devices, ", "))
+	} else {
+		fmt.Fprintf(out, "kernel path: off: %s\n\n", k.Reason)
+	}
 	sites := newTable(out, "site", "name", "phones", "calls", "participants")
 	for _, site := range s.Sites {
 		sites.AppendRow([]any{site.ID, site.Name, fmt.Sprintf("%d/%d", site.TerminalsRegistered, site.TerminalsTotal), site.CallsActive, site.Participants})

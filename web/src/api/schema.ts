@@ -1281,6 +1281,22 @@ export interface components {
             registered: boolean;
             site: string;
         };
+        KernelPath: {
+            /** @description network devices it looks at, from the first call on */
+            devices: string[];
+            /**
+             * Format: int64
+             * @description directions of media streams that the kernel carries now
+             */
+            flows: number;
+            /** @enum {string} */
+            hook: "tcx" | "clsact" | "";
+            on: boolean;
+            /** @description its calls outlive the process */
+            pinned: boolean;
+            /** @description why it is off, or why its calls would not outlive the process */
+            reason: string;
+        };
         LastCaller: {
             /** Format: date-time */
             at: string;
@@ -1474,6 +1490,7 @@ export interface components {
             /** Format: int64 */
             calls_active: number;
             domain: string;
+            kernel_path: components["schemas"]["KernelPath"];
             /** @example zh-CN */
             language: string;
             name: string;
