@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -203,20 +202,23 @@ func TestOpusLikeLibopus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			theirs := samplesOf(ffmpeg(t, ogg, "-c:a", "libopus", "-f", "ogg", "-i", "-", "-ar", "48000", "-ac", "1", "-f", "s16le", "-"))
 			for _, rate := range []int{8_000, 16_000, 48_000} {
 				d := codec.NewOpusDecoder(rate)
 				var got []int16
 				for _, p := range packets {
 					got = append(got, decode(t, d, p)...)
 				}
-				theirs := samplesOf(ffmpeg(t, ogg, "-c:a", "libopus", "-f", "ogg", "-i", "-", "-ar", strconv.Itoa(rate), "-ac", "1", "-f", "s16le", "-"))
-				snr, delay := codectest.SNR(theirs, got, rate/125)
-				t.Logf("%d Hz: %.1f dB beside libopus, %d samples of pre-skip", rate, snr, delay)
-				if rate == 48_000 && snr < row.least {
-					t.Errorf("%d Hz: %.1f dB beside libopus, want %.1f", rate, snr, row.least)
+				if rate < 48_000 { // ffmpeg's change of the rate is not the decoder's
+					if l, want := codectest.Level(got), codectest.Level(theirs); l < want-1 || l > want+1 {
+						t.Errorf("%d Hz: level %.1f, libopus %.1f", rate, l, want)
+					}
+					continue
 				}
-				if l, want := codectest.Level(got), codectest.Level(theirs); l < want-1 || l > want+1 {
-					t.Errorf("%d Hz: level %.1f, libopus %.1f", rate, l, want)
+				snr, delay := codectest.SNR(theirs, got, rate/125)
+				t.Logf("%.1f dB beside libopus, %d samples of pre-skip", snr, delay)
+				if snr < row.least {
+					t.Errorf("%.1f dB beside libopus, want %.1f", snr, row.least)
 				}
 			}
 		})

@@ -77,7 +77,8 @@ func TestAnswers(t *testing.T) {
 		want  []string // lines of the answer
 	}{
 		{
-			"the caller's first", []string{"m=audio 4000 RTP/AVP 0 8 101", "a=rtpmap:101 telephone-event/8000"},
+			"the caller's first",
+			[]string{"m=audio 4000 RTP/AVP 0 8 101", "a=rtpmap:101 telephone-event/8000"},
 			[]string{"m=audio 5000 RTP/AVP 0 101", "a=rtpmap:0 PCMU/8000", "a=fmtp:101 0-15", "a=rtcp:5001", "a=sendrecv"},
 		},
 		{"wide band", []string{"m=audio 4000 RTP/AVP 9 8"}, []string{"m=audio 5000 RTP/AVP 9\r\n", "a=rtpmap:9 G722/8000"}},
