@@ -300,7 +300,7 @@ func (c *call) held() bool {
 // holds reports whether the party has the other on hold. It is asked after each change of a call, and a description is
 // read once: Agreed is replaced, never written to.
 func (l *leg) holds() bool {
-	if len(l.judged) != len(l.Agreed) || unsafe.SliceData(l.judged) != unsafe.SliceData(l.Agreed) {
+	if len(l.judged) != len(l.Agreed) || unsafe.SliceData(l.judged) != unsafe.SliceData(l.Agreed) { //nolint:gosec // compared only
 		l.judged, l.holding = l.Agreed, onHold(l.Agreed)
 	}
 	return l.holding

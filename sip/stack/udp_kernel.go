@@ -154,7 +154,7 @@ func (k *kernelSocket) source(local netip.Addr) []byte {
 
 // point fills the header for a datagram of b with size bytes of address and control bytes of control messages.
 func (t *transfer) point(b []byte, size, control int) {
-	t.vector.Base = unsafe.SliceData(b)
+	t.vector.Base = unsafe.SliceData(b) //nolint:gosec // system call
 	t.vector.SetLen(len(b))
 	t.header = unix.Msghdr{Name: &t.name[0], Namelen: uint32(size), Iov: &t.vector} //nolint:gosec // at most 28
 	t.header.SetIovlen(1)
