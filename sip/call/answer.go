@@ -37,10 +37,9 @@ const (
 )
 
 // ackedAfter is how long the ACK of our 2xx may wait to be written, together with others for another ackedLag. A crash
-// meanwhile has us repeat the 2xx, and its caller repeats the ACK for 64*T1 (RFC 3261 §13.2.2.4). A call that is over by
-// then is not written twice.
+// meanwhile has us repeat the 2xx, and its caller repeats the ACK for 64*T1 (RFC 3261 §13.2.2.4).
 const (
-	ackedAfter = 2 * time.Second
+	ackedAfter = 400 * time.Millisecond
 	ackedLag   = 100 * time.Millisecond
 )
 
