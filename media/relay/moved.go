@@ -165,7 +165,10 @@ func (c *socket) cameUp(m *moved, h packet.Header, bytes int) bool {
 	m.mu.Unlock()
 	if n >= handedUp {
 		c.recall(refused)
-		c.stream.relay.log.Info("kernel hands the packets of a stream up; it stays with the sockets", slog.Any("returned", m.last.Returned))
+		m.mu.Lock()
+		returned := m.last.Returned
+		m.mu.Unlock()
+		c.stream.relay.log.Info("kernel hands the packets of a stream up; it stays with the sockets", slog.Any("returned", returned))
 	}
 	return true
 }
