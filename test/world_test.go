@@ -69,9 +69,12 @@ func (w *world) configure(s settings, a *appliance) {
 	}
 }
 
-// inside dials from within a host's network.
+// inside dials from within a host's network, or from here when host is nil.
 func inside(host *lab.Host) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (connection net.Conn, err error) {
+		if host == nil {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
 		enterErr := host.Do(func() error {
 			connection, err = (&net.Dialer{}).DialContext(ctx, network, address)
 			return err
