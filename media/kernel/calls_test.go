@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // order is what the test wants of the process; every order gets one report.
 type order struct {
-	Do    string // open, expect, held, stats, restored, close
+	Do    string // open, expect, held, tap, untap, stats, restored, close
 	Pins  string
 	Local [2]netip.Addr
 	Ports [2]uint16
@@ -105,6 +105,10 @@ func relayProcess(in io.Reader, out io.Writer) error {
 				p.Clocks[8] = 8000
 				s.Expect(i, p)
 			}
+		case "tap":
+			s.Tap(deaf{})
+		case "untap":
+			s.Tap(nil)
 		case "restored":
 			r.Restored()
 		case "close":
@@ -123,6 +127,11 @@ func relayProcess(in io.Reader, out io.Writer) error {
 		}
 	}
 }
+
+// deaf looks on and does nothing.
+type deaf struct{}
+
+func (deaf) Packet(int, int64, []byte) {}
 
 // call is a relayed call between two phones.
 type call struct {
@@ -386,6 +395,11 @@ func TestNothingIsLostInAMove(t *testing.T) {
 	if r := c.do("expect"); !r.InKernel {
 		t.Error("a re-INVITE that changes nothing moves the stream")
 	}
+	if r := c.do("tap"); r.InKernel {
+		t.Error("a stream that is recorded is in the kernel")
+	}
+	c.do("untap")
+	c.until("into the kernel after the recording", func(r report) bool { return r.InKernel })
 	s := c.phone(0) // somebody else on the phone's host
 	c.until("back", func(r report) bool { return !r.InKernel })
 	s.silence(true)

@@ -6,6 +6,7 @@ package relay
 //	1 receive   raw recvfrom into the worker's datagram, one packet per socket that epoll tells of
 //	2 judge     is it the party's? one load of the socket's state, one comparison of addresses
 //	3 open      where the SRTP of the party ends here; nothing that is not authentic latches or is counted
+//	  show      to whoever looks on (Tap): one comparison of what was loaded for 2, where nobody does
 //	4 seal      where that of the other party does
 //	5 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
 //	6 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
@@ -68,6 +69,9 @@ func (c *socket) forward(d *datagram, now int64) {
 		return
 	}
 	c.received(d.size, b, kind, st, now)
+	if st.tap != nil {
+		c.show(st, kind, b, now)
+	}
 
 	out := c.peer.state.Load()
 	switch {

@@ -160,6 +160,22 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 }
 
 // The whole path through the kernel: what allocates is the test's own sockets, once.
+// count looks on.
+type count struct{ packets int }
+
+func (c *count) Packet(int, int64, []byte) { c.packets++ }
+
+func TestShowingDoesNotAllocate(t *testing.T) {
+	r := newRig(t)
+	seen := &count{}
+	r.stream.Tap(seen)
+	b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)
+	r.socket.forward(r.put(b, r.source), 1)
+	if n := testing.AllocsPerRun(500, func() { r.socket.forward(r.put(b, r.source), 2) }); n != 0 || seen.packets != 502 {
+		t.Errorf("%.1f allocations per packet, %d seen", n, seen.packets)
+	}
+}
+
 func TestReceivingAndSendingDoesNotAllocate(t *testing.T) {
 	r := newRig(t)
 	in, err := New(Options{First: 20000, Last: 29999})

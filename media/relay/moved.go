@@ -68,15 +68,15 @@ type besides struct {
 	bytes  int
 }
 
-// flow is what the kernel would have to do for this socket now; ok is false when it cannot: what we encrypt or decrypt
-// stays here.
+// flow is what the kernel would have to do for this socket now; ok is false when it cannot: what we encrypt, decrypt or
+// look into stays here.
 func (c *socket) flow() (f kernel.Flow, ok bool) {
 	in, out := c.state.Load(), c.peer.state.Load()
 	to := out.latched
 	if !to.IsValid() {
 		to = out.signalled
 	}
-	if c.kind != kindRTP || c.stream.spec.Raw || !in.latched.IsValid() || !to.IsValid() || out.held || in.security != nil || out.security != nil || c.v6 != c.peer.v6 || !c.bound.IsValid() || !c.peer.bound.IsValid() {
+	if c.kind != kindRTP || c.stream.spec.Raw || !in.latched.IsValid() || !to.IsValid() || out.held || in.security != nil || out.security != nil || in.tap != nil || out.tap != nil || c.v6 != c.peer.v6 || !c.bound.IsValid() || !c.peer.bound.IsValid() {
 		return f, false
 	}
 	return kernel.Flow{From: in.latched, At: c.bound, As: c.peer.bound, To: to, DSCP: c.stream.spec.DSCP, Clocks: in.clocks}, true

@@ -13,6 +13,7 @@ type state struct {
 	held      bool
 	secure    bool
 	security  Security // nil: packets pass as they are
+	tap       Tap      // nil: nobody looks on
 	clocks    *[128]uint32
 	to        sockaddr // where packets for the party go; size 0: nowhere
 }
@@ -24,7 +25,7 @@ func unknown() *state { return &state{clocks: new([128]uint32)} }
 func (s *state) next(p Peer, kind int, v6 bool) *state {
 	n := &state{
 		signalled: s.signalled, latched: s.latched, source: p.Source.Unmap(), held: p.Held, secure: p.Secure,
-		clocks: &p.Clocks, security: p.Security,
+		clocks: &p.Clocks, security: p.Security, tap: s.tap,
 	}
 	said, restored := p.RTP, p.LatchedRTP
 	if kind == kindRTCP {
