@@ -195,7 +195,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		Router: t.features, Features: t.features, Pickup: t.features,
 		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
 		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
-		Records: t.records, Store: store, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
+		Records: t.records, Store: store, Secrets: g.box, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
 		return err

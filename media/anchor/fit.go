@@ -10,7 +10,7 @@ import (
 // it) before anybody else has to give way: a call without a picture is better than none, and a phone that puts a call on
 // hold repeats the whole list of its codecs although only one of them is in use.
 func (p *Path) book(doc *sdp.Document) error {
-	p.want = p.agreedWant().worst(offered(doc))
+	p.want = p.agreedWant().worst(p.weigh(offered(doc)))
 	if p.agreed == nil && !pictured(doc) {
 		return p.call.reserve()
 	}
@@ -26,7 +26,7 @@ func (p *Path) book(doc *sdp.Document) error {
 			t[i] = [2]sdp.Stream{}
 		}
 	}
-	p.want = p.agreedWant().worst(t)
+	p.want = p.agreedWant().worst(p.weigh(t))
 	return p.call.reserve()
 }
 

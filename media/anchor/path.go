@@ -11,6 +11,7 @@ import (
 	"linehall/media/line"
 	"linehall/media/relay"
 	"linehall/media/sdp"
+	"linehall/media/srtp"
 )
 
 var (
@@ -31,6 +32,7 @@ type Path struct {
 	offer  *offer     // the last one; nil before the first
 	agreed *agreement // what both sides said last; nil before the first answer
 	want   traffic    // what the path has reserved
+	secure securing
 
 	view atomic.Pointer[view] // for Stats and Codec in other goroutines
 }
@@ -42,6 +44,7 @@ type offer struct {
 	doc      *sdp.Document
 	streams  []*stream // by m-line; nil where nothing is relayed
 	answered bool
+	keys     [][]srtp.Crypto // that the other side is offered, where SRTP ends here
 }
 
 // agreement is the state that a rolled back offer returns to.
@@ -61,7 +64,9 @@ type stream struct {
 	audio bool
 	dscp  uint8
 	peers [2]peer
-	base  [2]relay.Stats // counted before a restart
+	// sessions are the sides' SRTP that ends here; nil: their packets pass as they are.
+	sessions [2]*srtp.Session
+	base     [2]relay.Stats // counted before a restart
 }
 
 func newPath(c *Call, key string, callee Party) *Path {
@@ -108,7 +113,13 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("offer of the %s: %w", from, err)
 	}
 	p.abandon() // an offer that nobody answered; the dialog sees to it that there is none
-	if err := p.open(o); err != nil {
+	err = p.open(o)
+	if err == nil {
+		if err = p.begin(o); err != nil {
+			p.discard(o)
+		}
+	}
+	if err != nil {
 		p.want = p.agreedWant()
 		p.call.trim()
 		return nil, err
@@ -117,10 +128,13 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 	for i, s := range o.streams {
 		if s != nil && !p.isAgreed(s) { // what is agreed moves at the answer (RFC 3264 §8.3.1)
 			p.expect(s, from, newPeer(doc.Media()[i]))
+			p.expect(s, from.Other(), s.peers[from.Other()])
 		}
 	}
 	p.publish()
-	return p.rewrite(doc.Clone(), from.Other(), o.streams), nil
+	out := doc.Clone()
+	p.dressOffer(out, o)
+	return p.rewrite(out, from.Other(), o.streams), nil
 }
 
 // Answer takes the answer to the last offer and returns the body for the side that offered. It may come twice, in a
@@ -137,14 +151,20 @@ func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("answer of the %s: %w", from, err)
 	}
+	found, err := p.settle(o, doc)
+	if err != nil {
+		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+	}
 	codec := audioCodec(doc)
 	if p.agreed == nil {
 		p.call.anchor.agreed.WithLabelValues(string(o.kind)).Inc()
 	}
+	p.conclude(o, found)
 	p.agree(o, doc, codec)
 	if o.kind == Direct {
 		return body, nil
 	}
+	p.dressAnswer(doc, o, found)
 	return p.rewrite(doc, o.from, o.streams), nil
 }
 
@@ -167,7 +187,7 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 			o.streams[i] = nil
 		}
 	}
-	p.agreed = &agreement{offer: o, kind: o.kind, streams: o.streams, traffic: answered(o.doc, answer, from), codec: codec}
+	p.agreed = &agreement{offer: o, kind: o.kind, streams: o.streams, traffic: p.weigh(answered(o.doc, answer, from)), codec: codec}
 	if o.kind == Relayed {
 		p.agreed.want = p.agreed.traffic
 	}
@@ -215,14 +235,19 @@ func (p *Path) abandon() {
 	if p.offer == nil || p.offer.answered {
 		return
 	}
-	for _, s := range p.offer.streams {
-		if s != nil && !p.isAgreed(s) {
-			s.close(p)
-		}
-	}
+	p.discard(p.offer)
 	p.offer = nil
 	if p.agreed != nil {
 		p.offer = p.agreed.offer
+	}
+}
+
+// discard closes the streams that an offer opened.
+func (p *Path) discard(o *offer) {
+	for _, s := range o.streams {
+		if s != nil && !p.isAgreed(s) {
+			s.close(p)
+		}
 	}
 }
 
@@ -296,7 +321,11 @@ func (p *Path) bind(s *stream, ports [2]uint16) error {
 // expect tells the relay what one side said.
 func (p *Path) expect(s *stream, side Side, said peer) {
 	s.peers[side] = said
-	s.relay.Expect(int(side), said.relayPeer(p.parties[side].Remote))
+	r := said.relayPeer(p.parties[side].Remote)
+	if e := s.sessions[side]; e != nil {
+		r.Security, r.Secure = e, true
+	}
+	s.relay.Expect(int(side), r)
 }
 
 // close ends the relay and says so when strangers sent to it.

@@ -30,6 +30,9 @@ type savedRinging struct {
 	Streams  []*savedStream `json:"streams,omitempty"`
 	Want     traffic        `json:"want"`
 	Traffic  traffic        `json:"traffic"`
+	Ends     bool           `json:"ends,omitempty"`
+	Sides    [2]Protection  `json:"sides,omitzero"`
+	Keys     [][]string     `json:"keys,omitempty"` // offered to the other side
 }
 
 // Ringing returns what RestoreRinging needs of the open paths.
@@ -46,7 +49,7 @@ func (c *Call) Ringing() ([]byte, error) {
 }
 
 func (p *Path) ringing() savedRinging {
-	out := savedRinging{Key: p.key, Kind: p.next, Callee: savedParty(p.parties[Callee]), Want: p.want}
+	out := savedRinging{Key: p.key, Kind: p.next, Callee: savedParty(p.parties[Callee]), Want: p.want, Ends: p.secure.ends, Sides: p.secure.sides}
 	o := p.offer
 	if p.agreed != nil { // an early answer; an offer that came after it is made again
 		o = p.agreed.offer
@@ -55,7 +58,7 @@ func (p *Path) ringing() savedRinging {
 	if o == nil {
 		return out
 	}
-	out.Kind = o.kind
+	out.Kind, out.Keys = o.kind, o.savedOffers()
 	out.From, out.Offer, out.Streams = o.from, o.doc.Marshal(), make([]*savedStream, len(o.streams))
 	for i, s := range o.streams {
 		if s != nil {
@@ -100,7 +103,7 @@ func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state of a ringing call: %w", err)
 	}
-	p.next, p.want = saved.Kind, saved.Want
+	p.next, p.want, p.secure = saved.Kind, saved.Want, securing{saved.Ends, saved.Sides}
 	o := &offer{from: saved.From, kind: saved.Kind, doc: doc, streams: make([]*stream, len(saved.Streams)), answered: saved.Answered}
 	for i, s := range saved.Streams {
 		if s == nil {
@@ -109,6 +112,9 @@ func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
 		if o.streams[i], err = p.restore(s); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.restoreOffers(saved.Keys); err != nil {
+		return nil, fmt.Errorf("state of a ringing call: %w", err)
 	}
 	p.offer = o
 	if saved.Answered {

@@ -11,6 +11,7 @@ import (
 	"linehall/media/relay"
 	"linehall/media/rtcp"
 	"linehall/media/sdp"
+	"linehall/media/srtp"
 )
 
 // stateVersion changes with the format of a saved path.
@@ -26,6 +27,8 @@ type savedPath struct {
 	Streams []*savedStream `json:"streams"` // by m-line
 	Want    traffic        `json:"want"`
 	Traffic traffic        `json:"traffic,omitempty"`
+	Ends    bool           `json:"ends,omitempty"` // SRTP ends here
+	Sides   [2]Protection  `json:"sides,omitzero"`
 }
 
 type savedParty struct {
@@ -43,6 +46,8 @@ type savedStream struct {
 	Peers [2]peer       `json:"peers"`
 	Base  [2]savedCount `json:"counted"`
 	Own   [2]savedCount `json:"own"` // part of Base: what the relay's present stream has counted
+	// SRTP holds keys: who stores a state encrypts it.
+	SRTP [2]*srtp.State `json:"srtp,omitzero"`
 }
 
 type savedCount struct {
@@ -62,7 +67,7 @@ func (p *Path) State() ([]byte, error) {
 	}
 	saved := savedPath{
 		Version: stateVersion, Key: p.key, Kind: p.agreed.kind, Codec: p.agreed.codec, Want: p.agreed.want, Traffic: p.agreed.traffic,
-		Streams: make([]*savedStream, len(p.agreed.streams)),
+		Streams: make([]*savedStream, len(p.agreed.streams)), Ends: p.secure.ends, Sides: p.secure.sides,
 	}
 	for side, party := range p.parties {
 		saved.Parties[side] = savedParty(party)
@@ -80,7 +85,7 @@ func (p *Path) State() ([]byte, error) {
 }
 
 func (s *stream) saved() *savedStream {
-	out := &savedStream{Raw: s.raw, Audio: s.audio, DSCP: s.dscp, Peers: s.peers}
+	out := &savedStream{Raw: s.raw, Audio: s.audio, DSCP: s.dscp, Peers: s.peers, SRTP: s.savedKeys()}
 	now := s.relay.Stats()
 	for side := range out.Ports {
 		out.Ports[side] = s.relay.Port(side)
@@ -106,7 +111,7 @@ func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 	}
 	c := a.Open(h, Party(saved.Parties[Caller]))
 	p := newPath(c, saved.Key, Party(saved.Parties[Callee]))
-	p.next = saved.Kind
+	p.next, p.secure = saved.Kind, securing{saved.Ends, saved.Sides}
 	c.paths, c.kept = []*Path{p}, p
 	p.agreed = &agreement{kind: saved.Kind, codec: saved.Codec, want: saved.Want, traffic: saved.Traffic, streams: make([]*stream, len(saved.Streams))}
 	for i, s := range saved.Streams {
@@ -133,6 +138,9 @@ func (p *Path) restore(saved *savedStream) (*stream, error) {
 	s := &stream{raw: saved.Raw, audio: saved.Audio, dscp: saved.DSCP, peers: saved.Peers}
 	for side, n := range saved.Base {
 		s.base[side] = relay.Stats{Stats: rtcp.Stats{Packets: n.Packets, Bytes: n.Bytes, Lost: n.Lost}}
+	}
+	if err := s.restoreKeys(saved.SRTP); err != nil {
+		return nil, fmt.Errorf("state of a path: %w", err)
 	}
 	if err := p.bind(s, saved.Ports); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)

@@ -281,11 +281,11 @@ func (c *call) passAnswer(f *fork, from side, body []byte) ([]byte, error) {
 	return c.pass(f, from, body, c.guardAnswer, f.branch.path.Answer)
 }
 
-func (c *call) pass(f *fork, from side, body []byte, guard func(*fork, []byte) error, media func(side, []byte) ([]byte, error)) ([]byte, error) {
+func (c *call) pass(f *fork, from side, body []byte, guard func(*fork, side, []byte) error, media func(side, []byte) ([]byte, error)) ([]byte, error) {
 	if len(body) == 0 {
 		return nil, nil
 	}
-	if err := guard(f, body); err != nil {
+	if err := guard(f, from, body); err != nil {
 		return nil, err
 	}
 	here, there := f.leg(from), f.leg(from.Other())

@@ -34,6 +34,7 @@
 //	reliable.go   provisional responses with PRACK; early.go: new offers before the 2xx
 //	identity.go   who the other party is, and what it withholds; reason.go: why something ends
 //	secure.go     SRTP as a policy; modem.go: what a call carries
+//	terminate.go  SRTP that ends here, for phones that share none; keys at rest
 //	glare.go      how long to wait after a 491
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them

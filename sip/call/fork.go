@@ -33,6 +33,7 @@ type branchLeg struct {
 	offered protection    // the caller's first offer
 	timer   sessionTimer  // as asked for
 	raises  int           // 422s so far
+	dressed int           // how its SRTP is offered, see redress
 }
 
 // fork is one early dialog of a branch, joined to one early dialog towards the caller: the
@@ -175,6 +176,7 @@ func (c *call) onBranch(b *branchLeg, res *sip.Response) {
 		c.report(b, 200)
 		c.step(evAnswer{b.index, tag})
 	case res.StatusCode == 422 && c.raiseBranch(b, res):
+	case c.redress(b, res):
 	case res.StatusCode < 400 && b.target.outside(): // where else is not for our phones to try
 		b.refuse = refusal{code: 480, text: "the gateway redirects the call"}
 		c.branchFailed(b, b.refuse.code)

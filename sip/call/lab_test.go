@@ -85,6 +85,7 @@ type labOptions struct {
 	srtp        [2]site.SRTP        // of headquarters and branch1
 	pickup      map[string][]string // who may pick up for whom
 	calls       <-chan struct{}     // the call core runs when it is closed; nil: at once
+	secrets     call.Secrets        // may be nil
 }
 
 // trace is what a test that fails shows: the exchange's log, and the first line of each message.
@@ -233,6 +234,7 @@ func (x *exchange) start(o labOptions) {
 		Pickup: pickupGroups(o.pickup),
 		Stack:  st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
+		Secrets: o.secrets,
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

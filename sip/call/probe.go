@@ -31,6 +31,7 @@ const suspectAfter = 30 * time.Second
 const unreachableLimit = 4
 
 func (c *call) armProbes(first time.Duration) {
+	c.armRollover()
 	for _, l := range []*leg{c.pair.caller, c.pair.callee} {
 		c.armProbe(l, first)
 	}

@@ -61,6 +61,7 @@ type savedBranch struct {
 	Session dialog.Session `json:"session"`
 	Timer   sessionTimer   `json:"timer,omitzero"`
 	Offered protection     `json:"offered"`
+	Dressed int            `json:"dressed,omitempty"`
 }
 
 type savedFork struct {
@@ -125,7 +126,10 @@ func (c *call) write(r *savedRinging) {
 		ctx, cancel := withoutCancel(c.ctx, storeTime)
 		defer cancel()
 		c.stored = true // it may be, also when Save fails
-		err = c.s.o.Store.Save(ctx, c.id, state)
+		var stored []byte
+		if stored, err = c.protect(state); err == nil {
+			err = c.s.o.Store.Save(ctx, c.id, stored)
+		}
 	}
 	if err != nil {
 		c.log.Warn("ringing call not stored: a restart would cut it", slog.Any(observe.Err, err))
@@ -160,7 +164,7 @@ func (c *call) ringing(r *savedRinging) (err error) {
 }
 
 func (b *branchLeg) saved() savedBranch {
-	s := savedBranch{Target: b.target.saved(), Site: b.site, Session: b.session, Timer: b.timer, Offered: b.offered}
+	s := savedBranch{Target: b.target.saved(), Site: b.site, Session: b.session, Timer: b.timer, Offered: b.offered, Dressed: b.dressed}
 	if b.path != nil {
 		s.Path = b.path.Key()
 	}
@@ -198,7 +202,7 @@ func (s *Service) restoreRinging(c *call, r *savedRinging) error {
 		saved := &r.Branches[i]
 		b := &branchLeg{
 			index: i, target: saved.Target.restored(), of: of, site: saved.Site, path: paths[saved.Path], session: saved.Session,
-			timer: saved.Timer, offered: saved.Offered, forks: map[string]*fork{},
+			timer: saved.Timer, offered: saved.Offered, dressed: saved.Dressed, forks: map[string]*fork{},
 		}
 		c.branches = append(c.branches, b)
 		if len(saved.Invite) == 0 {

@@ -10,12 +10,12 @@ import (
 	"linehall/sip/stack"
 )
 
-// SRTP as a policy (sites[].srtp, and that of a trunk). Keys and profiles pass end to end, so
-// a call is either secured from phone to phone or not at all; the stricter policy of its two
-// ends holds:
+// SRTP as a policy (sites[].srtp, and that of a trunk). Keys and profiles pass end to end where
+// both phones take them; the stricter policy of the two ends holds:
 //
 //	off       as the phones like
 //	offered   as the phones like, but what was secured stays so
+//	          (under both, a phone with SRTP reaches one without: it ends here, see terminate.go)
 //	required  nothing in clear: not the media, nor the keys on the way (RFC 4568 §7)
 
 // Why a description is refused. All three are 488 with their text in a Warning.
@@ -145,9 +145,13 @@ func (s *Service) srtpOfLeg(l *leg) site.SRTP {
 }
 
 // guardOffer refuses an offer in a dialog that its security forbids.
-func (c *call) guardOffer(f *fork, body []byte) error {
+func (c *call) guardOffer(f *fork, from side, body []byte) error {
 	p := protectionOf(body)
-	err := secureOffer(c.srtpPolicy(f), f.caller.Secure || f.callee.Secure, p, f.caller.Flow, f.callee.Flow)
+	before, flows := f.caller.Secure || f.callee.Secure, []stack.Flow{f.caller.Flow, f.callee.Flow}
+	if f.branch.path.Ends() { // each side has its own
+		before, flows = f.leg(from).Secure, []stack.Flow{f.leg(from).Flow}
+	}
+	err := secureOffer(c.srtpPolicy(f), before, p, flows...)
 	if err != nil {
 		c.log.Info("insecure offer refused", slog.Any(observe.Err, err))
 		return err
@@ -157,8 +161,11 @@ func (c *call) guardOffer(f *fork, body []byte) error {
 }
 
 // guardAnswer does the same with an answer, and notes whether the media is secured now.
-func (c *call) guardAnswer(f *fork, body []byte) error {
+func (c *call) guardAnswer(f *fork, from side, body []byte) error {
 	p := protectionOf(body)
+	if f.branch.path.Ends() {
+		return c.guardEnd(f, from, p)
+	}
 	if err := secureAnswer(c.srtpPolicy(f), f.caller.Secure || f.callee.Secure, p, f.caller.Flow, f.callee.Flow); err != nil {
 		c.log.Info("insecure answer refused", slog.Any(observe.Err, err))
 		return err
@@ -166,6 +173,22 @@ func (c *call) guardAnswer(f *fork, body []byte) error {
 	// Keys under RTP/AVP secure the media only if both sides have some (RFC 8643 §3.1).
 	secure := p.Secure && (p.Forced || f.offered.Some)
 	f.caller.Secure, f.callee.Secure = secure, secure
+	return nil
+}
+
+// guardEnd is guardAnswer where SRTP ends here: each side has what it says itself. That an answer has keys where keys were
+// offered is the path's business.
+func (c *call) guardEnd(f *fork, from side, p protection) error {
+	here, there := f.leg(from), f.leg(from.Other())
+	switch policy := c.srtpPolicy(f); {
+	case !p.Media: // every medium was rejected; what comes next is judged by what was before
+		return nil
+	case policy == site.SRTPRequired && (!p.Secure || !f.offered.Secure):
+		return errClear
+	case policy != site.SRTPOff && (here.Secure && !p.Secure || there.Secure && !f.offered.Secure):
+		return errDowngrade
+	}
+	here.Secure, there.Secure = p.Secure, f.offered.Secure
 	return nil
 }
 

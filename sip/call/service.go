@@ -153,7 +153,8 @@ type Options struct {
 	Anchor      *anchor.Anchor
 	Records     Records
 	Store       Store
-	Trace       Trace // may be nil
+	Secrets     Secrets // encrypts states that hold keys; nil: they are stored as they are
+	Trace       Trace   // may be nil
 	Limits      Limits
 	Dropped     *observe.Dropped
 	Panics      prometheus.Counter // may be nil

@@ -97,6 +97,7 @@ func (c *call) commit() error {
 	return c.s.o.Store.Save(ctx, c.id, raw)
 }
 
+// encode is the state as the store keeps it.
 func (c *call) encode() ([]byte, error) {
 	media, err := c.pair.branch.path.State()
 	switch {
@@ -105,12 +106,16 @@ func (c *call) encode() ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("media: %w", err)
 	}
-	return json.Marshal(saved{
+	raw, err := json.Marshal(saved{
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
 		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
 		Tolls: c.s.o.Tolls.Held(c.id),
 	})
+	if err != nil {
+		return nil, err
+	}
+	return c.protect(raw)
 }
 
 // Restore takes up the calls that the store holds, before Run: their dialogs answer, their
@@ -130,7 +135,10 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 		}
 		if !ended {
 			var r revived
-			if r, err = s.restore(ctx, raw); err == nil {
+			if raw, err = s.unprotect(id, raw); err == nil {
+				r, err = s.restore(ctx, raw)
+			}
+			if err == nil {
 				recovered[id] = true
 				back = append(back, r)
 				continue
