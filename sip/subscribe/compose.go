@@ -12,15 +12,15 @@ import (
 )
 
 // A NOTIFY should fit into one datagram: RFC 3261 §18.1.1 wants 1300 bytes at most where the
-// path MTU is not known. This is what its headers leave for the body; streams have no limit but
-// what phones can hold.
+// path MTU is not known. A single call in a list that is longer goes alone, as long as it takes an Ethernet frame.
+// Streams have no limit but what phones can hold.
 const (
-	datagram     = 1300
-	datagramBody = datagram - 560
-	streamBody   = 60 << 10
-	// headersLeft are the headers of a list's NOTIFY that come after its body is made: Via, Content-Type and
-	// Content-Length.
-	headersLeft = 120 + 115 + 22
+	datagram   = 1300
+	frame      = 1500 - 48 // without the headers of IPv6 and UDP
+	streamBody = 60 << 10
+	// headersLeft are the headers of a NOTIFY that come after its body is made: Via, Content-Type and Content-Length.
+	headersLeft     = 120 + 44 + 22
+	listHeadersLeft = 120 + 115 + 22
 )
 
 // request builds a notice's NOTIFY. Its headers are as few as RFC 6665 §8.2 allows.
@@ -45,16 +45,29 @@ func (s *Service) request(n *notice) *sip.Request {
 	switch {
 	case n.flow.Stream():
 	case sub.list:
-		budget = datagram - len(req.String()) - headersLeft
+		budget = datagram - len(req.String()) - listHeadersLeft
 	default:
-		budget = datagramBody
+		budget = datagram - len(req.String()) - headersLeft
 	}
 	kind, body := s.compose(n, budget)
+	if n.last && n.asked && len(n.left) > 0 {
+		s.goesOn(n)
+		req.ReplaceHeader(sip.NewHeader("Subscription-State", n.state))
+	}
 	if len(body) > 0 {
 		req.AppendHeader(sip.NewHeader("Content-Type", kind))
 	}
 	req.SetBody(body)
 	return req
+}
+
+// goesOn makes an answer to a single question the first of several: what does not fit into it follows, and only the last
+// one ends the subscription (RFC 6665 §4.2.2: the state is told in full).
+func (s *Service) goesOn(n *notice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.last, n.sub.last = false, false
+	n.state = active(s.limits.Patience)
 }
 
 // compose makes the body of a notice out of the newest state.
@@ -70,8 +83,11 @@ func (s *Service) compose(n *notice, budget int) (kind string, body []byte) {
 		settings, _ := s.o.Features.Settings(n.sub.resource)
 		return writeFeatures(n.sub.resource, settings)
 	}
-	body, known := s.part(n, n.sub.resource, budget)
-	n.after = map[string][]seenDialog{n.sub.resource: known}
+	body, known, rest := s.part(n, n.sub.resource, budget)
+	n.after = map[string]seenLamp{n.sub.resource: known}
+	if rest {
+		n.left = []string{n.sub.resource}
+	}
 	return s.partType(n.sub.event), body
 }
 
@@ -83,8 +99,8 @@ func (s *Service) partType(event string) string {
 }
 
 // part is the document of one number: its own dialogs and those of its members. A number that
-// is gone meanwhile has none, its lamp is dark.
-func (s *Service) part(n *notice, number string, budget int) ([]byte, []seenDialog) {
+// is gone meanwhile has none, its lamp is dark. What is too much for the budget is told by the next NOTIFY.
+func (s *Service) part(n *notice, number string, budget int) (body []byte, known seenLamp, rest bool) {
 	dialogs := s.board.dialogs(nil, number)
 	members, _ := s.membersOf(number)
 	for _, m := range members {
@@ -95,16 +111,22 @@ func (s *Service) part(n *notice, number string, budget int) ([]byte, []seenDial
 	var d document
 	if n.sub.event == eventPresence {
 		writePresence(&d, "sip:"+number+"@"+s.stack.Domain(), s.presenceOf(number, dialogs))
-		return d.b, nil
+		return d.b, seenLamp{}, false
 	}
-	l := lamp{domain: s.stack.Domain(), number: number, version: n.version, dialogs: dialogs, before: n.before[number], full: true}
+	before, told := n.before[number]
+	l := lamp{domain: s.stack.Domain(), number: number, version: n.version, dialogs: dialogs, before: before.dialogs, full: true}
 	d.b = make([]byte, 0, 256+512*len(dialogs))
 	l.write(&d)
-	if len(d.b) > budget && !n.full { // many dialogs of a group: only what has changed
-		l.full, d.b = false, d.b[:0]
-		l.write(&d)
+	if len(d.b) <= budget {
+		return d.b, seenLamp{version: l.version, dialogs: seen(dialogs)}, false
 	}
-	return d.b, seen(dialogs)
+	// Many dialogs of a group: only what has changed, and not all of it at once.
+	if l.full, d.b = n.full || !told || before.stale, d.b[:0]; !l.full {
+		l.version = before.version + 1 // RFC 4235 §4.3: after a gap the watcher would ask for everything
+	}
+	known.version = l.version
+	known.dialogs, rest = l.writeWithin(&d, budget, budget+frame-datagram)
+	return d.b, known, rest
 }
 
 func (s *Service) presenceOf(number string, dialogs []call.DialogInfo) *presenceState {
@@ -119,7 +141,7 @@ func (s *Service) composeList(n *notice, budget int) (kind string, body []byte) 
 	l := listDocument{domain: s.stack.Domain(), list: n.sub.resource, version: n.version, full: n.full, partType: s.partType(n.sub.event)}
 	n.after = maps.Clone(n.before)
 	if n.after == nil {
-		n.after = map[string][]seenDialog{}
+		n.after = map[string]seenLamp{}
 	}
 	used, names := l.frame(), map[string]int{}
 	if n.full {
@@ -135,24 +157,32 @@ func (s *Service) composeList(n *notice, budget int) (kind string, body []byte) 
 			used += all
 		}
 	}
-	whole := n.last && n.sub.fetch // nothing follows that could bring the rest
+	var again []string // of whom there is more to tell
 	for i, number := range n.numbers {
-		doc, known := s.part(n, number, budget-l.frame()-l.cost(listPart{number: number, body: []byte{}}))
+		doc, known, rest := s.part(n, number, budget-l.frame()-l.cost(listPart{number: number, body: []byte{}}))
 		p := listPart{number, doc}
 		cost := l.cost(p) - names[number]
-		if (i > 0 || len(names) > 0) && used+cost > budget && !whole {
+		if (i > 0 || len(names) > 0) && used+cost > budget {
 			n.left = n.numbers[i:]
 			break
 		}
 		used += cost
 		n.after[number] = known
 		l.parts = append(l.parts, p)
+		if rest {
+			again = append(again, number)
+		}
 	}
 	for _, number := range n.left {
 		if names[number] > 0 {
 			l.parts = append(l.parts, listPart{number: number})
 		}
+		if known, told := n.after[number]; told && n.full {
+			known.stale = true
+			n.after[number] = known
+		}
 	}
+	n.left = append(again, n.left...)
 	return l.write()
 }
 

@@ -41,7 +41,7 @@ func TestLampLife(t *testing.T) {
 		}
 		up := talk("c1", call.DialogConfirmed)
 		up.Dialogs[1].Held = true
-		b.s.CallChanged(up)
+		b.s.CallChanged(up) // all of it is too much for a datagram: only what has changed
 		m = w.notify("200 OK")
 		if d := readDialogInfo(b.T, m.Body); d.states() != "confirmed" || d.Dialogs[0].Local.Target.Params[0].Name != "+sip.rendering" {
 			t.Errorf("held\n%s", m.Body)
@@ -338,13 +338,12 @@ func TestGroupsAndOtherNumbers(t *testing.T) {
 		w.notify("200 OK")
 		b.s.CallChanged(talk("c1", call.DialogEarly))
 		m := w.notify("200 OK")
-		if d := readDialogInfo(b.T, m.Body); d.states() != "early early" || d.Entity != "sip:8000@linehall.test" || len(m.Raw) > 1500 {
+		if d := readDialogInfo(b.T, m.Body); d.states() != "early early" || d.Entity != "sip:8000@linehall.test" || len(m.Raw) > 1300 {
 			t.Errorf("group, %d bytes\n%s", len(m.Raw), m.Body)
 		}
-		// Too much for a datagram: only what has changed.
 		up := talk("c1", call.DialogConfirmed)
 		up.Dialogs[1].State = call.DialogEarly
-		b.s.CallChanged(up)
+		b.s.CallChanged(up) // all of it is too much for a datagram: only what has changed
 		m = w.notify("200 OK")
 		if d := readDialogInfo(b.T, m.Body); d.State != "partial" || d.states() != "confirmed" {
 			t.Errorf("partial\n%s", m.Body)
@@ -360,6 +359,96 @@ func TestGroupsAndOtherNumbers(t *testing.T) {
 			t.Errorf("empty room\n%s", m.Body)
 		}
 	})
+}
+
+// A group with more calls than fit into a datagram: each NOTIFY stays below the limit, and together they say everything,
+// at the first subscription, when it is refreshed, when all calls change at once and when they end.
+func TestGroupWithManyCalls(t *testing.T) {
+	for _, list := range []bool{false, true} {
+		inBubble(t, nil, func(b *bubble) {
+			const calls = 12
+			b.people.groups["8000"] = []string{"8001"}
+			b.people.lamps["8003"] = []string{"8000"}
+			show := func(state call.DialogState) {
+				var dialogs []call.DialogInfo
+				for i := range calls {
+					dialogs = append(dialogs, call.DialogInfo{
+						ID: fmt.Sprintf("d%02d", i), CallID: fmt.Sprintf("a-call-id-as-long-as-those-of-phones-%d@192.0.2.1", i), LocalTag: "0123456789abcdef", RemoteTag: "fedcba9876543210",
+						Extension: "8000", RemoteExtension: fmt.Sprint(8100 + i), RemoteDisplay: "Somebody With A Name", State: state,
+					})
+				}
+				if state == "" {
+					dialogs = nil
+				}
+				b.s.Show("8000", dialogs)
+			}
+			show(call.DialogEarly)
+			h := b.phone("8003", 3)
+			resource, supported := "8000", "Supported: replaces"
+			if list {
+				resource, supported = "8003-list", "Supported: eventlist"
+			}
+			w := h.subscribe("dialog", resource, supported)
+			version := map[*watch]int{}
+			collect := func(w *watch, state string) (states []string) {
+				t.Helper()
+				known := map[string]string{}
+				for n := 0; len(known) < calls; n++ {
+					m := w.notify("200 OK")
+					states = append(states, m.Header("Subscription-State"))
+					body, most := m.Body, 1300
+					if list {
+						most = 1452 // of an Ethernet frame
+						_, parts := readList(t, m)
+						if body = parts["8000@l"]; body == "" {
+							continue // it follows
+						}
+					}
+					if len(m.Raw) > most {
+						t.Fatalf("%d bytes over UDP\n%s", len(m.Raw), m.Raw)
+					}
+					d := readDialogInfo(b.T, body)
+					if d.State == "partial" && d.Version != version[w]+1 {
+						t.Errorf("version %d after %d", d.Version, version[w])
+					}
+					version[w] = d.Version
+					for _, x := range d.Dialogs {
+						if known[x.ID] != "" && d.State != "full" {
+							t.Errorf("%s is told twice", x.ID)
+						}
+						known[x.ID] = x.State
+					}
+					if n > calls+1 {
+						t.Fatalf("%d dialogs after %d NOTIFYs", len(known), n)
+					}
+				}
+				for id, is := range known {
+					if is != state {
+						t.Errorf("%s is %s", id, is)
+					}
+				}
+				h.quiet(time.Second)
+				return states
+			}
+			collect(w, "early")
+			if res := w.again("600", supported); res.Code != 200 {
+				t.Fatalf("refresh: %s", res.Start)
+			}
+			collect(w, "early")
+			show(call.DialogConfirmed)
+			collect(w, "confirmed")
+			// A single question is answered in as many, and only the last one ends it.
+			fetch := h.subscribe("dialog", resource, supported, "Expires: 0")
+			states := collect(fetch, "confirmed")
+			for i, state := range states {
+				if strings.HasPrefix(state, "active") != (i < len(states)-1) {
+					t.Errorf("NOTIFY %d of %d is %s", i+1, len(states), state)
+				}
+			}
+			show("")
+			collect(w, "terminated")
+		})
+	}
 }
 
 func TestRecheck(t *testing.T) {

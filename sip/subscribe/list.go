@@ -14,10 +14,13 @@ import "strings"
 // it, each of the next adds some (RFC 4662 §5.2: a partial document may name new ones). When the
 // watcher has the same list already, because it has refreshed, all of them are partial: a full one
 // of some would take the others away for a moment.
+//
+// What is around the documents is as short as it may be: a call with its identities is half a datagram. A body part without a
+// Content-Transfer-Encoding is binary in SIP (RFC 5621 §8).
 
 const (
 	rlmiType     = "application/rlmi+xml"
-	listBoundary = "linehall-list"
+	listBoundary = "list"
 )
 
 // listPart is one resource in a NOTIFY.
@@ -36,7 +39,7 @@ type listDocument struct {
 	parts    []listPart
 }
 
-const rlmiID = "rlmi@linehall"
+const rlmiID = "rlmi@l"
 
 func (l *listDocument) write() (contentType string, body []byte) {
 	var d document
@@ -53,7 +56,7 @@ func (l *listDocument) write() (contentType string, body []byte) {
 }
 
 func (l *listDocument) head(d *document) {
-	d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + rlmiID + ">\r\nContent-Type: " + rlmiType + ";charset=\"UTF-8\"\r\n\r\n")
+	d.raw("--" + listBoundary + "\r\nContent-ID: <" + rlmiID + ">\r\nContent-Type: " + rlmiType + "\r\n\r\n")
 	d.raw(xmlHead + `<list xmlns="urn:ietf:params:xml:ns:rlmi"`)
 	d.attr("uri", "sip:"+l.list+"@"+l.domain)
 	d.number("version", uint64(l.version))
@@ -82,7 +85,7 @@ func (l *listDocument) part(d *document, p listPart) {
 	if p.body == nil {
 		return
 	}
-	d.raw("--" + listBoundary + "\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <" + l.cid(p.number) + ">\r\nContent-Type: " + l.partType + "\r\n\r\n")
+	d.raw("--" + listBoundary + "\r\nContent-ID: <" + l.cid(p.number) + ">\r\nContent-Type: " + l.partType + "\r\n\r\n")
 	d.b = append(d.b, p.body...)
 	d.raw("\r\n")
 }
@@ -112,7 +115,7 @@ func (l *listDocument) cid(number string) string {
 			return r
 		}
 		return 'x'
-	}, number) + "@" + l.domain
+	}, number) + "@l"
 }
 
 // listSuffix marks the URI of a terminal's own list: sip:8001-list@domain.

@@ -17,13 +17,14 @@ type notice struct {
 	version uint32 // of the document, from 0
 	state   string // Subscription-State
 	full    bool
-	numbers []string                // whom to tell of, in order
-	before  map[string][]seenDialog // what the watcher knows; read only
+	numbers []string            // whom to tell of, in order
+	before  map[string]seenLamp // what the watcher knows; read only
 	flow    stack.Flow
 	last    bool
+	asked   bool // the last one is an answer
 
-	after map[string][]seenDialog // what it knows when this one has arrived
-	left  []string                // of a list: what did not fit
+	after map[string]seenLamp // what it knows when this one has arrived
+	left  []string            // of whom more follows: it did not fit
 }
 
 // notify is the goroutine that sends. It follows the board, expires subscriptions, and lets
@@ -180,7 +181,7 @@ func (s *Service) ready(sub *subscription, now time.Time) *notice {
 	}
 	n := &notice{
 		sub: sub, seq: sub.cseq.Value, version: sub.version.Value - 1, state: sub.state(now),
-		full: sub.full || sub.fetch, flow: sub.flow, last: sub.ending != "", before: sub.known,
+		full: sub.full, flow: sub.flow, last: sub.ending != "", asked: sub.asked, before: sub.known,
 	}
 	n.numbers = sub.lamps.numbers
 	if sub.list && !n.full {

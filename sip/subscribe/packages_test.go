@@ -154,11 +154,15 @@ func TestLargeLampList(t *testing.T) {
 		b.people.lamps["8003"] = lamps
 		h := b.phone("8003", 3)
 		w := h.subscribe("dialog", "8003-list", "Supported: eventlist")
-		collect := func(first bool, want int) {
+		collect := func(w *watch, first bool, want int) (state string) {
 			t.Helper()
 			var told []string
 			for n := 0; len(told) < want; n++ {
 				m := w.notify("200 OK")
+				if strings.HasPrefix(state, "terminated") {
+					t.Errorf("%s and then\n%s", state, m.Raw)
+				}
+				state = m.Header("Subscription-State")
 				list, _ := readList(t, m)
 				if len(m.Raw) > 1300 {
 					t.Errorf("%d bytes over UDP", len(m.Raw))
@@ -177,12 +181,17 @@ func TestLargeLampList(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			h.quiet(time.Second)
+			return state
 		}
-		collect(true, most)
+		collect(w, true, most)
 		if res := w.again("600", "Supported: eventlist"); res.Code != 200 {
 			t.Fatalf("refresh: %s", res.Start)
 		}
-		collect(false, most)
+		collect(w, false, most)
+		question := h.subscribe("dialog", "8003-list", "Supported: eventlist", "Expires: 0")
+		if state := collect(question, true, most); state != "terminated;reason=timeout" {
+			t.Errorf("the last answer is %s", state)
+		}
 	})
 }
 
@@ -205,7 +214,7 @@ func TestLostListNotify(t *testing.T) {
 				states[id] = readDialogInfo(b.T, body).states()
 			}
 		}
-		if diff := cmp.Diff(map[string]string{"8001@linehall.test": "confirmed", "8002@linehall.test": "confirmed"}, states); diff != "" {
+		if diff := cmp.Diff(map[string]string{"8001@l": "confirmed", "8002@l": "confirmed"}, states); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -310,6 +310,7 @@ func (s *Service) start(sub *subscription) {
 	s.mu.Lock()
 	sub.tellAll(now)
 	if sub.fetch {
+		sub.asked = true
 		sub.end(reasonTimeout, now)
 	}
 	s.schedule(sub)
@@ -376,6 +377,7 @@ func (s *Service) renew(req *stack.Request, w wish, owner string) (*subscription
 	sub.flow, sub.expires = reachedAt(req), now.Add(w.expires)
 	sub.wake(now)
 	if w.expires == 0 {
+		sub.asked = true
 		sub.end(reasonTimeout, now)
 	}
 	return sub, nil

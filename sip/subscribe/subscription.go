@@ -30,10 +30,11 @@ type subscription struct {
 	cseq     counter
 	version  counter
 	lamps    lamps
-	full     bool                    // the next document tells everything
-	pending  map[string]bool         // of a list: numbers that there is something to tell of
-	known    map[string][]seenDialog // what the watcher has acknowledged, by number
-	fetch    bool                    // Expires: 0 from the start (RFC 6665 §4.4.3)
+	full     bool                // the next document tells everything
+	pending  map[string]bool     // of a list: numbers that there is something to tell of
+	known    map[string]seenLamp // what the watcher has acknowledged, by number
+	fetch    bool                // Expires: 0 from the start (RFC 6665 §4.4.3)
+	asked    bool                // Expires: 0: what it ends with is an answer
 	removed  bool
 	waiting  bool // in its door's queue
 	at       time.Time
@@ -49,7 +50,10 @@ func (sub *subscription) state(now time.Time) string {
 		}
 		return v
 	}
-	left := sub.expires.Sub(now)
+	return active(sub.expires.Sub(now))
+}
+
+func active(left time.Duration) string {
 	return "active;expires=" + strconv.FormatInt(int64(max(left, 0)/time.Second), 10)
 }
 
