@@ -52,10 +52,9 @@ func (k Key) protector(rtcp bool) protector {
 	if rtcp {
 		label, tag = labelRTCP, p.control
 	}
-	block := newBlock(k.derive(label+labelCipher, p.key))
-	salt := k.derive(label+labelSalt, p.salt)
+	key, salt := k.derive(label+labelCipher, p.key), k.derive(label+labelSalt, p.salt)
 	if p.aead {
-		aead, err := cipher.NewGCM(block)
+		aead, err := cipher.NewGCM(newBlock(key))
 		if err != nil {
 			panic(err) // AES has the block size of GCM
 		}
@@ -63,27 +62,25 @@ func (k Key) protector(rtcp bool) protector {
 		copy(g.salt[:], salt)
 		return g
 	}
-	c := &cm{block: block, mac: hmac.New(sha1.New, k.derive(label+labelAuth, authKey)), tag: tag, mki: k.mki}
+	c := &cm{keystream: newKeystream(key), mac: hmac.New(sha1.New, k.derive(label+labelAuth, authKey)), tag: tag, mki: k.mki}
 	copy(c.salt[:], salt)
 	return c
 }
 
 // cm is AES in counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2.1).
 type cm struct {
-	block    cipher.Block
-	mac      hash.Hash
-	tag, mki int
-	salt     [aes.BlockSize]byte
-	counter  [aes.BlockSize]byte
-	sum      [sha1.Size]byte
-	roc      [4]byte
-	stream   [keystream]byte
+	keystream *keystream
+	mac       hash.Hash
+	tag, mki  int
+	salt      [aes.BlockSize]byte
+	counter   [aes.BlockSize]byte
+	sum       [sha1.Size]byte
+	roc       [4]byte
+	stream    [strideSize]byte
 }
 
-// keystream is how much of it is made at a time.
-const keystream = 256
-
-// crypt applies the keystream: IV = salt XOR SSRC * 2^64 XOR index * 2^16.
+// crypt applies the keystream: IV = salt XOR SSRC * 2^64 XOR index * 2^16. The blocks of a packet are counted in the two
+// lowest octets.
 func (c *cm) crypt(b []byte, ssrc uint32, index uint64) {
 	c.counter = c.salt
 	for i := range 4 {
@@ -92,15 +89,10 @@ func (c *cm) crypt(b []byte, ssrc uint32, index uint64) {
 	for i := range 6 {
 		c.counter[8+i] ^= byte(index >> (40 - 8*i))
 	}
-	for n := 0; len(b) > 0; b = b[n:] {
-		size := min(len(b), len(c.stream))
-		for at := 0; at < size; at += aes.BlockSize {
-			c.block.Encrypt(c.stream[at:at+aes.BlockSize], c.counter[:])
-			if c.counter[15]++; c.counter[15] == 0 {
-				c.counter[14]++
-			}
-		}
-		n = subtle.XORBytes(b, b[:size], c.stream[:size])
+	for n, at := 0, uint16(0); len(b) > 0; b, at = b[n:], at+strideSize/aes.BlockSize {
+		binary.BigEndian.PutUint16(c.counter[14:], at)
+		c.keystream.stride(&c.stream, &c.counter)
+		n = subtle.XORBytes(b, b[:min(len(b), strideSize)], c.stream[:])
 	}
 }
 

@@ -85,6 +85,7 @@ type opener struct {
 	key     Key
 	tag     int
 	packets protector
+	again   []byte // see first
 
 	mu      sync.Mutex // guards what follows, and the writing of sources
 	control protector
@@ -150,13 +151,16 @@ func (o *opener) rtp(b []byte) (int, bool) {
 	if !ok || len(b)-h.Payload < o.tag+o.key.mki {
 		return 0, false
 	}
-	s, index := o.find(uint32(h.SSRC)), uint64(h.Sequence)
-	if s != nil && s.began {
-		if index, ok = estimate(s.window.highest, h.Sequence); !ok || s.window.check(index) != fresh {
-			return 0, false
-		}
+	s := o.find(uint32(h.SSRC))
+	var n int
+	var index uint64
+	if s == nil || !s.began {
+		n, index, ok = o.first(b, h)
+	} else if index, ok = estimate(s.window.highest, h.Sequence); ok && s.window.check(index) == fresh {
+		n, ok = o.packets.openRTP(b, h.Payload, uint32(h.SSRC), index)
+	} else {
+		return 0, false
 	}
-	n, ok := o.packets.openRTP(b, h.Payload, uint32(h.SSRC), index)
 	if !ok {
 		return 0, false
 	}
@@ -173,6 +177,25 @@ func (o *opener) rtp(b []byte) (int, bool) {
 	s.highest.Store(s.window.highest)
 	s.used.Store(o.count.Add(1))
 	return n, true
+}
+
+// mostTurns is how many values of the roll-over counter are tried for a source that was not heard before: almost six hours
+// of a call.
+const mostTurns = 16
+
+// first opens the first packet of a source. Its roll-over counter should be zero (RFC 3711 §3.3.1), but it may have come
+// around before: its packets were lost, or came before its key, or not so many that the state was saved before a crash
+// (stale); or the party goes on with its key in another call, after a transfer. The tag tells which it is.
+func (o *opener) first(b []byte, h packet.Header) (n int, index uint64, ok bool) {
+	o.again = append(o.again[:0], b...) // what fails under AES-GCM is spoilt
+	for turn := range uint64(mostTurns) {
+		index = turn<<16 | uint64(h.Sequence)
+		if n, ok = o.packets.openRTP(b, h.Payload, uint32(h.SSRC), index); ok {
+			return n, index, true
+		}
+		copy(b, o.again)
+	}
+	return 0, 0, false
 }
 
 func (o *opener) rtcp(b []byte) (int, bool) {

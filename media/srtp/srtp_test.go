@@ -3,12 +3,13 @@ package srtp
 import (
 	"bytes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestKeyDerivation(t *testing.T) {
 
 // RFC 3711 appendix B.2: the keystream under a session key, its beginning and its last blocks before the counter's end.
 func TestKeystream(t *testing.T) {
-	c := &cm{block: newBlock(unhex(t, "2B7E151628AED2A6ABF7158809CF4F3C"))}
+	c := &cm{keystream: newKeystream(unhex(t, "2B7E151628AED2A6ABF7158809CF4F3C"))}
 	copy(c.salt[:], unhex(t, "F0F1F2F3F4F5F6F7F8F9FAFBFCFD"))
 	b := make([]byte, 0xff02*16)
 	c.crypt(b, 0, 0)
@@ -55,6 +56,35 @@ func TestKeystream(t *testing.T) {
 	} {
 		if got := b[at*16 : at*16+16]; !bytes.Equal(got, unhex(t, want)) {
 			t.Errorf("block %#x: %X", at, got)
+		}
+	}
+}
+
+// With the processor's AES instructions and without, the keystream is that of crypto/cipher.
+func TestKeystreamAgainstCTR(t *testing.T) {
+	for i := range 200 {
+		key, salt := make([]byte, 16+16*(i%2)), make([]byte, 14)
+		_, _ = rand.Read(key)
+		_, _ = rand.Read(salt)
+		c := &cm{keystream: newKeystream(key)}
+		if i%4 > 1 {
+			c.keystream.rounds = 0
+		}
+		copy(c.salt[:], salt)
+		ssrc, index, n := mathrand.Uint32(), mathrand.Uint64()>>16, mathrand.IntN(1500)
+		iv := bytes.Clone(c.salt[:])
+		for j := range 4 {
+			iv[4+j] ^= byte(ssrc >> (24 - 8*j))
+		}
+		for j := range 6 {
+			iv[8+j] ^= byte(index >> (40 - 8*j))
+		}
+		want, got := make([]byte, n), make([]byte, n)
+		_, _ = rand.Read(want)
+		copy(got, want)
+		cipher.NewCTR(newBlock(key), iv).XORKeyStream(want, want)
+		if c.crypt(got, ssrc, index); !bytes.Equal(got, want) {
+			t.Fatalf("key %x, salt %x, ssrc %#x, index %#x, %d octets, rounds %d", key, salt, ssrc, index, n, c.keystream.rounds)
 		}
 	}
 }
@@ -218,7 +248,7 @@ func TestReplay(t *testing.T) {
 func TestReordering(t *testing.T) {
 	k := NewKey(AEADAES128GCM)
 	from, to := NewSession(k, Key{}), NewSession(Key{}, k)
-	random := rand.New(rand.NewPCG(1, 2))
+	random := mathrand.New(mathrand.NewPCG(1, 2))
 	var sent [][]byte
 	for i := range 8_000 {
 		sent = append(sent, seal(t, from, rtp(uint16(60_000+i), 1, 4), false))
@@ -236,7 +266,7 @@ func TestReordering(t *testing.T) {
 
 // The index of RFC 3711 §3.3.1 against the obvious one: of all indices with that number the nearest.
 func TestEstimate(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
+	random := mathrand.New(mathrand.NewPCG(3, 4))
 	for range 100_000 {
 		highest := random.Uint64N(1 << 20)
 		if random.IntN(4) == 0 {
@@ -307,6 +337,39 @@ func TestRestart(t *testing.T) {
 		}
 		if _, ok := s.Open(last, false); !ok {
 			t.Errorf("%v: the roll-over counter is lost", suite)
+		}
+	}
+}
+
+// A source that came around before it was heard first: its packets were lost, came before its key, or were not counted
+// when the process died; or it goes on with its key in another call.
+func TestHeardLate(t *testing.T) {
+	for _, suite := range Suites() {
+		k := NewKey(suite)
+		phone, s := NewSession(k, Key{}), NewSession(Key{}, k)
+		for seq := 65000; seq < 65536+5000; seq++ {
+			b := seal(t, phone, rtp(uint16(seq), 3, 20), false)
+			if seq < 65536+40 { // lost
+				continue
+			}
+			n, ok := s.Open(b, false)
+			if !ok || !bytes.Equal(b[12:n], rtp(uint16(seq), 3, 20)[12:]) {
+				t.Fatalf("%v: %d not opened", suite, seq)
+			}
+		}
+		long := NewSession(Key{}, k)
+		for seq := range 4 * 65536 {
+			b := seal(t, phone, rtp(uint16(seq), 5, 1), false)
+			if seq < 3*65536+7 {
+				continue
+			}
+			if _, ok := long.Open(b, false); !ok {
+				t.Fatalf("%v: %d not opened", suite, seq)
+			}
+		}
+		forged := seal(t, NewSession(NewKey(suite), Key{}), rtp(7, 4, 20), false)
+		if _, ok := s.Open(forged, false); ok {
+			t.Errorf("%v: forged", suite)
 		}
 	}
 }
