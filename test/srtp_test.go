@@ -70,12 +70,20 @@ func TestSRTPEndsAtTheAppliance(t *testing.T) {
 			var list struct {
 				Calls []struct {
 					SRTP bool   `json:"srtp"`
+					Here bool   `json:"srtp_here"`
 					Path string `json:"path"`
+					Legs []struct {
+						SRTP bool `json:"srtp"`
+					} `json:"legs"`
 				} `json:"calls"`
 			}
 			a.decode(&list, "call", "list")
-			if len(list.Calls) != 1 || list.Calls[0].SRTP || list.Calls[0].Path != "relay" {
-				t.Errorf("calls: %+v", list.Calls)
+			if len(list.Calls) != 1 || len(list.Calls[0].Legs) != 2 {
+				t.Fatalf("calls: %+v", list.Calls)
+			}
+			if shown := list.Calls[0]; shown.SRTP || !shown.Here || shown.Path != "relay" ||
+				shown.Legs[0].SRTP != c.securedCalls || shown.Legs[1].SRTP == c.securedCalls {
+				t.Errorf("which leg is encrypted: %+v", shown)
 			}
 			a.eventually(5*time.Second, "the state is stored", func() error { return a.stored(1) })
 			a.keysAreSealed()

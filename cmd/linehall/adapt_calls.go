@@ -68,7 +68,7 @@ func (v callsView) Dial(ctx context.Context, from, to string) (string, error) {
 func shownCall(info call.Info, now time.Time) api.Call {
 	shown := api.Call{
 		ID: info.ID, State: string(info.State), Class: info.Class.String(), Precedence: info.Precedence.String(), StartedAt: info.StartedAt,
-		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), Media: textOrNull(info.Media), SRTP: info.SRTP, MOS: scoreOrNull(info.MOS),
+		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), Media: textOrNull(info.Media), SRTP: info.SRTP, SRTPHere: info.SRTPHere, MOS: scoreOrNull(info.MOS),
 		Legs: []api.CallLeg{},
 	}
 	if !info.AnsweredAt.IsZero() {
@@ -79,7 +79,7 @@ func shownCall(info call.Info, now time.Time) api.Call {
 		shown.Legs = append(shown.Legs, api.CallLeg{
 			Side: leg.Side, Site: string(leg.Site), Transport: leg.Transport, Address: leg.Address,
 			Packets: int64(leg.Packets), Lost: int64(leg.Lost), //nolint:gosec // counts of one call
-			LossPercent: leg.LossPercent(), JitterMS: float64(leg.Jitter) / float64(time.Millisecond), MOS: scoreOrNull(leg.MOS),
+			LossPercent: leg.LossPercent(), JitterMS: float64(leg.Jitter) / float64(time.Millisecond), MOS: scoreOrNull(leg.MOS), SRTP: leg.SRTP,
 		})
 	}
 	return shown
@@ -129,7 +129,8 @@ func shownRecord(r cdr.Record) api.CDR {
 		ID: r.ID, CallID: r.CallID, StartedAt: r.StartedAt, AnsweredAt: r.AnsweredAt, DurationSeconds: float64(r.Seconds),
 		From: r.From, FromSite: r.FromSite, To: r.To, ToSite: r.ToSite, Dialled: r.Dialled,
 		Class: r.Class, Precedence: r.Precedence, PreemptedBy: r.PreemptedBy, Result: r.Result, Code: r.Code,
-		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, Media: r.Media, SRTP: r.SRTP, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
+		EndedBy: r.EndedBy, Reason: r.Reason, Path: r.Path, Codec: r.Codec, Media: r.Media,
+		SRTP: r.SRTP, SRTPCaller: r.SRTPCaller, SRTPCallee: r.SRTPCallee, SRTPHere: r.SRTPHere, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
 		Trunk: r.Trunk, Overflow: r.Overflow, Forwards: []api.CDRForward{}, LinkedTo: []string{}, TransferredBy: r.TransferredBy,
 		PickedUpBy: r.PickedUpBy, Originated: r.Originated, Reports: []api.CDRReport{},
 	}

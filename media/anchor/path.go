@@ -45,6 +45,7 @@ type offer struct {
 	streams  []*stream // by m-line; nil where nothing is relayed
 	answered bool
 	keys     [][]srtp.Crypto // that the other side is offered, where SRTP ends here
+	crossed  []*sdp.Media    // what the callee offered, by m-line, where both did (Cross) and SRTP ends here
 }
 
 // agreement is the state that a rolled back offer returns to.
@@ -140,20 +141,25 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 // Answer takes the answer to the last offer and returns the body for the side that offered. It may come twice, in a
 // provisional and a final response. The reservation shrinks to what was answered.
 func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
+	out, _, err := p.answer(from, body)
+	return out, err
+}
+
+func (p *Path) answer(from Side, body []byte) ([]byte, []settled, error) {
 	if p.closed {
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	}
 	o := p.offer
 	if o == nil || o.from == from {
-		return nil, ErrNoOffer
+		return nil, nil, ErrNoOffer
 	}
 	doc, err := sdp.Parse(body)
 	if err != nil {
-		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+		return nil, nil, fmt.Errorf("answer of the %s: %w", from, err)
 	}
 	found, err := p.settle(o, doc)
 	if err != nil {
-		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+		return nil, nil, fmt.Errorf("answer of the %s: %w", from, err)
 	}
 	codec := audioCodec(doc)
 	if p.agreed == nil {
@@ -162,10 +168,10 @@ func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
 	p.conclude(o, found)
 	p.agree(o, doc, codec)
 	if o.kind == Direct {
-		return body, nil
+		return body, nil, nil
 	}
 	p.dressAnswer(doc, o, found)
-	return p.rewrite(doc, o.from, o.streams), nil
+	return p.rewrite(doc, o.from, o.streams), found, nil
 }
 
 // agree makes offer and answer the new agreement: streams that were rejected, or that the last agreement had and this
@@ -395,25 +401,46 @@ func (p *Path) Cross(caller, callee []byte) (toCaller, toCallee []byte, pairs []
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("offer of the callee: %w", err)
 	}
-	crossed, err := sdp.Cross(a, b)
+	crossed, err := p.cross(a, b)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if _, err = p.Offer(Caller, caller); err != nil {
 		return nil, nil, nil, err
 	}
-	if toCaller, err = p.Answer(Callee, crossed.ToA.Marshal()); err != nil {
+	if p.offer.ends() {
+		p.offer.crossed = make([]*sdp.Media, len(crossed.Pairs))
+		for i, j := range crossed.Pairs {
+			if j >= 0 {
+				p.offer.crossed[i] = b.Media()[j]
+			}
+		}
+	}
+	toCaller, found, err := p.answer(Callee, crossed.ToA.Marshal())
+	if err != nil {
 		p.Rollback()
 		return nil, nil, nil, err
 	}
 	if p.offer.kind == Direct {
 		return toCaller, crossed.ToB.Marshal(), crossed.Pairs, nil
 	}
-	streams := make([]*stream, len(b.Media()))
-	for i, j := range crossed.Pairs {
-		if j >= 0 {
-			streams[j] = p.offer.streams[i]
+	streams, at := make([]*stream, len(b.Media())), make([]int, len(b.Media()))
+	for j := range at {
+		if at[j] = slices.Index(crossed.Pairs, j); at[j] >= 0 {
+			streams[j] = p.offer.streams[at[j]]
 		}
 	}
+	if p.offer.ends() {
+		p.dressCrossed(crossed.ToB, b, at, found)
+	}
 	return toCaller, p.rewrite(crossed.ToB, Callee, streams), crossed.Pairs, nil
+}
+
+// cross joins the offers as they are, or without their security where that ends here: each side brings its own.
+func (p *Path) cross(caller, callee *sdp.Document) (sdp.Crossed, error) {
+	if !p.secure.ends {
+		return sdp.Cross(caller, callee)
+	}
+	p.secure.sides[Callee] = Clear // it is offered nothing
+	return sdp.Cross(undressed(caller), undressed(callee))
 }

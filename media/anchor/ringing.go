@@ -113,8 +113,10 @@ func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
 			return nil, err
 		}
 	}
-	if err := o.restoreOffers(saved.Keys); err != nil {
-		return nil, fmt.Errorf("state of a ringing call: %w", err)
+	if saved.Ends {
+		if err := o.restoreOffers(saved.Keys); err != nil {
+			return nil, fmt.Errorf("state of a ringing call: %w", err)
+		}
 	}
 	p.offer = o
 	if saved.Answered {

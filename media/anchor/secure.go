@@ -30,10 +30,10 @@ type securing struct {
 	sides [2]Protection // what each side said last, or shall be offered
 }
 
-// Terminate ends SRTP here from the next offer on, and says how the callee shall be offered it. It makes the path a
-// relayed one. The caller's protection is what it says itself.
-func (p *Path) Terminate(callee Protection) {
-	p.secure.ends, p.secure.sides[Callee] = true, callee
+// Terminate ends SRTP here from the next offer on, and says how a side shall be offered it. It makes the path a relayed
+// one. The protection of who offers is what it says itself.
+func (p *Path) Terminate(side Side, how Protection) {
+	p.secure.ends, p.secure.sides[side] = true, how
 	p.next = Relayed
 }
 
@@ -148,11 +148,15 @@ func dress(m *sdp.Media, secure bool, keys ...srtp.Crypto) {
 
 // dressOffer does so with an offer.
 func (p *Path) dressOffer(doc *sdp.Document, o *offer) {
-	if !p.secure.ends {
+	if !o.ends() {
 		return
 	}
 	for i, m := range doc.Media() {
-		if m.IsRTP() && o.streams[i] != nil {
+		switch {
+		case !m.IsRTP():
+		case o.streams[i] == nil: // rejected; its keys are no less the other side's
+			m.SetCrypto()
+		default:
 			dress(m, p.secure.sides[o.from.Other()] == Keyed, o.keys[i]...)
 		}
 	}
@@ -162,11 +166,12 @@ func (p *Path) dressOffer(doc *sdp.Document, o *offer) {
 type settled struct {
 	sessions [2]*srtp.Session
 	answer   []srtp.Crypto // for the side that offered
+	back     []srtp.Crypto // for the other one, where it offered too (Cross)
 }
 
 // settle finds the keys of both sides in an answer, before anything changes.
 func (p *Path) settle(o *offer, answer *sdp.Document) ([]settled, error) {
-	if !p.secure.ends {
+	if !o.ends() {
 		return nil, nil
 	}
 	out := make([]settled, len(o.streams))
@@ -176,21 +181,16 @@ func (p *Path) settle(o *offer, answer *sdp.Document) ([]settled, error) {
 		if s == nil || !m.IsRTP() || i >= len(media) || !usable(media[i]) {
 			continue
 		}
+		var err error
 		if wantsKeys(m) {
-			all := cryptos(m)
-			if len(all) == 0 {
-				return nil, ErrNoSuite
+			if out[i].sessions[o.from], out[i].answer, err = s.answerKeys(o.from, m); err != nil {
+				return nil, err
 			}
-			theirs := all[0] // RFC 4568 §5.1.2: in the offerer's order
-			local := srtp.Key{}
-			if e := s.sessions[o.from]; e != nil {
-				local = e.Local()
+		}
+		if x := o.theirs(i); x != nil && wantsKeys(x) {
+			if out[i].sessions[from], out[i].back, err = s.answerKeys(from, x); err != nil {
+				return nil, err
 			}
-			if local.Suite != theirs.Key.Suite {
-				local = srtp.NewKey(theirs.Key.Suite)
-			}
-			out[i].sessions[o.from] = s.session(o.from).Rekey(local, theirs.Key)
-			out[i].answer = []srtp.Crypto{{Tag: theirs.Tag, Key: local}}
 		}
 		if len(o.keys[i]) == 0 {
 			continue
@@ -202,6 +202,21 @@ func (p *Path) settle(o *offer, answer *sdp.Document) ([]settled, error) {
 		out[i].sessions[from] = s.session(from).Rekey(local, remote)
 	}
 	return out, nil
+}
+
+// answerKeys takes the first key of an offer that we can use (RFC 4568 §5.1.2: in the offerer's order), and answers it
+// with one of ours, which stays while the suite does.
+func (s *stream) answerKeys(side Side, m *sdp.Media) (*srtp.Session, []srtp.Crypto, error) {
+	all := cryptos(m)
+	if len(all) == 0 {
+		return nil, nil, ErrNoSuite
+	}
+	e := s.session(side)
+	local := e.Local()
+	if local.Suite != all[0].Key.Suite {
+		local = srtp.NewKey(all[0].Key.Suite)
+	}
+	return e.Rekey(local, all[0].Key), []srtp.Crypto{{Tag: all[0].Tag, Key: local}}, nil
 }
 
 // session is the stream's one for a side, or an empty one.
@@ -228,7 +243,7 @@ func chosen(offered []srtp.Crypto, m *sdp.Media) (local, remote srtp.Key, err er
 
 // conclude installs what settle found; the relay hears of it with the peers.
 func (p *Path) conclude(o *offer, found []settled) {
-	if !p.secure.ends {
+	if !o.ends() {
 		return
 	}
 	p.secure.sides = [2]Protection{}
@@ -247,7 +262,7 @@ func (p *Path) conclude(o *offer, found []settled) {
 
 // dressAnswer makes an answer one for the side that offered: its own profile, its own tag, and a key of ours.
 func (p *Path) dressAnswer(doc *sdp.Document, o *offer, found []settled) {
-	if !p.secure.ends {
+	if !o.ends() {
 		return
 	}
 	offers := o.doc.Media()
@@ -260,6 +275,43 @@ func (p *Path) dressAnswer(doc *sdp.Document, o *offer, found []settled) {
 			dress(m, offers[i].IsSecure(), keys...)
 		}
 	}
+}
+
+// dressCrossed does so with the answer to the callee's own offer; at says which of our m-lines a section is joined to.
+func (p *Path) dressCrossed(doc, offered *sdp.Document, at []int, found []settled) {
+	media, offers := doc.Media(), offered.Media()
+	for j, i := range at {
+		if !media[j].IsRTP() {
+			continue
+		}
+		var keys []srtp.Crypto
+		if i >= 0 {
+			keys = found[i].back
+		}
+		dress(media[j], offers[j].IsSecure(), keys...)
+	}
+}
+
+// ends reports whether the offer was made with SRTP that ends here.
+func (o *offer) ends() bool { return o.keys != nil }
+
+// theirs is the callee's section that an m-line is joined to, where both sides offered.
+func (o *offer) theirs(i int) *sdp.Media {
+	if i >= len(o.crossed) {
+		return nil
+	}
+	return o.crossed[i]
+}
+
+// undressed is a copy of an offer without its security.
+func undressed(doc *sdp.Document) *sdp.Document {
+	out := doc.Clone()
+	for _, m := range out.Media() {
+		if m.IsRTP() {
+			dress(m, false)
+		}
+	}
+	return out
 }
 
 // savedKeys are the sessions of a stream, by side.

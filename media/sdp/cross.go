@@ -107,8 +107,16 @@ func join(a, b, toB, toA *Media) bool {
 	if a.IsRTP() && !joinCodecs(a, b, toB, toA) {
 		return false
 	}
-	if a.IsSecure() && !joinKeys(a, b, toB, toA) {
-		return false
+	switch {
+	case a.IsSecure():
+		if !joinKeys(a, b, toB, toA) {
+			return false
+		}
+	case a.SDES() && b.SDES() && joinKeys(a, b, toB, toA):
+	default: // under RTP/AVP keys are a choice (RFC 8643)
+		for _, m := range []*Media{toA, toB} {
+			m.remove(func(text string) bool { return attributeOf(text, "crypto") })
+		}
 	}
 	aDirection, bDirection := a.Direction(), b.Direction()
 	toA.SetDirection(meet(bDirection, aDirection))

@@ -35,10 +35,15 @@ func (m *Media) SetSecure(secure bool) {
 	m.lines[0].text = "m=" + strings.Join(f, " ")
 }
 
-// SetCrypto replaces the a=crypto lines, and leaves out what says the same of other sources and keys (k=, a=ssrc).
+// SetCrypto replaces the a=crypto lines, and leaves out what says the same of other sources and keys (k=, a=ssrc, DTLS).
 func (m *Media) SetCrypto(values ...string) {
 	m.remove(func(text string) bool {
-		return attributeOf(text, "crypto") || attributeOf(text, "ssrc") || attributeOf(text, "ssrc-group") || strings.HasPrefix(text, "k=")
+		for _, name := range []string{"crypto", "ssrc", "ssrc-group", "fingerprint", "setup", "tls-id"} {
+			if attributeOf(text, name) {
+				return true
+			}
+		}
+		return strings.HasPrefix(text, "k=")
 	})
 	for _, v := range values {
 		m.set(-1, "a=crypto:"+v)

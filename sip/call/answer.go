@@ -122,7 +122,7 @@ func (c *call) answerBody(f *fork, res *sip.Response) ([]byte, error) {
 		return f.given, nil
 	}
 	if c.late {
-		return c.passOffer(f, callee, body)
+		return c.lateOffer(f, callee, body)
 	}
 	f.changed = f.callerDone && !sameSession(body, f.callee.Agreed)
 	out, err := c.passAnswer(f, callee, body)
@@ -141,7 +141,11 @@ func (c *call) saveAcked() {
 // firstAck ends the set-up: the caller has our 2xx.
 func (c *call) firstAck(ack *sip.Request, seq uint32) {
 	c.answer = nil
-	agreed := !c.late || c.pair.settled() || c.answerInAck(c.pair.callee, c.pair.caller, ack, seq)
+	late := c.late && !c.pair.settled()
+	if late && c.m.Phase == phaseAccepted && c.secondOffer(ack, seq) {
+		return
+	}
+	agreed := !late || c.answerInAck(c.pair.callee, c.pair.caller, ack, seq)
 	c.exchangeDone() // a party that is wanted elsewhere goes now, and takes along what its dialog has seen
 	if !agreed {
 		return

@@ -276,6 +276,7 @@ func (c *call) offerToPeer(l *leg) {
 	c.s.know(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
 	var body []byte
 	if !c.late {
+		c.fit(f, caller, c.origin.offer())
 		if body, err = c.passOffer(f, caller, c.origin.offer()); err != nil {
 			c.peerFailed(mediaRefusal(err))
 			return
@@ -478,6 +479,7 @@ func (c *call) linkAfresh(k *link) {
 	if !ok {
 		return
 	}
+	c.fit(k.f, caller, o.offer())
 	body, err := c.passOffer(k.f, caller, o.offer())
 	if err != nil || len(body) == 0 {
 		c.askFirst(k, caller)

@@ -185,7 +185,7 @@ func (o *connected) answer(c *call, f *fork, res *sip.Response, _ []byte) {
 			c.startAfresh(f)
 		}
 		if c.late {
-			c.linkLate(f, lateOffer, seq)
+			c.linkLate(f, lateOffer, seq, 0)
 			return
 		}
 		if c.stale {

@@ -33,6 +33,7 @@ type Leg struct {
 	Site      site.ID
 	Transport string // of its signalling
 	Address   string // of its media, or of its signalling on a direct path
+	SRTP      bool   // encrypted between the phone and the next end of SRTP: the other phone, or us
 }
 
 // Info is a call at one moment; the receiver owns it.
@@ -48,7 +49,8 @@ type Info struct {
 	Path        anchor.Kind
 	Codec       string
 	Media       string  // voice, fax or modem; "" before the answer
-	SRTP        bool    // encrypted between the phones
+	SRTP        bool    // both legs are encrypted
+	SRTPHere    bool    // not from phone to phone: SRTP ends here, on one leg or on both
 	MOS         float64 // the worse leg's; 0: unknown
 	Legs        []Leg
 	Recoverable bool // its state is in the store
@@ -97,7 +99,7 @@ func (c *call) publish() {
 		ID: c.id, Class: c.class, Precedence: c.precedence, StartedAt: c.rec.StartedAt, Dialled: c.rec.Dialled,
 		From:  Party{c.rec.From, c.fromName, site.ID(c.rec.FromSite)},
 		To:    Party{c.rec.To, c.toName, site.ID(c.rec.ToSite)},
-		State: StateRinging, Recoverable: c.recoverable, Media: c.rec.Media, SRTP: c.secured(),
+		State: StateRinging, Recoverable: c.recoverable, Media: c.rec.Media, SRTP: c.secured(), SRTPHere: c.securedHere(),
 	}
 	if c.rec.AnsweredAt != nil {
 		info.AnsweredAt, info.State = *c.rec.AnsweredAt, StateEstablished
@@ -113,7 +115,7 @@ func (c *call) publish() {
 	if c.pair != nil {
 		path = c.pair.branch.path
 		for _, l := range []*leg{c.pair.caller, c.pair.callee} {
-			info.Legs = append(info.Legs, Leg{Side: l.Side.String(), Site: l.Site, Transport: l.Flow.Transport, Address: l.Flow.Remote.String()})
+			info.Legs = append(info.Legs, Leg{Side: l.Side.String(), Site: l.Site, Transport: l.Flow.Transport, Address: l.Flow.Remote.String(), SRTP: l.Secure})
 		}
 		info.Path, info.Codec = path.Kind(), path.Codec()
 	} else {

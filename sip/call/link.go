@@ -26,7 +26,9 @@ type link struct {
 	rounds int
 	asked  bool      // a side was asked for its own offer
 	shown  [2][]byte // what each side wrote last, and the other one has seen
-	done   func()
+	// dressed is how each side's SRTP was offered, see redress.
+	dressed [2]int
+	done    func()
 }
 
 const (
@@ -105,6 +107,10 @@ func (c *call) present(k *link, to side, body []byte) {
 	c.reinvite(l, other, body, func(res *sip.Response, err error) {
 		if err != nil || !res.IsSuccess() {
 			k.f.branch.path.Rollback()
+			if next, ok := c.redressLink(k, to, res, k.shown[to.Other()]); ok {
+				c.present(k, to, next)
+				return
+			}
 			c.linkRefused(k, to, res, err)
 			return
 		}
@@ -164,32 +170,46 @@ func (c *call) confirmWith(k *link, to side, body []byte) {
 
 // linkLate goes on from an offer in the target's 2xx: the party answers it in a re-INVITE, and
 // that answer is the target's ACK.
-func (c *call) linkLate(f *fork, offer []byte, seq uint32) {
+func (c *call) linkLate(f *fork, offer []byte, seq uint32, dressed int) {
 	k := c.newLink(f)
+	k.dressed[caller] = dressed
 	refuse := func(why string) {
 		c.sendAck(f.callee, seq, rejectAll(offer))
 		c.linkFailed(k, why)
 	}
+	c.fit(f, callee, offer)
 	body, err := c.passOffer(f, callee, offer)
 	if err != nil || len(body) == 0 {
 		refuse("no usable offer")
 		return
 	}
-	c.reinvite(f.caller, f.callee, body, func(res *sip.Response, err error) {
-		if err != nil || !res.IsSuccess() {
-			refuse("the party refused the offer")
-			return
-		}
-		c.sendAck(f.caller, res.CSeq().SeqNo, nil)
-		answer := description(res)
-		back, err := c.passAnswer(f, caller, answer)
-		if err != nil || len(back) == 0 {
-			refuse("no usable answer")
-			return
-		}
+	c.offerLinked(k, caller, offer, body, refuse, func(answer, back []byte) {
 		c.sendAck(f.callee, seq, back)
 		f.caller.agreed(answer)
 		k.done()
+	})
+}
+
+// offerLinked offers a side what the other one wrote, which waits for the answer in our ACK; back is that answer as the
+// other side gets it.
+func (c *call) offerLinked(k *link, to side, offer, body []byte, refuse func(why string), done func(answer, back []byte)) {
+	l, other := k.f.leg(to), k.f.leg(to.Other())
+	c.reinvite(l, other, body, func(res *sip.Response, err error) {
+		if err == nil && res.IsSuccess() {
+			c.sendAck(l, res.CSeq().SeqNo, nil)
+			answer := description(res)
+			if protectionOf(answer).Media || !protectionOf(offer).Media {
+				if back, err := c.passAnswer(k.f, to, answer); err == nil && len(back) > 0 {
+					done(answer, back)
+					return
+				}
+			}
+		}
+		if next, ok := c.redressLink(k, to, res, offer); ok {
+			c.offerLinked(k, to, offer, next, refuse, done)
+			return
+		}
+		refuse("the " + to.String() + " cannot use the offer")
 	})
 }
 
@@ -213,27 +233,17 @@ func (c *call) askFirst(k *link, by side) {
 			return
 		}
 		seq, offer := res.CSeq().SeqNo, description(res)
-		refuse := func() {
+		refuse := func(string) {
 			c.sendAck(l, seq, rejectAll(offer))
 			c.linkFailed(k, "no common media")
 		}
+		c.fit(k.f, by, offer)
 		body, err := c.passOffer(k.f, by, offer)
 		if err != nil || len(body) == 0 {
-			refuse()
+			refuse("")
 			return
 		}
-		c.reinvite(other, l, body, func(res *sip.Response, err error) {
-			if err != nil || !res.IsSuccess() {
-				refuse()
-				return
-			}
-			c.sendAck(other, res.CSeq().SeqNo, nil)
-			answer := description(res)
-			back, err := c.passAnswer(k.f, by.Other(), answer)
-			if err != nil || len(back) == 0 {
-				refuse()
-				return
-			}
+		c.offerLinked(k, by.Other(), offer, body, refuse, func(answer, back []byte) {
 			c.sendAck(l, seq, back)
 			l.agreed(offer)
 			other.agreed(answer)

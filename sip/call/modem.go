@@ -86,5 +86,6 @@ func (c *call) markMedia(again bool) {
 			c.rec.Media = found
 		}
 	}
-	c.rec.SRTP = c.secured()
+	c.rec.SRTP, c.rec.SRTPHere = c.secured(), c.securedHere()
+	c.rec.SRTPCaller, c.rec.SRTPCallee = c.pair.caller.Secure, c.pair.callee.Secure
 }

@@ -202,7 +202,7 @@ func (c *call) pickMedia(f *fork) (func(), error) {
 			}
 		}, err
 	case len(own) > 0: // the picker gets the caller's offer
-		offer, err := c.passOffer(f, caller, own)
+		offer, err := c.lateOffer(f, caller, own)
 		return func() {
 			c.answerPicker(f, offer, func(ack *sip.Request) {
 				if answer := c.pickAnswer(f, callee, ack); answer != nil && c.m.Phase == phaseAnswering {
@@ -211,7 +211,7 @@ func (c *call) pickMedia(f *fork) (func(), error) {
 			})
 		}, err
 	case len(theirs) > 0: // the caller gets the picker's
-		offer, err := c.passOffer(f, callee, theirs)
+		offer, err := c.lateOffer(f, callee, theirs)
 		return func() {
 			c.answerCaller(f, offer, func(ack *sip.Request) {
 				if answer := c.pickAnswer(f, caller, ack); answer != nil {
@@ -241,7 +241,7 @@ func (c *call) cross(f *fork, own, theirs []byte) (toCaller, toPicker []byte, er
 	if err != nil {
 		return nil, nil, err
 	}
-	toCaller, toPicker, pairs, err := f.branch.path.Cross(in, theirs)
+	toCaller, toPicker, pairs, err := c.crossPaths(f, in, theirs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -334,26 +334,21 @@ func (c *call) pickConnected(o *connected, f *fork) {
 		if c.stale {
 			c.startAfresh(f)
 		}
-		fail := func() { c.step(evHangup{"system", "no common media"}) }
-		body, err := c.passOffer(f, callee, f.callee.Agreed)
+		fail := func(string) {
+			c.ex.Ours = false
+			c.step(evHangup{"system", "no common media"})
+		}
+		offer := f.callee.Agreed
+		c.fit(f, callee, offer)
+		body, err := c.passOffer(f, callee, offer)
 		if err != nil {
-			fail()
+			fail("")
 			return
 		}
 		c.ex.Ours = true
-		c.reinvite(l, f.callee, body, func(res *sip.Response, err error) {
+		c.offerLinked(&link{f: f}, caller, offer, body, fail, func(answer, back []byte) {
 			c.ex.Ours = false
-			if err != nil || !res.IsSuccess() {
-				fail()
-				return
-			}
-			c.sendAck(l, res.CSeq().SeqNo, nil)
-			back, err := c.passAnswer(f, caller, description(res))
-			if err != nil || len(back) == 0 {
-				fail()
-				return
-			}
-			l.agreed(description(res))
+			l.agreed(answer)
 			c.answerPicker(f, back, func(*sip.Request) {})
 			c.pickedUp()
 		})

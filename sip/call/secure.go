@@ -209,5 +209,10 @@ func (c *call) guardBranch(b *branchLeg, l *leg) error {
 	return secureOffer(stricter(c.s.srtpOfLeg(from), c.s.srtpOfLeg(l)), false, p, c.origin.flow(), l.Flow)
 }
 
-// secured reports whether the call's media is encrypted between its phones.
+// secured reports whether both legs of the call are encrypted; securedHere, whether SRTP of one or both ends here instead
+// of going from phone to phone.
 func (c *call) secured() bool { return c.pair != nil && c.pair.caller.Secure && c.pair.callee.Secure }
+
+func (c *call) securedHere() bool {
+	return c.pair != nil && c.pair.branch.path.Ends() && (c.pair.caller.Secure || c.pair.callee.Secure)
+}

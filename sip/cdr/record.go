@@ -35,8 +35,11 @@ type Record struct {
 	Reason      string     `json:"reason"`
 	Path        string     `json:"path"`
 	Codec       string     `json:"codec"`
-	Media       string     `json:"media"`      // voice, fax or modem; "" when nobody answered
-	SRTP        bool       `json:"srtp"`       // encrypted between the phones, as of the last answer
+	Media       string     `json:"media"` // voice, fax or modem; "" when nobody answered
+	SRTP        bool       `json:"srtp"`  // both legs were encrypted, as of the last answer
+	SRTPCaller  bool       `json:"srtp_caller"`
+	SRTPCallee  bool       `json:"srtp_callee"`
+	SRTPHere    bool       `json:"srtp_here"`  // SRTP of one leg or both ended here, instead of going from phone to phone
 	MOSCaller   *float64   `json:"mos_caller"` // quality of what the caller sent, as it reached us; null when not measured
 	MOSCallee   *float64   `json:"mos_callee"`
 	Recoverable bool       `json:"recoverable"` // a restart would not have cut it

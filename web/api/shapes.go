@@ -124,7 +124,8 @@ type Call struct {
 	Path            string     `json:"path" enum:"direct,relay,kernel,gateway,served"`
 	Codec           *string    `json:"codec"`
 	Media           *string    `json:"media" enum:"voice,fax,modem"`
-	SRTP            bool       `json:"srtp"`
+	SRTP            bool       `json:"srtp" doc:"both legs are encrypted"`
+	SRTPHere        bool       `json:"srtp_here" doc:"SRTP of one leg or both ends at the appliance, instead of going from phone to phone"`
 	MOS             *float64   `json:"mos"`
 	Legs            []CallLeg  `json:"legs"`
 }
@@ -147,6 +148,7 @@ type CallLeg struct {
 	JitterMS    float64  `json:"jitter_ms"`
 	MOS         *float64 `json:"mos"`
 	Address     string   `json:"address"`
+	SRTP        bool     `json:"srtp" doc:"encrypted: to the other phone, or to the appliance where srtp_here says so"`
 }
 
 // Line is the account of one leased line.
@@ -262,7 +264,10 @@ type CDR struct {
 	Path            string     `json:"path"`
 	Codec           string     `json:"codec"`
 	Media           string     `json:"media"`
-	SRTP            bool       `json:"srtp"`
+	SRTP            bool       `json:"srtp" doc:"both legs were encrypted"`
+	SRTPCaller      bool       `json:"srtp_caller" doc:"the caller's leg was encrypted"`
+	SRTPCallee      bool       `json:"srtp_callee" doc:"the callee's leg was encrypted"`
+	SRTPHere        bool       `json:"srtp_here" doc:"SRTP of one leg or both ended at the appliance, instead of going from phone to phone"`
 	MOSCaller       *float64   `json:"mos_caller"`
 	MOSCallee       *float64   `json:"mos_callee"`
 	Legs            []CDRLeg   `json:"legs"`

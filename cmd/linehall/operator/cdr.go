@@ -37,6 +37,9 @@ type cdr struct {
 	MOSCallee       *float64   `json:"mos_callee"`
 	Media           string     `json:"media"`
 	SRTP            bool       `json:"srtp"`
+	SRTPCaller      bool       `json:"srtp_caller"`
+	SRTPCallee      bool       `json:"srtp_callee"`
+	SRTPHere        bool       `json:"srtp_here"`
 	Trunk           string     `json:"trunk"`
 	Overflow        string     `json:"overflow"`
 	TransferredBy   string     `json:"transferred_by"`
@@ -54,6 +57,7 @@ var cdrHeader = []string{
 	"id", "call_id", "started_at", "answered_at", "ended_at", "duration_seconds", "from", "from_site", "to", "to_site", "dialled",
 	"result", "code", "ended_by", "reason", "path", "codec", "mos_caller", "mos_callee",
 	"media", "srtp", "trunk", "overflow", "forwards", "transferred_by", "picked_up_by", "preempted_by", "linked_to",
+	"srtp_caller", "srtp_callee", "srtp_here",
 }
 
 func (c cdr) row() []string {
@@ -66,6 +70,23 @@ func (c cdr) row() []string {
 		c.From, c.FromSite, c.To, c.ToSite, c.Dialled, c.Result, strconv.Itoa(c.Code), c.EndedBy, c.Reason, c.Path, c.Codec,
 		score(c.MOSCaller, ""), score(c.MOSCallee, ""),
 		c.Media, strconv.FormatBool(c.SRTP), c.Trunk, c.Overflow, c.forwards(), c.TransferredBy, c.PickedUpBy, c.PreemptedBy, strings.Join(c.LinkedTo, " "),
+		strconv.FormatBool(c.SRTPCaller), strconv.FormatBool(c.SRTPCallee), strconv.FormatBool(c.SRTPHere),
+	}
+}
+
+// encrypted says which legs were, and whether SRTP went from phone to phone.
+func (c cdr) encrypted() string {
+	switch {
+	case c.SRTP && c.SRTPHere:
+		return "on both legs, ends here"
+	case c.SRTP:
+		return "from phone to phone"
+	case c.SRTPCaller:
+		return "on the caller's leg only"
+	case c.SRTPCallee:
+		return "on the callee's leg only"
+	default:
+		return "no"
 	}
 }
 

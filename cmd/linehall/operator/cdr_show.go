@@ -49,7 +49,7 @@ func renderCDR(out io.Writer, c wholeCDR) {
 	if c.Reason != "" {
 		fmt.Fprintf(out, ": %s", c.Reason)
 	}
-	fmt.Fprintf(out, "\n%s, path %s, codec %s, encrypted %s, MOS of the caller's voice %s, of the callee's %s\n", c.Media, c.Path, c.Codec, yesNo(c.SRTP), score(c.MOSCaller, "-"), score(c.MOSCallee, "-"))
+	fmt.Fprintf(out, "\n%s, path %s, codec %s, encrypted %s, MOS of the caller's voice %s, of the callee's %s\n", c.Media, c.Path, c.Codec, c.encrypted(), score(c.MOSCaller, "-"), score(c.MOSCallee, "-"))
 	for _, one := range []struct{ name, value string }{
 		{"came in by trunk", c.Trunk},
 		{"went around the line of", c.Overflow},

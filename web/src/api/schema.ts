@@ -901,7 +901,14 @@ export interface components {
             /** @description what the phones said of the quality; only in the answer for one call */
             reports: components["schemas"]["CDRReport"][];
             result: string;
+            /** @description both legs were encrypted */
             srtp: boolean;
+            /** @description the callee's leg was encrypted */
+            srtp_callee: boolean;
+            /** @description the caller's leg was encrypted */
+            srtp_caller: boolean;
+            /** @description SRTP of one leg or both ended at the appliance, instead of going from phone to phone */
+            srtp_here: boolean;
             /** Format: date-time */
             started_at: string;
             to: string;
@@ -976,7 +983,10 @@ export interface components {
             path: "direct" | "relay" | "kernel" | "gateway" | "served";
             /** @enum {string} */
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash_override";
+            /** @description both legs are encrypted */
             srtp: boolean;
+            /** @description SRTP of one leg or both ends at the appliance, instead of going from phone to phone */
+            srtp_here: boolean;
             /** Format: date-time */
             started_at: string;
             /** @enum {string} */
@@ -998,6 +1008,8 @@ export interface components {
             /** @enum {string} */
             side: "caller" | "callee";
             site: string;
+            /** @description encrypted: to the other phone, or to the appliance where srtp_here says so */
+            srtp: boolean;
             transport: string;
         };
         CallList: {

@@ -56,6 +56,7 @@ function Facts({ record: r }: { record: Cdr }): JSX.Element {
   const moment = (at: string): string => formatMomentSeconds(new Date(at));
   const paths: Record<string, string> = texts.value.calls.paths;
   const enders: Record<string, string> = t.enders;
+  const encryption = r.srtp ? (r.srtp_here ? t.encryptedHere : t.encrypted) : r.srtp_caller ? t.encryptedCaller : r.srtp_callee ? t.encryptedCallee : '';
   const facts: [string, string][] = [
     [t.started, moment(r.started_at)],
     [t.answered, r.answered_at === null ? '' : moment(r.answered_at)],
@@ -65,7 +66,7 @@ function Facts({ record: r }: { record: Cdr }): JSX.Element {
     [t.dialled, r.dialled === r.to ? '' : r.dialled],
     [t.sites, [r.from_site, r.to_site].filter((site) => site !== '').map(siteName).join(' → ')],
     [texts.value.calls.path, paths[r.path] ?? r.path],
-    [texts.value.calls.codec, r.codec === '' ? '' : `${r.codec}${r.srtp ? ` · ${t.encrypted}` : ''}`],
+    [texts.value.calls.codec, [r.codec, encryption].filter((part) => part !== '').join(' · ')],
     [t.quality, [r.mos_caller, r.mos_callee].map((mos) => (mos === null ? '–' : formatDecimal(mos))).join(' / ')],
     [t.trunk, r.trunk],
     [t.overflow, r.overflow === '' ? '' : siteName(r.overflow)],
