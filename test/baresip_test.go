@@ -47,7 +47,7 @@ func startBaresip(t *testing.T, w *world, site string, acc account, tone int, co
 	dir := t.TempDir()
 	base := 20 * (300 + rand.IntN(1000))
 	address := w.address(site)
-	s := &softphone{port: base, dir: dir, host: w.sites[site], control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
+	s := &softphone{port: base, dir: dir, host: w.site(site), control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
 	writeTone(t, filepath.Join(dir, "tone.wav"), tone, 120*time.Second)
 	files := map[string]string{
 		"config": fmt.Sprintf(`poll_method epoll

@@ -132,7 +132,7 @@ func endBrowsersOf(artifacts string) {
 	}
 }
 
-func (b *browsers) do(command map[string]string, answer any) {
+func (b *browsers) do(command, answer any) {
 	b.t.Helper()
 	line, err := json.Marshal(command)
 	if err != nil {

@@ -49,8 +49,21 @@ func (w *world) shape(id string, bitsPerSecond int64) {
 	w.links[id].Shape(w.sites[id], lab.Rate{BitsPerSecond: bitsPerSecond})
 }
 
-// address is a site's own address.
-func (w *world) address(id string) string { return w.links[id].Addr(w.sites[id]).String() }
+// address is a site's own address. Without a world everything is on loopback.
+func (w *world) address(id string) string {
+	if w == nil {
+		return "127.0.0.1"
+	}
+	return w.links[id].Addr(w.sites[id]).String()
+}
+
+// site is the network of a site; nil is this machine's own.
+func (w *world) site(id string) *lab.Host {
+	if w == nil {
+		return nil
+	}
+	return w.sites[id]
+}
 
 // configure makes the appliance live in the box, on the standard ports, with the sites' real subnets.
 func (w *world) configure(s settings, a *appliance) {

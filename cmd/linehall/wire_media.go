@@ -12,6 +12,7 @@ import (
 	"linehall/internal/holder"
 	"linehall/internal/observe"
 	"linehall/media/anchor"
+	"linehall/media/gateway"
 	"linehall/media/line"
 	"linehall/media/relay"
 	"linehall/media/webrtc"
@@ -24,6 +25,8 @@ type mediaPlane struct {
 	relay  *relay.Relay
 	anchor *anchor.Anchor
 	plane  *webrtc.Plane
+	// browsers leads the calls of phones in browsers over the plane.
+	browsers *gateway.Gateway
 }
 
 func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
@@ -54,14 +57,15 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 	if err != nil {
 		return nil, err
 	}
+	browsers := gateway.New(gateway.Options{Plane: plane, Log: g.log, Dropped: g.dropped, Panics: g.panics})
 	return &mediaPlane{
-		ledger: ledger, kernel: inside, relay: voice, plane: plane,
-		anchor: anchor.New(anchor.Options{Relay: voice, Ledger: ledger, Log: g.log, Registerer: g.registry}),
+		ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
+		anchor: anchor.New(anchor.Options{Relay: voice, Gateway: browsers, Ledger: ledger, Log: g.log, Registerer: g.registry}),
 	}, nil
 }
 
 func (m *mediaPlane) stage() stage {
-	parts := []part{{"relay", m.carry}, {"browser media", m.plane.Run}}
+	parts := []part{{"relay", m.carry}, {"browser media", m.plane.Run}, {"browser calls", m.browsers.Run}}
 	if m.kernel.path != nil {
 		parts = append(parts, part{"kernel media", m.kernel.path.Run})
 	}

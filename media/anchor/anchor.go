@@ -10,6 +10,10 @@
 // What is served from headquarters to a party (Call.Serve), and a path inside one site that is led through headquarters
 // after all (Path.Reroute), is a hairpin: it crosses the site's line up and down, for each party, and is booked so.
 //
+// Media between a browser and anybody else but a browser of its site goes through media/gateway: each side is then described
+// in its own terms, and what only one world knows (ICE, DTLS, bundles, feedback) stays there. Of such a path the first audio
+// section is carried, with the codecs of telephones if only one side is a browser; other sections are rejected.
+//
 // The package knows offers and answers (RFC 3264), not SIP: the caller brings the bodies in order. In a relayed path the
 // body for the other side differs in the c= lines, the ports of the m= lines, a=rtcp, and the lines of ICE, which are
 // removed (RFC 8839: the relay is no candidate of the phone); everything else passes verbatim, SRTP keys included. Media
@@ -34,6 +38,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"linehall/internal/site"
+	"linehall/media/gateway"
 	"linehall/media/line"
 	"linehall/media/relay"
 )
@@ -66,6 +71,8 @@ type Party struct {
 	// Outside says that the party is another network's: media never runs directly to it, so that it
 	// learns no address of ours but Local.
 	Outside bool
+	// Web says that it is a phone in a browser.
+	Web bool
 }
 
 // normal unmaps IPv4 addresses that a dual-stack socket reported as IPv6.
@@ -81,6 +88,8 @@ type Kind string
 const (
 	Direct  Kind = "direct"
 	Relayed Kind = "relay"
+	// Gateway is a relayed path to a browser, or between two.
+	Gateway Kind = "gateway"
 	// Kernel is a relayed path whose packets the kernel carries at the moment; Carrier says so.
 	Kernel Kind = "kernel"
 )
@@ -111,6 +120,7 @@ func (s LegStats) LossPercent() float64 {
 // Options are what an Anchor works with.
 type Options struct {
 	Relay      *relay.Relay
+	Gateway    *gateway.Gateway // nil: no media between browsers and others
 	Ledger     *line.Ledger
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics

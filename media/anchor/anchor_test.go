@@ -246,6 +246,7 @@ func TestBetweenSitesMediaIsRelayed(t *testing.T) {
 # HELP linehall_media_paths_total Media paths of calls on which both sides agreed, by how they run.
 # TYPE linehall_media_paths_total counter
 linehall_media_paths_total{path="direct"} 0
+linehall_media_paths_total{path="gateway"} 0
 linehall_media_paths_total{path="relay"} 1
 `
 	if err := testutil.GatherAndCompare(o.reg, strings.NewReader(want)); err != nil {

@@ -26,7 +26,7 @@ func New(o Options) *Anchor {
 	a := &Anchor{o: o, agreed: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "linehall_media_paths_total", Help: "Media paths of calls on which both sides agreed, by how they run.",
 	}, []string{"path"})}
-	for _, kind := range []Kind{Direct, Relayed} {
+	for _, kind := range []Kind{Direct, Relayed, Gateway} {
 		a.agreed.WithLabelValues(string(kind))
 	}
 	if o.Registerer != nil {

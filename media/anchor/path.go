@@ -33,6 +33,7 @@ type Path struct {
 	agreed *agreement // what both sides said last; nil before the first answer
 	want   traffic    // what the path has reserved
 	secure securing
+	web    [2]*web // sides that are browsers, once the path is not direct
 
 	view atomic.Pointer[view] // for Stats and Codec in other goroutines
 }
@@ -85,10 +86,11 @@ func (p *Path) Key() string { return p.key }
 // Kind says how the media runs, or will run once it is agreed.
 func (p *Path) Kind() Kind { return p.view.Load().kind }
 
-// local reports whether the parties are at the same known site, both ours, and speak the same version of IP.
+// local reports whether the parties are at the same known site, both ours, speak the same version of IP, and are both
+// browsers or both not.
 func (p *Path) local() bool {
 	a, b := p.parties[Caller], p.parties[Callee]
-	return a.Site == b.Site && b.Site != "" && !a.Outside && !b.Outside && a.Local.Is4() == b.Local.Is4()
+	return a.Site == b.Site && b.Site != "" && !a.Outside && !b.Outside && a.Local.Is4() == b.Local.Is4() && a.Web == b.Web
 }
 
 // Offer takes an offer from either side, the first or a later one, and returns the body for the other side. A relayed
@@ -102,19 +104,28 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("offer of the %s: %w", from, err)
 	}
-	o := &offer{from: from, kind: p.next, doc: doc}
-	if o.kind == Direct {
+	p.recognise(from, doc)
+	if p.next == Direct {
 		p.abandon()
-		p.offer = o
+		p.offer = &offer{from: from, kind: Direct, doc: doc}
 		return body, nil
 	}
+	if err := p.undressOffer(from, doc); err != nil {
+		return nil, fmt.Errorf("offer of the %s: %w", from, err)
+	}
+	return p.offerPlain(from, doc)
+}
+
+// offerPlain is Offer with a description that says nothing of a browser's transport.
+func (p *Path) offerPlain(from Side, doc *sdp.Document) ([]byte, error) {
+	o := &offer{from: from, kind: p.next, doc: doc}
 	before := p.want
 	if err := p.book(doc); err != nil {
 		p.want = before
 		return nil, fmt.Errorf("offer of the %s: %w", from, err)
 	}
 	p.abandon() // an offer that nobody answered; the dialog sees to it that there is none
-	err = p.open(o)
+	err := p.open(o)
 	if err == nil {
 		if err = p.begin(o); err != nil {
 			p.discard(o)
@@ -135,43 +146,51 @@ func (p *Path) Offer(from Side, body []byte) ([]byte, error) {
 	p.publish()
 	out := doc.Clone()
 	p.dressOffer(out, o)
-	return p.rewrite(out, from.Other(), o.streams), nil
+	return p.rewrite(out, from.Other(), o.streams, true), nil
 }
 
 // Answer takes the answer to the last offer and returns the body for the side that offered. It may come twice, in a
 // provisional and a final response. The reservation shrinks to what was answered.
 func (p *Path) Answer(from Side, body []byte) ([]byte, error) {
-	out, _, err := p.answer(from, body)
-	return out, err
-}
-
-func (p *Path) answer(from Side, body []byte) ([]byte, []settled, error) {
 	if p.closed {
-		return nil, nil, ErrClosed
+		return nil, ErrClosed
 	}
 	o := p.offer
 	if o == nil || o.from == from {
-		return nil, nil, ErrNoOffer
+		return nil, ErrNoOffer
 	}
 	doc, err := sdp.Parse(body)
-	if err != nil {
-		return nil, nil, fmt.Errorf("answer of the %s: %w", from, err)
+	if err == nil && o.kind != Direct {
+		err = p.undress(from, doc, false)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("answer of the %s: %w", from, err)
+	}
+	out, _, err := p.answerPlain(o, doc)
+	if err == nil && o.kind == Direct {
+		return body, nil
+	}
+	return out, err
+}
+
+// answerPlain is Answer with a description that says nothing of a browser's transport.
+func (p *Path) answerPlain(o *offer, doc *sdp.Document) ([]byte, []settled, error) {
 	found, err := p.settle(o, doc)
 	if err != nil {
-		return nil, nil, fmt.Errorf("answer of the %s: %w", from, err)
+		return nil, nil, fmt.Errorf("answer of the %s: %w", o.from.Other(), err)
 	}
 	codec := audioCodec(doc)
 	if p.agreed == nil {
-		p.call.anchor.agreed.WithLabelValues(string(o.kind)).Inc()
+		p.call.anchor.agreed.WithLabelValues(string(p.runs(o.kind))).Inc()
 	}
 	p.conclude(o, found)
 	p.agree(o, doc, codec)
 	if o.kind == Direct {
-		return body, nil, nil
+		return nil, nil, nil
 	}
+	p.connect()
 	p.dressAnswer(doc, o, found)
-	return p.rewrite(doc, o.from, o.streams), found, nil
+	return p.rewrite(doc, o.from, o.streams, false), found, nil
 }
 
 // agree makes offer and answer the new agreement: streams that were rejected, or that the last agreement had and this
@@ -231,6 +250,7 @@ func (p *Path) Close() {
 			s.close(p)
 		}
 	}
+	p.hangUp()
 	p.want = traffic{}
 	p.call.paths = slices.DeleteFunc(p.call.paths, func(o *Path) bool { return o == p })
 	p.call.trim()
@@ -312,12 +332,16 @@ func (p *Path) bind(s *stream, ports [2]uint16) error {
 			Local: party.Local, Port: ports[side],
 			In: ledger.Meter(party.Site, line.Up, p.call.class), Out: ledger.Meter(party.Site, line.Down, p.call.class),
 		}
+		if w := p.web[side]; w != nil {
+			spec.Legs[side].Link = w.leg
+		}
 	}
 	r, err := p.call.anchor.o.Relay.Open(spec)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	s.relay = r
+	p.attach(s)
 	for side := range p.parties {
 		p.expect(s, Side(side), s.peers[side]) //nolint:gosec // 0 or 1
 	}
@@ -346,7 +370,11 @@ func (s *stream) close(p *Path) {
 }
 
 // rewrite makes a description fit for the side that gets it: our address and ports instead of the other side's.
-func (p *Path) rewrite(doc *sdp.Document, to Side, streams []*stream) []byte {
+func (p *Path) rewrite(doc *sdp.Document, to Side, streams []*stream, offer bool) []byte {
+	if w := p.web[to]; w != nil {
+		w.dress(doc, streams, p.parties[to].Local, offer)
+		return doc.Marshal()
+	}
 	local := p.parties[to].Local
 	var relayed []*sdp.Media
 	for i, m := range doc.Media() {
@@ -401,11 +429,21 @@ func (p *Path) Cross(caller, callee []byte) (toCaller, toCallee []byte, pairs []
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("offer of the callee: %w", err)
 	}
+	p.recognise(Caller, a)
+	p.recognise(Callee, b)
+	if p.next == Direct {
+		return p.crossDirect(a, b, caller)
+	}
+	for side, doc := range []*sdp.Document{a, b} {
+		if err := p.undressOffer(Side(side), doc); err != nil { //nolint:gosec // 0 or 1
+			return nil, nil, nil, err
+		}
+	}
 	crossed, err := p.cross(a, b)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if _, err = p.Offer(Caller, caller); err != nil {
+	if _, err = p.offerPlain(Caller, a); err != nil {
 		return nil, nil, nil, err
 	}
 	if p.offer.ends() {
@@ -416,13 +454,10 @@ func (p *Path) Cross(caller, callee []byte) (toCaller, toCallee []byte, pairs []
 			}
 		}
 	}
-	toCaller, found, err := p.answer(Callee, crossed.ToA.Marshal())
+	toCaller, found, err := p.answerPlain(p.offer, crossed.ToA)
 	if err != nil {
 		p.Rollback()
 		return nil, nil, nil, err
-	}
-	if p.offer.kind == Direct {
-		return toCaller, crossed.ToB.Marshal(), crossed.Pairs, nil
 	}
 	streams, at := make([]*stream, len(b.Media())), make([]int, len(b.Media()))
 	for j := range at {
@@ -433,7 +468,23 @@ func (p *Path) Cross(caller, callee []byte) (toCaller, toCallee []byte, pairs []
 	if p.offer.ends() {
 		p.dressCrossed(crossed.ToB, b, at, found)
 	}
-	return toCaller, p.rewrite(crossed.ToB, Callee, streams), crossed.Pairs, nil
+	return toCaller, p.rewrite(crossed.ToB, Callee, streams, false), crossed.Pairs, nil
+}
+
+// crossDirect is Cross where nothing of the media comes to us.
+func (p *Path) crossDirect(a, b *sdp.Document, caller []byte) (toCaller, toCallee []byte, pairs []int, err error) {
+	crossed, err := sdp.Cross(a, b)
+	if err != nil {
+		return nil, nil, nil, err //nolint:wrapcheck // it says it all
+	}
+	if _, err = p.Offer(Caller, caller); err != nil {
+		return nil, nil, nil, err
+	}
+	if toCaller, err = p.Answer(Callee, crossed.ToA.Marshal()); err != nil {
+		p.Rollback()
+		return nil, nil, nil, err
+	}
+	return toCaller, crossed.ToB.Marshal(), crossed.Pairs, nil
 }
 
 // cross joins the offers as they are, or without their security where that ends here: each side brings its own.

@@ -33,6 +33,7 @@ type savedRinging struct {
 	Ends     bool           `json:"ends,omitempty"`
 	Sides    [2]Protection  `json:"sides,omitzero"`
 	Keys     [][]string     `json:"keys,omitempty"` // offered to the other side
+	Web      [2]*savedWeb   `json:"web,omitzero"`
 }
 
 // Ringing returns what RestoreRinging needs of the open paths.
@@ -49,7 +50,7 @@ func (c *Call) Ringing() ([]byte, error) {
 }
 
 func (p *Path) ringing() savedRinging {
-	out := savedRinging{Key: p.key, Kind: p.next, Callee: savedParty(p.parties[Callee]), Want: p.want, Ends: p.secure.ends, Sides: p.secure.sides}
+	out := savedRinging{Key: p.key, Kind: p.next, Callee: savedParty(p.parties[Callee]), Want: p.want, Ends: p.secure.ends, Sides: p.secure.sides, Web: p.savedWeb()}
 	o := p.offer
 	if p.agreed != nil { // an early answer; an offer that came after it is made again
 		o = p.agreed.offer
@@ -104,6 +105,9 @@ func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
 		return nil, fmt.Errorf("state of a ringing call: %w", err)
 	}
 	p.next, p.want, p.secure = saved.Kind, saved.Want, securing{saved.Ends, saved.Sides}
+	if err := p.restoreWeb(saved.Web); err != nil {
+		return nil, err
+	}
 	o := &offer{from: saved.From, kind: saved.Kind, doc: doc, streams: make([]*stream, len(saved.Streams)), answered: saved.Answered}
 	for i, s := range saved.Streams {
 		if s == nil {

@@ -33,6 +33,9 @@ type securing struct {
 // Terminate ends SRTP here from the next offer on, and says how a side shall be offered it. It makes the path a relayed
 // one. The protection of who offers is what it says itself.
 func (p *Path) Terminate(side Side, how Protection) {
+	if p.parties[side].Web { // its keys come from elsewhere
+		how = Clear
+	}
 	p.secure.ends, p.secure.sides[side] = true, how
 	p.next = Relayed
 }
@@ -44,6 +47,11 @@ func (p *Path) Ends() bool { return p.secure.ends }
 func (p *Path) Stale() bool {
 	if p.agreed == nil {
 		return false
+	}
+	for _, w := range p.web {
+		if w != nil && w.leg.Stale() {
+			return true
+		}
 	}
 	for _, s := range p.agreed.streams {
 		if s == nil {

@@ -29,6 +29,7 @@ type savedPath struct {
 	Traffic traffic        `json:"traffic,omitempty"`
 	Ends    bool           `json:"ends,omitempty"` // SRTP ends here
 	Sides   [2]Protection  `json:"sides,omitzero"`
+	Web     [2]*savedWeb   `json:"web,omitzero"`
 }
 
 type savedParty struct {
@@ -36,6 +37,7 @@ type savedParty struct {
 	Remote  netip.Addr `json:"remote"`
 	Local   netip.Addr `json:"local"`
 	Outside bool       `json:"outside,omitempty"`
+	Web     bool       `json:"web,omitempty"`
 }
 
 type savedStream struct {
@@ -67,7 +69,7 @@ func (p *Path) State() ([]byte, error) {
 	}
 	saved := savedPath{
 		Version: stateVersion, Key: p.key, Kind: p.agreed.kind, Codec: p.agreed.codec, Want: p.agreed.want, Traffic: p.agreed.traffic,
-		Streams: make([]*savedStream, len(p.agreed.streams)), Ends: p.secure.ends, Sides: p.secure.sides,
+		Streams: make([]*savedStream, len(p.agreed.streams)), Ends: p.secure.ends, Sides: p.secure.sides, Web: p.savedWeb(),
 	}
 	for side, party := range p.parties {
 		saved.Parties[side] = savedParty(party)
@@ -113,6 +115,10 @@ func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 	p := newPath(c, saved.Key, Party(saved.Parties[Callee]))
 	p.next, p.secure = saved.Kind, securing{saved.Ends, saved.Sides}
 	c.paths, c.kept = []*Path{p}, p
+	if err := p.restoreWeb(saved.Web); err != nil {
+		c.Close()
+		return nil, nil, err
+	}
 	p.agreed = &agreement{kind: saved.Kind, codec: saved.Codec, want: saved.Want, traffic: saved.Traffic, streams: make([]*stream, len(saved.Streams))}
 	for i, s := range saved.Streams {
 		if s == nil {
@@ -132,8 +138,10 @@ func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 }
 
 func (p *Path) restore(saved *savedStream) (*stream, error) {
-	if saved.Ports[0] == 0 || saved.Ports[1] == 0 {
-		return nil, errors.New("state of a path: a stream without ports")
+	for side, port := range saved.Ports {
+		if (port == 0) != (p.web[side] != nil) {
+			return nil, errors.New("state of a path: a stream without ports")
+		}
 	}
 	s := &stream{raw: saved.Raw, audio: saved.Audio, dscp: saved.DSCP, peers: saved.Peers}
 	for side, n := range saved.Base {

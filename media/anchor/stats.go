@@ -12,6 +12,7 @@ type view struct {
 	kind    Kind
 	codec   string
 	streams []*stream
+	web     [2]*web
 }
 
 // publish makes the present state visible to Stats and Codec.
@@ -23,6 +24,11 @@ func (p *Path) publish() {
 		v.codec, v.streams = p.agreed.codec, p.agreed.streams
 	case p.offer != nil:
 		v.streams = p.offer.streams
+	}
+	if v.kind != Direct {
+		if v.web = p.web; v.web != [2]*web{} {
+			v.kind = Gateway
+		}
 	}
 	v.streams = append([]*stream(nil), v.streams...)
 	p.view.Store(v)
@@ -59,6 +65,9 @@ func (p *Path) Stats() [2]LegStats {
 	for i := range out {
 		l := &out[i]
 		l.Remote, l.RTT, l.Jitter = legs[i].Remote, legs[i].RTT, legs[i].Jitter
+		if w := v.web[i]; w != nil {
+			l.Remote = w.leg.Remote()
+		}
 		l.Packets = s.base[i].Packets + legs[i].Packets
 		l.Bytes = s.base[i].Bytes + legs[i].Bytes
 		l.Lost = s.base[i].Lost + legs[i].Lost

@@ -68,13 +68,20 @@ func (c *socket) forward(d *datagram, now int64) {
 	if from != st.latched && !c.admit(from, kind, b, st.security != nil, now) {
 		return
 	}
-	c.received(d.size, b, kind, st, now)
+	c.handOver(d.size, b, kind, st, now)
+}
+
+// handOver counts a packet of the party and sends it on: a datagram of n bytes, b as it was opened.
+func (c *socket) handOver(n int, b []byte, kind packet.Kind, st *state, now int64) {
+	c.received(n, b, kind, st, now)
 	if st.tap != nil {
 		c.show(st, kind, b, now)
 	}
 
 	out := c.peer.state.Load()
 	switch {
+	case c.peer.link != nil && !out.held:
+		c.through(b, kind)
 	case out.to.size > 0:
 		c.pass(b, kind, out)
 	case out.held:
@@ -116,14 +123,54 @@ func (c *socket) pass(b []byte, kind packet.Kind, out *state) {
 	}
 	switch errno := c.send(b, &out.to); errno {
 	case 0:
-		c.forwarded.Store(c.forwarded.Load() + 1)
-		c.bytes.Store(c.bytes.Load() + uint64(len(b)+c.header())) //nolint:gosec // a length
-		c.pending.out.add(len(b) + c.peer.header())
+		c.sent(len(b))
 	case syscall.EAGAIN, syscall.ENOBUFS:
 		c.drop(sendFull)
 	default:
 		c.drop(sendFailed)
 	}
+}
+
+// sent counts a datagram of n bytes that left.
+func (c *socket) sent(n int) {
+	c.forwarded.Store(c.forwarded.Load() + 1)
+	c.bytes.Store(c.bytes.Load() + uint64(n+c.header())) //nolint:gosec // a length
+	c.pending.out.add(n + c.peer.header())
+}
+
+// through gives a packet to the other party's link. What is neither RTP nor RTCP ends here.
+func (c *socket) through(b []byte, kind packet.Kind) {
+	n, ok := 0, kind == packet.RTP && c.kind == kindRTP || kind == packet.RTCP
+	if ok {
+		n, ok = c.peer.link.Send(b[:cap(b)], len(b), kind == packet.RTCP)
+	}
+	if !ok {
+		c.drop(unlinked)
+		return
+	}
+	c.sent(n)
+}
+
+// Take brings a packet of a party that has a link: a datagram of n bytes, and b as it was opened and proved to be the
+// party's, with room behind it for what sealing adds. At most one call at a time for a leg; b is borrowed until it returns.
+func (s *Stream) Take(leg int, b []byte, n int) {
+	s.inside.Add(1)
+	defer s.inside.Add(-1)
+	if s.closing.Load() {
+		return
+	}
+	kind := packet.Classify(b)
+	c := s.legs[leg].rtp()
+	switch kind {
+	case packet.RTP:
+	case packet.RTCP:
+		c = s.legs[leg].rtcp()
+	default:
+		c.drop(notMedia)
+		return
+	}
+	now := s.relay.now()
+	c.handOver(n, b, kind, c.state.Load(), now)
 }
 
 // admit decides about a packet from another source than the last one, and latches. Authentic: it was opened.
@@ -193,7 +240,7 @@ func (c *socket) measure(now int64) {
 		c.flush()
 		c.consider(now)
 	}
-	if c.sample++; c.sample%sampleEvery == 0 && c.kind == kindRTP {
+	if c.sample++; c.sample%sampleEvery == 0 && c.kind == kindRTP && c.link == nil {
 		if at := receivedAt(c.fd); at != 0 {
 			c.stream.relay.metrics.delay(time.Duration(time.Now().UnixNano() - at))
 		}

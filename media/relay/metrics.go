@@ -22,6 +22,7 @@ const (
 	sendFailed
 	receiveFailed
 	unauthentic // SRTP that ends here: forged, repeated, or without a key
+	unlinked    // the other party's link did not take it: not connected yet, or nothing for it
 	unsealable  // may not be sent to a party whose SRTP ends here: no key yet, or a repetition
 	reasons
 )
@@ -29,7 +30,7 @@ const (
 func (r reason) String() string {
 	return [reasons]string{
 		"foreign_source", "no_destination", "held", "not_media", "oversize", "send_full", "send_failed", "receive_failed",
-		"unauthentic", "unsealable",
+		"unauthentic", "unlinked", "unsealable",
 	}[r]
 }
 
@@ -37,6 +38,7 @@ const (
 	listener   = "rtp"   // label of linehall_dropped_total
 	path       = "relay" // label of linehall_rtp_packets_total
 	kernelPath = "kernel"
+	linkedPath = "gateway"
 )
 
 // metrics are the counters that the packet path touches, looked up once, and a collector for those that are summed over
@@ -99,6 +101,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	lost := m.lostMost
 	m.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(m.packets, prometheus.CounterValue, float64(sum.packets), path)
+	ch <- prometheus.MustNewConstMetric(m.packets, prometheus.CounterValue, float64(sum.linked), linkedPath)
 	ch <- prometheus.MustNewConstMetric(m.lost, prometheus.CounterValue, float64(lost))
 	wakeups, ticks, ticking := m.relay.waits()
 	ch <- prometheus.MustNewConstMetric(m.wakeups, prometheus.CounterValue, float64(wakeups), "packet")

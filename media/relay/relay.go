@@ -7,7 +7,7 @@
 //
 // A party is known by what signalling says about it, a Peer. Its packets are accepted from the signalled address, or
 // from the first source on a signalled host (NAT), which is then latched; see state.judge for the rules. Everything
-// else is dropped and counted, and never moves the latch.
+// else is dropped and counted, and never moves the latch. A party with a Link has no port: its packets come by Take.
 //
 // Concurrency: a Relay and its Streams may be used by any goroutine. Workers, one per two
 // cores, carry the packets as long as there are streams; a stream belongs to one of them. The packet path is in
@@ -196,15 +196,23 @@ func (r *Relay) remove(s *Stream) {
 }
 
 // totals are sums over streams.
-type totals struct{ packets, kernel, lost uint64 }
+type totals struct{ packets, linked, kernel, lost uint64 }
 
 func (t *totals) add(s *Stream) {
 	for i := range s.legs {
-		t.packets += s.legs[i].rtp().forwarded.Load() + s.legs[i].rtcp().forwarded.Load()
+		passed := s.legs[i].rtp().forwarded.Load() + s.legs[i].rtcp().forwarded.Load()
+		if s.linked() {
+			t.linked += passed
+		} else {
+			t.packets += passed
+		}
 		t.kernel += s.legs[i].rtp().carried.Load()
 		t.lost += s.legs[i].rtp().counted().Lost
 	}
 }
+
+// linked reports whether a party of the stream has a link.
+func (s *Stream) linked() bool { return s.spec.Legs[0].Link != nil || s.spec.Legs[1].Link != nil }
 
 func (r *Relay) totals() totals {
 	r.mu.Lock()

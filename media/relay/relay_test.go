@@ -436,6 +436,7 @@ func TestStatsCountTheParty(t *testing.T) {
 linehall_rtp_lost_packets_total 1
 # HELP linehall_rtp_packets_total RTP and RTCP packets passed on.
 # TYPE linehall_rtp_packets_total counter
+linehall_rtp_packets_total{path="gateway"} 0
 linehall_rtp_packets_total{path="relay"} 9
 `
 	if err := testutil.GatherAndCompare(b.reg, bytes.NewReader([]byte(want)),

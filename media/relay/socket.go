@@ -25,7 +25,8 @@ type socket struct {
 	peer   *socket // the same kind of port on the other leg: what arrives here leaves there
 	leg    int
 	kind   int
-	fd     int // the worker uses it; closed only when it has let go, see worker.leave
+	fd     int  // the worker uses it; closed only when it has let go, see worker.leave
+	link   Link // in place of a descriptor; nil: it has one
 	v6     bool
 
 	bound netip.AddrPort // our address; invalid when it is any

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"linehall/media/line"
 	"linehall/media/rtcp"
@@ -30,6 +31,15 @@ type Leg struct {
 	Port  uint16     // a certain RTP port, for recovery; 0: any
 	// In and Out meter what the party sends and gets on its site's line; nil: no line.
 	In, Out *line.Meter
+	// Link carries a party that has no port here, see Take. Local then says its version of IP.
+	Link Link
+}
+
+// Link is the way to a party whose packets come and go elsewhere, by Stream.Take and Send.
+type Link interface {
+	// Send gets the plain packet b[:n] for the party; b has room for what sealing adds, and is borrowed until it returns. It
+	// returns the length of the datagram that left; false: none did. The stream's worker calls it.
+	Send(b []byte, n int, rtcp bool) (int, bool)
 }
 
 // Peer is what signalling says about a party. It is copied.
@@ -58,8 +68,9 @@ type Stream struct {
 	relay   *Relay
 	spec    Spec
 	legs    [2]leg
-	worker  *worker     // that carries it; guarded by Relay.crew
-	closing atomic.Bool // the worker passes it by
+	worker  *worker      // that carries it; guarded by Relay.crew
+	closing atomic.Bool  // the worker passes it by
+	inside  atomic.Int32 // calls of Take under way
 
 	expect sync.Mutex // serialises Expect, so that a state is computed from the one before
 	once   sync.Once  // Close
@@ -95,7 +106,9 @@ func (r *Relay) Open(spec Spec) (*Stream, error) {
 	}
 	for i := range s.legs {
 		for kind, c := range s.legs[i].sockets {
-			r.keep(s.legs[i].port+uint16(kind), c.fd) //nolint:gosec // 0 or 1
+			if c.link == nil {
+				r.keep(s.legs[i].port+uint16(kind), c.fd) //nolint:gosec // 0 or 1
+			}
 		}
 	}
 	return s, nil
@@ -135,6 +148,14 @@ func (s *Stream) bind(i int) error {
 	want := s.spec.Legs[i]
 	l := &s.legs[i]
 	l.in, l.out = want.In, want.Out
+	if want.Link != nil {
+		for kind := range l.sockets {
+			c := &socket{relay: s.relay, stream: s, leg: i, kind: kind, v6: want.Local.Unmap().Is6(), fd: -1, link: want.Link}
+			c.state.Store(unknown())
+			l.sockets[kind] = c
+		}
+		return nil
+	}
 	if want.Port != 0 {
 		if !s.relay.ports.claim(want.Port) {
 			return fmt.Errorf("port %d is taken: %w", want.Port, ErrNoPorts)
@@ -192,7 +213,7 @@ func (s *Stream) unbindLeg(l *leg) error {
 	return errors.Join(errs...)
 }
 
-// Port returns the RTP port of a leg; RTCP is the next one.
+// Port returns the RTP port of a leg; RTCP is the next one. A leg with a link has none: 0.
 func (s *Stream) Port(leg int) uint16 { return s.legs[leg].port }
 
 // Expect says who the party of a leg is; the last word counts. It takes effect between two packets. A latch stays as
@@ -248,6 +269,9 @@ func (s *Stream) Close() [2]Stats {
 	s.once.Do(func() {
 		s.closing.Store(true)
 		s.relay.leave(s)
+		for s.inside.Load() > 0 { // each carries one packet
+			time.Sleep(10 * time.Microsecond)
+		}
 		for i := range s.legs {
 			for _, c := range s.legs[i].sockets {
 				c.flush()
@@ -266,6 +290,9 @@ func (s *Stream) Close() [2]Stats {
 				if err := c.close(); err != nil {
 					s.relay.log.Warn("relay socket did not close", "err", err)
 				}
+			}
+			if s.legs[i].port == 0 {
+				continue
 			}
 			for kind := range s.legs[i].sockets {
 				s.relay.forget(s.legs[i].port + uint16(kind)) //nolint:gosec // 0 or 1

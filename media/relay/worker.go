@@ -240,6 +240,9 @@ func (r *Relay) join(s *Stream) error {
 	s.worker = w
 	for i := range s.legs {
 		for _, c := range s.legs[i].sockets {
+			if c.link != nil {
+				continue
+			}
 			w.seat(c)
 			if err := w.watch(c.fd); err != nil {
 				r.dismiss(s)
@@ -311,7 +314,9 @@ func (r *Relay) dismiss(s *Stream) {
 	}
 	for i := range s.legs {
 		for _, c := range s.legs[i].sockets {
-			w.expel(c.fd)
+			if c.link == nil {
+				w.expel(c.fd)
+			}
 		}
 	}
 	// The worker makes round odd before it looks at closing, we set closing before we look at round: if it is even, the

@@ -201,10 +201,11 @@ func direction(text string) Direction {
 	return ""
 }
 
-// OnHold reports whether the writer wants to hear nothing: sendonly, inactive, or the address 0.0.0.0 of RFC 2543.
+// OnHold reports whether the writer wants to hear nothing: sendonly, inactive, or the address 0.0.0.0 of RFC 2543. A browser
+// writes that address when it has nothing to say there (RFC 8829 §5.2.1).
 func (m *Media) OnHold() bool {
 	d := m.Direction()
-	return d == SendOnly || d == Inactive || m.Address().IsValid() && m.Address().IsUnspecified()
+	return d == SendOnly || d == Inactive || m.Address().IsValid() && m.Address().IsUnspecified() && !m.Web()
 }
 
 // Attribute returns the value of the section's own first a=name line; a flag has the value "".

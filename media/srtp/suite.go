@@ -100,3 +100,17 @@ func (k Key) String() string { return k.Suite.String() }
 
 // GoString keeps the key out of logs.
 func (k Key) GoString() string { return k.String() }
+
+// Sizes returns the octets of a master key and of its salt.
+func (s Suite) Sizes() (key, salt int) {
+	p := s.parameters()
+	return p.key, p.salt
+}
+
+// KeyFrom makes a key of what a handshake agreed on (RFC 5764 §4.2); the zero Key when the sizes are not the suite's.
+func KeyFrom(s Suite, master, salt []byte) Key {
+	if k, l := s.Sizes(); len(master) != k || len(salt) != l || k == 0 {
+		return Key{}
+	}
+	return Key{Suite: s, master: append([]byte(nil), master...), salt: append([]byte(nil), salt...)}
+}

@@ -10,6 +10,7 @@ const (
 	Video   Class = iota // camera video, AF41
 	Audio                // conference audio, EF
 	Content              // shared screen, AF31
+	Signal               // STUN and DTLS, CS3
 )
 
 // Type-of-service octets: the DSCP shifted by the two ECN bits (RFC 2474, values of RFC 4594).
@@ -26,6 +27,8 @@ func (c Class) tos() uint8 {
 		return tosEF
 	case Content:
 		return tosAF31
+	case Signal:
+		return tosCS3
 	case Video:
 		return tosAF41
 	}
@@ -65,8 +68,8 @@ func (p *Plane) Withdraw(ssrcs ...uint32) {
 
 // editClasses replaces the table by an edited copy, so that the send path reads it without a lock.
 func (p *Plane) editClasses(edit func(map[uint32]Class)) {
-	p.classesMu.Lock()
-	defer p.classesMu.Unlock()
+	p.tables.Lock()
+	defer p.tables.Unlock()
 	old := *p.classes.Load()
 	next := make(map[uint32]Class, len(old)+1)
 	maps.Copy(next, old)

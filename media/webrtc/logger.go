@@ -12,6 +12,9 @@ import (
 // that we handle ourselves), so everything is debug here; what an operator must know is logged by the owner of the connection.
 type loggers struct{ log *slog.Logger }
 
+// Loggers is what pion's packages log with that are used without a Plane's connections.
+func Loggers(log *slog.Logger) logging.LoggerFactory { return loggers{log} }
+
 func (l loggers) NewLogger(scope string) logging.LeveledLogger {
 	return logger{l.log.With("pion", scope)}
 }

@@ -50,8 +50,9 @@ type Plane struct {
 
 	collecting atomic.Int32 // how many fan-outs are under way
 
-	classesMu sync.Mutex // guards replacing classes
-	classes   atomic.Pointer[map[uint32]Class]
+	tables  sync.Mutex // guards replacing classes, joined and the claims of the sockets
+	classes atomic.Pointer[map[uint32]Class]
+	joined  atomic.Pointer[joined]
 
 	certMu sync.Mutex // guards cert
 	cert   *webrtc.Certificate
@@ -67,6 +68,7 @@ func Open(options Options) (*Plane, error) {
 	}
 	p := &Plane{options: options, loggers: loggers{options.Log}}
 	p.classes.Store(&map[uint32]Class{})
+	p.joined.Store(&joined{})
 	p.registerMetrics()
 	if _, err := p.certificate(time.Now()); err != nil {
 		return nil, err

@@ -74,6 +74,7 @@ type socket struct {
 	pending atomic.Int32
 
 	singles sync.Pool // *batch used for one datagram
+	claims  atomic.Pointer[claims]
 	reader  reader
 }
 
@@ -110,6 +111,7 @@ func (p *Plane) openSocket(at netip.AddrPort) (*socket, error) {
 	s.filling, s.spare = s.newBatch(batchSize), s.newBatch(batchSize)
 	s.singles.New = func() any { return s.newBatch(1) }
 	s.reader.read = s.receive
+	s.claims.Store(&claims{})
 	return s, nil
 }
 
@@ -305,7 +307,7 @@ func (s *socket) ReadFromAddrPort(buf []byte) (int, netip.AddrPort, error) {
 		if s.reader.errno != 0 {
 			return 0, netip.AddrPort{}, s.reader.errno
 		}
-		if from := s.reader.source(); !s.strange(from.Addr()) {
+		if from := s.reader.source(); !s.strange(from.Addr()) && !s.divert(buf[:s.reader.n], from) {
 			return s.reader.n, from, nil
 		}
 	}

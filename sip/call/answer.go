@@ -272,11 +272,6 @@ func rejectAll(offer []byte) []byte {
 
 // passOffer takes an offer from one side through the media plane to the other side's dialog.
 func (c *call) passOffer(f *fork, from side, body []byte) ([]byte, error) {
-	if len(body) > 0 {
-		if err := passable(body, f.leg(from.Other()).Flow, f.branch.path.Kind()); err != nil {
-			return nil, err
-		}
-	}
 	return c.pass(f, from, body, c.guardOffer, f.branch.path.Offer)
 }
 

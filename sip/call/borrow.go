@@ -247,7 +247,7 @@ func (c *call) comesFromOutside(flow stack.Flow) bool {
 
 func (c *call) openMedia() {
 	flow := c.origin.flow()
-	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow)})
+	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow), Web: flow.Web()})
 }
 
 func (c *call) peerFailed(r refusal) {

@@ -1,32 +1,42 @@
 package call
 
 import (
-	"errors"
-	"strings"
-
+	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/sdp"
-	"linehall/sip/stack"
 )
 
-// errNoGateway: one side's media is WebRTC's and the other side's is not, or the two browsers are in different sites.
-// Media between the two worlds is a gateway's business (design 3.1), which does not exist yet; a relay that hides the
-// candidates of ICE (media/anchor) would leave both browsers without sound.
-var errNoGateway = errors.New("browsers and desk phones cannot exchange media without a gateway")
+// A browser speaks DTLS-SRTP with ICE and nothing else (RFC 8827 §6.5, RFC 8834 §4.1), desk phones do not. What passes
+// between them ends here on both sides (media/gateway): with a desk phone's keys if its flow is private, else in clear.
 
-// passable says whether a description may go from one phone to another over a path as it is. Browsers speak DTLS-SRTP
-// with ICE and nothing else (RFC 8827 §6.5, RFC 8834 §4.1), desk phones do not.
-func passable(body []byte, to stack.Flow, kind anchor.Kind) error {
+// fromBrowser reports whether a description is a browser's.
+func fromBrowser(body []byte) bool {
 	doc, err := sdp.Parse(body)
 	if err != nil {
-		return err
+		return false
 	}
-	web := false
 	for _, m := range doc.Media() {
-		web = web || strings.Contains(strings.ToUpper(m.Proto()), "TLS/RTP/SAVP")
+		if m.Port() != 0 && m.Web() {
+			return true
+		}
 	}
-	if web != to.Web() || web && kind != anchor.Direct {
-		return errNoGateway
+	return false
+}
+
+// dressForDesk decides how a browser's offer is put to a phone that is none, at first; see redress for what follows.
+func (c *call) dressForDesk(b *branchLeg, offer []byte) error {
+	if b.dressed != 0 || b.target.flow().Web() || !fromBrowser(offer) {
+		return nil
+	}
+	switch {
+	case private(b.target.flow()):
+		b.path.Terminate(callee, anchor.Keyed)
+		b.dressed = dressedKeyed
+	case c.branchPolicy(b) == site.SRTPRequired:
+		return errClearKeys
+	default:
+		b.path.Terminate(callee, anchor.Clear)
+		b.dressed = dressedClear
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (c *call) offerTo(b *branchLeg) ([]byte, error) {
 	if len(offer) == 0 {
 		return nil, nil
 	}
-	if err := passable(offer, b.target.flow(), b.path.Kind()); err != nil {
+	if err := c.dressForDesk(b, offer); err != nil {
 		return nil, err
 	}
 	body, err := b.path.Offer(caller, offer)

@@ -74,7 +74,7 @@ func (a *activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeDes
 func (a *activeCollector) Collect(ch chan<- prometheus.Metric) {
 	count := map[[2]string]int{}
 	for _, site := range a.s.o.Sites.Table().Sites() {
-		for _, path := range []anchor.Kind{anchor.Direct, anchor.Relayed} {
+		for _, path := range []anchor.Kind{anchor.Direct, anchor.Relayed, anchor.Gateway} {
 			count[[2]string{string(site.ID), string(path)}] = 0
 		}
 	}

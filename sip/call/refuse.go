@@ -8,6 +8,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"linehall/internal/site"
+	"linehall/media/anchor"
 	"linehall/media/line"
 	"linehall/media/sdp"
 	"linehall/sip/stack"
@@ -103,8 +104,8 @@ func mediaRefusal(err error) refusal {
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
 	case errors.As(err, &bad):
 		return refusal{code: 400, reason: "Bad Session Description", warn: 399, text: bad.Error()}
-	case errors.Is(err, errNoGateway):
-		return refusal{code: 488, warn: 399, text: "A phone in a browser and this phone cannot exchange media yet"}
+	case errors.Is(err, anchor.ErrNoSpeech), errors.Is(err, anchor.ErrNoGateway):
+		return refusal{code: 488, warn: 399, text: "A phone in a browser and this phone have no way to talk: " + err.Error()}
 	default:
 		return refusal{code: 488, warn: 399, text: "The session description cannot be used"}
 	}

@@ -41,7 +41,7 @@ func (c *call) start() {
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
 	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow),
+		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow), Web: flow.Web(),
 	})
 	c.origin.begin(c)
 	c.arm(timerName{kind: "setup"}, c.s.limits.Setup, func() { c.step(evRingTimeout{}) })
@@ -227,7 +227,7 @@ func (c *call) launch(b *branchLeg) {
 	number, _ := b.target.party()
 	flow := b.target.flow()
 	b.path = c.media.Branch(number+" "+b.target.contact(), anchor.Party{
-		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside() && c.s.foreign(flow),
+		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside() && c.s.foreign(flow), Web: flow.Web(),
 	})
 	if r := c.sendInvite(b, b.of.callID, b.of.tag); r.code != 0 {
 		b.refuse = r

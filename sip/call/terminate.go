@@ -208,7 +208,7 @@ func offeredKeys(offer []byte) (keyed, usable bool) {
 			continue
 		}
 		keyed = true
-		known := false
+		known := m.Web() // by media/gateway
 		for _, v := range m.Attributes("crypto") {
 			_, err := srtp.ParseCrypto(v)
 			known = known || err == nil
@@ -240,6 +240,10 @@ const rolloverPause = 15 * time.Second
 func (c *call) armRollover() {
 	c.arm(timerName{kind: "rollover"}, rolloverPause, func() {
 		if c.m.Phase == phaseEnded || c.pair == nil {
+			return
+		}
+		if why := c.pair.branch.path.Lost(); why != "" {
+			c.step(evHangup{"system", why})
 			return
 		}
 		if c.pair.branch.path.Stale() {

@@ -36,7 +36,7 @@ func (s *Service) speak(c *call, req *stack.Request, offer []byte, program promp
 		return nil, nil
 	}
 	media := s.o.Anchor.Open(line.Holder{Class: c.class, Name: c.id, Since: c.rec.StartedAt, Preempted: func(line.Preemption) { leg.Close() }}, anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: req.Flow.Remote.Addr(), Local: req.Flow.Local.Addr(),
+		Site: site.ID(c.rec.FromSite), Remote: req.Flow.Remote.Addr(), Local: req.Flow.Local.Addr(), Web: req.Flow.Web(),
 	})
 	v := &voice{leg: leg, media: media, program: program, done: make(chan struct{})}
 	v.path = media.Branch("served", anchor.Party{Remote: served.Host, Local: served.Host, Outside: true}) // never direct

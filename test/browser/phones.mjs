@@ -1,10 +1,17 @@
 // Drives phones in a browser: one page of Chromium for each, with JsSIP (a client that is not ours) over SIP on WSS. Input: a JSON file
-//   {"origin": "https://127.0.0.1:8443", "jssip": FILE, "phones": [{"id", "uri", "user", "password"}]}
+//   {"origin": "https://127.0.0.1:8443", "jssip": FILE, "phones": [{"id", "uri", "user", "password", "tone"}]}
+// A phone speaks a tone of so many Hz. It keeps a muted audio element for what it hears, and listens to that itself.
 // Commands come as JSON lines on standard input, answers go out as JSON lines:
 //   {"do": "register"|"unregister", "phone": ID}
 //   {"do": "call", "phone": ID, "target": URI}   waits until the call is confirmed or has failed
 //   {"do": "heard", "phone": ID}                 RTP packets received over the last second of the call
 //   {"do": "gruu", "phone": ID}                  the GRUUs that its registration got
+//   {"do": "hears", "phone": ID, "target": HZ}    waits up to 20 s until that tone is most of what it hears; its share
+//   {"do": "hearsDigit", "phone": ID, "target": [HZ, HZ]}   the same with both tones of a digit (Q.23), for as short as they last
+//   {"do": "digit", "phone": ID, "target": DIGIT} presses a key, as an event of RFC 4733
+//   {"do": "hold"|"unhold"|"restart", "phone": ID}  a re-INVITE; restart: of ICE
+//   {"do": "refer", "phone": ID, "target": URI}   transfers the other party, and hangs up when that has worked
+//   {"do": "session", "phone": ID}                waits for a call that came in; codec and state of ICE
 //   {"do": "hangup", "phone": ID} / {"do": "ended", "phone": ID} / {"do": "reload", "phone": ID} / {"do": "end"}
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
@@ -21,9 +28,41 @@ function install({ origin, phone }) {
   const ua = new window.JsSIP.UA({
     sockets: [new window.JsSIP.WebSocketInterface(origin.replace('https', 'wss') + '/sip')],
     uri: phone.uri, authorization_user: phone.user, password: phone.password, register: false, session_timers: false,
+    connection_recovery_min_interval: 1, connection_recovery_max_interval: 2,
   });
   const state = { session: null, ended: null };
-  const media = { mediaConstraints: { audio: true, video: false } };
+  const context = new AudioContext();
+  const voice = context.createMediaStreamDestination();
+  const oscillator = new OscillatorNode(context, { frequency: phone.tone });
+  oscillator.connect(new GainNode(context, { gain: 0.3 })).connect(voice);
+  oscillator.start();
+  const media = { mediaStream: voice.stream };
+  const ear = new AnalyserNode(context, { fftSize: 32768 });
+  const player = Object.assign(document.body.appendChild(document.createElement('audio')), { autoplay: true, muted: true });
+  let source;
+  // listen follows the track that the call has now; one that is replaced would fall silent.
+  function listen() {
+    const track = state.session.connection.getReceivers().find((r) => r.track.kind === 'audio')?.track;
+    if (!track || track === source?.track) return;
+    source?.node.disconnect();
+    const stream = new MediaStream([track]);
+    player.srcObject = stream;
+    source = { track, node: context.createMediaStreamSource(stream) };
+    source.node.connect(ear);
+  }
+  // share is how much of the last samples that one tone is: 1 is that tone alone.
+  function share(frequency, count) {
+    const all = new Float32Array(ear.fftSize);
+    ear.getFloatTimeDomainData(all);
+    const samples = all.subarray(all.length - count);
+    const coefficient = 2 * Math.cos((2 * Math.PI * frequency) / context.sampleRate);
+    let s1 = 0, s2 = 0, energy = 0;
+    for (const x of samples) {
+      [s1, s2] = [x + coefficient * s1 - s2, s1];
+      energy += x * x;
+    }
+    return energy === 0 ? 0 : (s1 * s1 + s2 * s2 - coefficient * s1 * s2) / ((energy * samples.length) / 2);
+  }
   ua.on('newRTCSession', ({ session }) => {
     state.session = session;
     state.ended = new Promise((resolve) => {
@@ -61,6 +100,43 @@ function install({ origin, phone }) {
       const before = await packets();
       await wait(1000);
       return { packets: (await packets()) - before };
+    },
+    async hears(frequency) {
+      let got = 0;
+      for (const end = Date.now() + 20000; Date.now() < end && got < 0.8; await wait(100)) {
+        listen();
+        got = share(frequency, 24000);
+      }
+      return { share: got };
+    },
+    async hearsDigit(frequencies) {
+      let got = 0;
+      for (const end = Date.now() + 20000; Date.now() < end && got < 0.7; await wait(10)) {
+        listen();
+        got = frequencies.reduce((sum, f) => sum + share(f, 2400), 0);
+      }
+      return { share: got };
+    },
+    digit(key) { state.session.sendDTMF(key, { duration: 200, transportType: 'RFC2833' }); return {}; },
+    hold() { return new Promise((resolve) => state.session.hold({}, () => resolve({}))); },
+    unhold() { return new Promise((resolve) => state.session.unhold({}, () => resolve({}))); },
+    restart() { return new Promise((resolve) => state.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => resolve({}))); },
+    refer(target) {
+      const session = state.session;
+      return new Promise((resolve) => session.refer(target, { eventHandlers: {
+        accepted: () => { session.terminate(); resolve({ accepted: true }); },
+        failed: (e) => resolve({ failed: e.message?.status_code ?? 0 }),
+        requestFailed: (e) => resolve({ failed: e.cause }),
+      } }));
+    },
+    async session() {
+      for (const end = Date.now() + 10000; Date.now() < end && !state.session?.isEstablished(); await wait(50));
+      let stats, inbound;
+      for (const end = Date.now() + 10000; Date.now() < end && !inbound?.codecId; await wait(50)) {
+        stats = [...(await state.session.connection.getStats()).values()];
+        inbound = stats.find((r) => r.type === 'inbound-rtp');
+      }
+      return { established: state.session.isEstablished(), ice: state.session.connection.iceConnectionState, codec: stats.find((r) => r.id === inbound?.codecId)?.mimeType ?? '' };
     },
     hangup() { state.session.terminate(); return state.ended; },
     ended() { return state.ended; },
