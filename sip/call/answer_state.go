@@ -1,6 +1,8 @@
 package call
 
 import (
+	"bytes"
+
 	"github.com/emiago/sipgo/sip"
 
 	"linehall/sip/stack"
@@ -17,7 +19,8 @@ type savedAnswer struct {
 	Settled  bool       `json:"settled,omitempty"`
 }
 
-// savedReanswer is our 2xx to a re-INVITE that waits for its ACK, and what both sides agree to with it.
+// savedReanswer is our 2xx to a re-INVITE that waits for its ACK, and what both sides agree to with it. A late one has the
+// other phone's offer as Answer: the ACK brings the answer, which that phone waits for.
 type savedReanswer struct {
 	savedAnswer
 	From   side   `json:"from"`
@@ -68,7 +71,7 @@ func (c *call) repeatStoredAnswer() {
 // restart; its ACK came while nobody was there. One that had to carry an answer is needed.
 func (c *call) impliedAck(l *leg) {
 	a := l.accept
-	if a == nil || !c.repeated || c.reanswer == nil && (l.Side != caller || c.late && !c.pair.settled()) {
+	if a == nil || !c.repeated || c.reanswer != nil && c.reanswer.Late || c.reanswer == nil && (l.Side != caller || c.late && !c.pair.settled()) {
 		return
 	}
 	l.accept = nil
@@ -94,6 +97,9 @@ func (c *call) ackForgotten(tag string, res *sip.Response) bool {
 		if id := l.Dialog.ID; id.RemoteTag != tag || id.CallID != res.CallID().Value() || l.ended {
 			continue
 		}
+		if a := c.reanswer; a != nil && a.Late && l.Side == a.From.Other() && res.CSeq().SeqNo == a.Seq {
+			return true // its ACK needs the answer that we wait for
+		}
 		var body []byte
 		if c.link != nil && c.link.Late && l.Side == callee { // it made an offer, and is asked again
 			body = rejectAll(description(res))
@@ -106,21 +112,32 @@ func (c *call) ackForgotten(tag string, res *sip.Response) bool {
 
 func (r *reoffer) saveAnswer(out *sip.Response, seq uint32, answer []byte) *savedReanswer {
 	return &savedReanswer{
-		savedAnswer: savedAnswer{Invite: plain(r.req.Request), Flow: r.req.Flow, Tag: r.req.Tx.Tag(), Response: []byte(out.String()), Seq: seq},
-		From:        r.from.Side, Offer: r.offer, Answer: answer,
+		savedAnswer: savedAnswer{
+			Invite: plain(r.req.Request), Flow: r.req.Flow, Tag: r.req.Tx.Tag(), Response: []byte(out.String()), Seq: seq, Late: len(r.offer) == 0,
+		},
+		From: r.from.Side, Offer: r.offer, Answer: answer,
 	}
 }
 
-// repeatReanswer goes on repeating a 2xx to a re-INVITE. The media are those of the new session already. A connection
-// is gone with the process, and its phone knows by itself what it has heard.
+// repeatReanswer goes on repeating a 2xx to a re-INVITE. The media are those of the new session already, but for a late
+// offer, which is made anew. A connection is gone with the process, and its phone knows by itself what it has heard.
 func (c *call) repeatReanswer() {
 	a := c.reanswer
-	agree := func() {
+	l, other := c.pair.leg(a.From), c.pair.leg(a.From.Other())
+	agree := func(from []byte) {
 		c.reanswer = nil
-		c.pair.leg(a.From).agreed(a.Offer)
-		c.pair.leg(a.From.Other()).agreed(a.Answer)
+		l.agreed(from)
+		other.agreed(a.Answer)
 		c.dirty()
 		c.publish()
+	}
+	settle := func() {
+		if !a.Late {
+			agree(a.Offer)
+			return
+		}
+		c.reanswer = nil
+		c.sendAck(other, a.Seq, rejectAll(a.Answer)) // it makes do with the old session
 	}
 	req, err := c.s.stack.ParseRequest(a.Invite)
 	var res *sip.Response
@@ -128,22 +145,41 @@ func (c *call) repeatReanswer() {
 		res, err = c.s.stack.ParseResponse(a.Response)
 	}
 	if err != nil || a.Flow.Stream() || c.ex.admit(a.From) != 0 {
-		agree()
+		settle()
 		return
 	}
-	l := c.pair.leg(a.From)
+	if a.Late {
+		if body, err := c.passOffer(c.pair, other.Side, a.Answer); err != nil || !bytes.Equal(body, res.Body()) {
+			c.pair.branch.path.Rollback()
+			settle()
+			c.exchangeDone()
+			return
+		}
+	}
 	resumed := c.s.stack.ResumeInvite(req, a.Flow, a.Tag)
 	if l.Trunk != "" {
 		resumed.Tx.Alter(hideResponse)
 	}
 	c.repeated = true
-	done := func() {
+	done := func(from []byte) {
 		c.repeated = false
-		agree()
+		agree(from)
 		c.exchangeDone()
 	}
+	acked := func(ack *sip.Request) { // nil: implied
+		switch {
+		case !a.Late:
+			done(a.Offer)
+		case c.answerInAck(other, l, ack, a.Seq):
+			done(description(ack))
+		}
+	}
 	// A phone that had our 2xx long ago does not acknowledge it again: that is no reason to hang up.
-	if err := c.accept(l, resumed, res, func(*sip.Request) { done() }, done); err != nil {
-		done()
+	lost := func() { done(a.Offer) }
+	if a.Late { // its answer never came
+		lost = func() { c.step(evHangup{"system", "no ACK"}) }
+	}
+	if err := c.accept(l, resumed, res, acked, lost); err != nil {
+		lost()
 	}
 }

@@ -398,7 +398,7 @@ func (c *call) onReplace(m msgReplace) {
 		c.s.work.Go(func() { c.s.refuseCall(ctx, m.next, r) })
 	}
 	switch {
-	case near == nil:
+	case near == nil, !m.ownTrunk(c, near):
 		refuse(refusal{code: 481})
 	case near.ended || c.m.Phase == phaseEnded:
 		refuse(refusal{code: 603, text: "the dialog has ended"})
@@ -408,7 +408,7 @@ func (c *call) onReplace(m msgReplace) {
 		refuse(refusal{code: 481})
 	case m.named.EarlyOnly:
 		refuse(refusal{code: 486, text: "the dialog is not early any more"})
-	case !c.mayReplace(m.from.Extension, near, f.leg(near.Side.Other())):
+	case m.next.incoming == nil && !c.mayReplace(m.from.Extension, near, f.leg(near.Side.Other())):
 		refuse(refusal{code: 403, warn: 399, text: "Only the parties of a call may replace one of its dialogs"})
 	case c.transfer != nil:
 		refuse(refusal{code: 491})
@@ -418,6 +418,13 @@ func (c *call) onReplace(m msgReplace) {
 			refuse(refusal{code: code, warn: 399, text: "Too many calls"})
 		}
 	}
+}
+
+// ownTrunk: another network replaces its own dialogs only, and none that rings with somebody else (RFC 3891 §3). It hears no more
+// of the others than that they are not there.
+func (m msgReplace) ownTrunk(c *call, near *leg) bool {
+	in := m.next.incoming
+	return in == nil || near.Trunk == in.Trunk && c.m.Phase != phaseRinging
 }
 
 // mayReplace: a party of the call, which moves it to another phone of its own or comes back after

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/emiago/sipgo/sip"
@@ -67,4 +68,57 @@ func (c *call) reofferDone(r *reoffer) {
 		return
 	}
 	c.exchangeDone()
+}
+
+// undoEarly puts a session back that the callee's or the caller's phone has changed and the other one cannot have: with an
+// UPDATE of what that one last agreed to. The set-up goes on meanwhile; the 2xx waits, as for every early exchange.
+func (c *call) undoEarly(r *reoffer) {
+	r.fork.branch.path.Rollback()
+	back := &reoffer{fork: r.fork, from: r.from, to: r.to, req: r.req, offer: r.from.Agreed, early: true}
+	failed := func(err error) {
+		c.log.Warn("early session not restored", slog.Any(observe.Err, err))
+		r.fork.branch.path.Rollback()
+		c.re = nil
+		c.step(evGiveUp{488, "the session could not be restored"})
+	}
+	body, err := c.passOffer(r.fork, r.from.Side, back.offer)
+	if err == nil && len(body) == 0 {
+		err = errNothingAgreed
+	}
+	if err != nil {
+		failed(err)
+		return
+	}
+	c.re = back
+	req := r.to.Dialog.Request(sip.UPDATE)
+	c.decorateRequest(r.to, r.from, req)
+	setBody(req, body)
+	c.dirty()
+	back.out = c.send(r.to, req, func(res *sip.Response) {
+		switch {
+		case res.IsProvisional():
+			return
+		case c.pair != nil && c.pair != r.fork || c.m.Phase == phaseEnded: // another phone has answered
+			c.reofferDone(back)
+			return
+		case res.StatusCode == 491:
+			r.fork.branch.path.Rollback()
+			c.arm(timerName{"restore", int(r.to.Side)}, glareDelay(r.to), func() {
+				if c.re == back {
+					c.undoEarly(back)
+				}
+			})
+			return
+		case !res.IsSuccess():
+			failed(fmt.Errorf("UPDATE answered with %d", res.StatusCode))
+			return
+		}
+		if _, err := c.passAnswer(r.fork, r.to.Side, description(res)); err != nil {
+			failed(err)
+			return
+		}
+		r.to.agreed(description(res))
+		c.reofferDone(back)
+		c.publish()
+	}, failed)
 }

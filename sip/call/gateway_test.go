@@ -396,6 +396,42 @@ func TestIncomingCall(t *testing.T) {
 	eventually(t, "the line is free", func() bool { return p.x.calls.Active("pstn", "") == 0 })
 }
 
+// A transfer inside of another network reaches us as an INVITE with Replaces: for a dialog of its own, and of nobody else.
+func TestReplacesOverATrunk(t *testing.T) {
+	p, a, b := newTrunk(t, labOptions{}, 1)
+	g := p.gateways[0]
+	p.mu.Lock()
+	g.call, g.tag, g.ext = token(), token(), "+8613900000000"
+	p.mu.Unlock()
+	g.send(g.inviteMessage("04715550002", sdpFrom(g.local)))
+	inv := b.request("INVITE")
+	b.tag = token()
+	b.send(b.reply(inv, 200, "OK", sdpFrom(b.local)))
+	old := g.dialogOfCaller(g.status("INVITE", 200))
+	b.request("ACK")
+	old.send("ACK", "")
+	third := newPhone(t, p.x, "8003", "UDP", "127.0.0.13")
+	third.register()
+	inside := connect(t, a, third)
+	for _, header := range [][2]string{{"Replaces", replacesOf(inside.da, "")}, {"Replaces", "nobody;to-tag=a;from-tag=b"}, {"Join", "nobody;to-tag=a;from-tag=b"}} {
+		g.call, g.tag = token(), token()
+		next := g.inviteMessage("04715550002", sdpFrom(g.local), header)
+		g.send(next)
+		g.send(g.ackFailure(next, g.status("INVITE", 481)))
+	}
+	g.call, g.tag = token(), token()
+	g.send(g.inviteMessage("04715550002", sdpFrom(g.local), [2]string{"Replaces", replacesOf(old, "")}))
+	re := b.request("INVITE")
+	b.send(b.reply(re, 200, "OK", sdpFrom(b.local)))
+	now := g.dialogOfCaller(g.status("INVITE", 200))
+	now.send("ACK", "")
+	b.request("ACK")
+	g.bye()
+	rest := &talk{a: g, b: b, da: now, db: b.dialogOfCallee(inv)}
+	rest.hangUp(rest.da)
+	inside.hangUp(inside.da)
+}
+
 // What the plan gives the network nobody there can reach: no extension, no way out again.
 func TestIncomingCallToNoNumberOfOurs(t *testing.T) {
 	p, _, b := newTrunk(t, labOptions{}, 1)

@@ -45,6 +45,14 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 			c.rec.Forwards = append(c.rec.Forwards, forwardRecord(d))
 		}
 	}
+	if h := req.GetHeaders("Replaces"); len(h) > 0 {
+		s.serveReplaces(ctx, c, req, directory.Terminal{}, h)
+		return
+	}
+	if h := req.GetHeaders("Join"); len(h) > 0 {
+		s.refuseCall(ctx, c, s.joinRefusal(h[0].Value()))
+		return
+	}
 	r := s.routeIncoming(ctx, c, req)
 	if r.code == 0 {
 		switch code := s.admit(c); code { //nolint:contextcheck // a call lives with the service

@@ -247,7 +247,13 @@ func TestLateOfferUnreliably(t *testing.T) {
 func earlySession(t *testing.T) (x *exchange, a, b *phone, own, inv *message, da, db *dlg) {
 	t.Helper()
 	x, a, b = phones(t, labOptions{})
-	own = a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"), h("Allow", updates))
+	own, inv, da, db = earlyBetween(t, a, b)
+	return x, a, b, own, inv, da, db
+}
+
+func earlyBetween(t *testing.T, a, b *phone) (own, inv *message, da, db *dlg) {
+	t.Helper()
+	own = a.invite(b.ext, sdpFrom(a.local), h("Supported", "100rel"), h("Allow", updates))
 	inv = b.request("INVITE")
 	b.tag = token()
 	b.send(b.reliably(inv, 183, 1, sdpFrom(b.local)))
@@ -256,7 +262,7 @@ func earlySession(t *testing.T) (x *exchange, a, b *phone, own, inv *message, da
 	da, db = a.dialogOfCaller(progress), b.dialogOfCallee(inv)
 	da.send("PRACK", "", rack(progress))
 	a.status("PRACK", 200)
-	return x, a, b, own, inv, da, db
+	return own, inv, da, db
 }
 
 // Offers before the 2xx, from either side, and the session that remains.
@@ -300,6 +306,42 @@ func TestEarlyUpdateFromCallee(t *testing.T) {
 	da.ack(own)
 	b.request("ACK")
 	(&talk{a: a, b: b, da: da, db: db}).hangUp(da)
+}
+
+// An answer that the asker cannot have: it keeps its session, the other phone gets its own back, and the set-up goes on.
+func TestEarlyUpdateUndone(t *testing.T) {
+	x := newExchange(t, labOptions{}) // between two sites: the media pass through us
+	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
+	a.register()
+	b.register()
+	for _, glare := range []bool{false, true} {
+		own, inv, da, db := earlyBetween(t, a, b)
+		da.send("UPDATE", sdpFrom(a.local, "a=sendonly"))
+		b.send(b.reply(b.request("UPDATE"), 200, "OK", "this is no description\r\n"))
+		a.status("UPDATE", 488)
+		back := b.request("UPDATE")
+		if glare {
+			b.send(b.reply(back, 491, "Request Pending", ""))
+			back = b.request("UPDATE")
+		}
+		if strings.Contains(back.body, "a=sendonly") || back.body == "" {
+			t.Errorf("the callee gets back\n%s", back.text())
+		}
+		b.send(b.reply(inv, 200, "OK", "")) // waits for it
+		b.send(b.reply(back, 200, "OK", sdpFrom(b.local)))
+		a.status("INVITE", 200)
+		da.ack(own)
+		b.request("ACK")
+		(&talk{a: a, b: b, da: da, db: db}).hangUp(db)
+	}
+	_, inv, da, _ := earlyBetween(t, a, b) // one that refuses its old session loses the call
+	da.send("UPDATE", sdpFrom(a.local, "a=sendonly"))
+	b.send(b.reply(b.request("UPDATE"), 200, "OK", "this is no description\r\n"))
+	a.status("UPDATE", 488)
+	b.send(b.reply(b.request("UPDATE"), 500, "Server Internal Error", ""))
+	b.send(b.reply(b.request("CANCEL"), 200, "OK", ""))
+	b.send(b.reply(inv, 487, "Request Terminated", ""))
+	a.status("INVITE", 488)
 }
 
 // A PRACK may bring a new offer (RFC 3262 §5); it goes on as UPDATE.

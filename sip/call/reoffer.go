@@ -155,7 +155,11 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 	if err != nil {
 		// The other phone has a session that this one cannot have: put it back.
 		c.log.Info("new answer refused", slog.Any(observe.Err, err))
-		c.s.respond(r.req, mediaRefusal(err))
+		why := mediaRefusal(err)
+		if why.code == 400 { // it is not the asker who wrote it
+			why.code, why.reason = 488, ""
+		}
+		c.s.respond(r.req, why)
 		c.undo(r, res)
 		return
 	}
@@ -179,10 +183,8 @@ func (c *call) reofferAnswered(r *reoffer, res *sip.Response) {
 		c.agree(r, r.offer, answer)
 		return
 	}
-	if !late {
-		c.reanswer = r.saveAnswer(out, seq, answer)
-		c.dirty()
-	}
+	c.reanswer = r.saveAnswer(out, seq, answer)
+	c.dirty()
 	err = c.accept(r.from, r.req, out, func(ack *sip.Request) {
 		if !late {
 			c.agree(r, r.offer, answer)
@@ -247,7 +249,7 @@ func (c *call) cancelReoffer(req *stack.Request) {
 func (c *call) undo(r *reoffer, res *sip.Response) {
 	c.re, c.reanswer = nil, nil
 	if r.early {
-		c.step(evGiveUp{488, "the session could not be restored"})
+		c.undoEarly(r)
 		return
 	}
 	if r.out.req.IsInvite() {

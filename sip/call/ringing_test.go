@@ -255,3 +255,36 @@ func TestReanswerWithoutAckRecovered(t *testing.T) {
 		k.hangUp(d)
 	}
 }
+
+// The answer to a re-INVITE without an offer comes in its ACK: a crash between the 2xx and that one does not bring the old
+// session back, whether the ACK comes after the restart or is repeated because our 2xx is.
+func TestLateReanswerWithoutAckRecovered(t *testing.T) {
+	for _, from := range []string{"caller", "callee"} {
+		x, k := acrossSites(t, labOptions{})
+		asks, other, d := k.a, k.b, k.da
+		if from == "callee" {
+			asks, other, d = k.b, k.a, k.db
+		}
+		d.send("INVITE", "")
+		in := other.request("INVITE")
+		offer := other.reply(in, 200, "OK", sdpFrom(other.local, "a=sendonly"))
+		other.send(offer)
+		first := asks.status("INVITE", 200)
+		x.wantStored(`"late":true`)
+		x.kill()
+		x.start(labOptions{})
+		asks.wantRepeated()
+		if again := asks.status("INVITE", 200); again.body != first.body {
+			t.Errorf("repeated as\n%s", again.text())
+		}
+		other.send(offer) // it waits for its ACK
+		d.send("ACK", sdpFrom(asks.local, "a=recvonly"))
+		if ack := other.request("ACK"); !strings.Contains(ack.body, "a=recvonly") {
+			t.Errorf("acknowledged with\n%s", ack.text())
+		}
+		eventually(t, "held", func() bool { return state(x) == call.StateHeld })
+		reinvite(t, k, d, sdpFrom(asks.local), sdpFrom(other.local))
+		eventually(t, "taken out of hold", func() bool { return state(x) == call.StateEstablished })
+		k.hangUp(d)
+	}
+}
