@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/pion/srtp/v3"
 	"golang.org/x/sys/unix"
 
 	"linehall/cmd/linesim/report"
@@ -34,6 +35,8 @@ type generator struct {
 	control [64]byte
 	buffer  [2048]byte
 	sent    uint64
+	byFD    map[int32]int // which party
+	scratch []byte        // of the party that talks SRTP
 }
 
 // party is one end of a call.
@@ -42,6 +45,8 @@ type party struct {
 	local netip.AddrPort
 	to    unix.RawSockaddrInet4
 	seq   uint16
+	seal  *srtp.Context // nil: RTP
+	open  *srtp.Context
 }
 
 // volley is what one run of the generator saw.
@@ -65,6 +70,7 @@ const (
 	rtpSize   = 172 // 20 ms of G.711
 	stampAt   = 12  // send time, then the number of the volley, in the payload
 	volleyAt  = 20
+	numberAt  = 28  // whose it is: a relay may give it another SSRC
 	rtpPeriod = 160 // ticks
 )
 
@@ -72,7 +78,7 @@ var errGenerator = errors.New("load generator")
 
 // newGenerator opens a socket per address.
 func newGenerator(core int, locals []netip.Addr) (g *generator, err error) {
-	g = &generator{core: core, ours: map[string]bool{}}
+	g = &generator{core: core, ours: map[string]bool{}, byFD: map[int32]int{}}
 	if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("%w: %w", errGenerator, err)
 	}
@@ -82,6 +88,7 @@ func newGenerator(core int, locals []netip.Addr) (g *generator, err error) {
 			g.close()
 			return nil, err
 		}
+		g.byFD[int32(p.fd)] = len(g.parties) //nolint:gosec // a descriptor
 		g.parties = append(g.parties, p)
 		ip := p.local.Addr().As4()
 		g.ours[fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), p.local.Port())] = true
@@ -203,7 +210,16 @@ func (g *generator) send(v *volley, packet []byte) {
 	binary.BigEndian.PutUint16(packet[2:], p.seq)
 	binary.BigEndian.PutUint32(packet[4:], uint32(p.seq)*rtpPeriod)
 	binary.BigEndian.PutUint32(packet[8:], uint32(number))                      //nolint:gosec // some hundreds
+	binary.BigEndian.PutUint32(packet[numberAt:], uint32(number))               //nolint:gosec // the same
 	binary.BigEndian.PutUint64(packet[stampAt:], uint64(time.Now().UnixNano())) //nolint:gosec // after 1970
+	if p.seal != nil {
+		var err error
+		if packet, err = p.seal.EncryptRTP(g.scratch, packet, nil); err != nil {
+			v.unsent++
+			return
+		}
+		g.scratch = packet
+	}
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(p.fd), uintptr(unsafe.Pointer(&packet[0])), uintptr(len(packet)),
 		unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&p.to)), unix.SizeofSockaddrInet4)
 	if errno == unix.ECONNREFUSED { // of an earlier one
@@ -227,13 +243,24 @@ func (g *generator) listen(v *volley, heard []bool, id uint64) {
 	for i := range n {
 		g.message.SetControllen(len(g.control))
 		size, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(events[i].Fd), uintptr(unsafe.Pointer(&g.message)), 0)
-		if errno != 0 || size < rtpSize || binary.BigEndian.Uint64(g.buffer[volleyAt:]) != id {
-			continue // an error of the network, or a straggler
+		if errno != 0 || size < rtpSize {
+			continue // an error of the network
+		}
+		packet := g.buffer[:size]
+		if p := &g.parties[g.byFD[events[i].Fd]]; p.open != nil {
+			var err error
+			if packet, err = p.open.DecryptRTP(g.scratch, packet, nil); err != nil {
+				continue // not ours
+			}
+			g.scratch = packet
+		}
+		if len(packet) < rtpSize || binary.BigEndian.Uint64(packet[volleyAt:]) != id {
+			continue // a straggler
 		}
 		v.received++
-		heard[binary.BigEndian.Uint32(g.buffer[8:])^1] = true // calls are pairs
+		heard[binary.BigEndian.Uint32(packet[numberAt:])^1] = true // calls are pairs
 		if at := received(g.control[:g.message.Controllen]); at != 0 {
-			v.delay.Record(time.Duration(at - int64(binary.BigEndian.Uint64(g.buffer[stampAt:])))) //nolint:gosec // what send wrote
+			v.delay.Record(time.Duration(at - int64(binary.BigEndian.Uint64(packet[stampAt:])))) //nolint:gosec // what send wrote
 		}
 	}
 }

@@ -33,6 +33,7 @@ type RelayTarget struct {
 	near, far netip.Addr // of the parties; invalid: 127.0.0.1
 	path      relayPath
 	process   *process
+	control   netip.AddrPort // of rtpengine
 }
 
 // join opens the parties and the way between them.

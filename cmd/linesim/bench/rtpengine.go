@@ -124,7 +124,7 @@ func bskip(text string, depth int) (rest string, err error) {
 
 // rtpengineTarget relays through rtpengine: offer and answer per call, as a proxy would have it.
 func rtpengineTarget(p *process, control netip.AddrPort) RelayTarget {
-	return RelayTarget{Name: "rtpengine", process: p, path: func(_ context.Context, g *generator) (func(), error) {
+	return RelayTarget{Name: "rtpengine", process: p, control: control, path: func(_ context.Context, g *generator) (func(), error) {
 		n, err := dialNG(control)
 		if err != nil {
 			return nil, err

@@ -27,6 +27,8 @@ type agent struct {
 
 	mu    sync.Mutex // guards waits
 	waits map[string]chan *message
+
+	answer func(invite *message) []byte // nil: ring and answer at once; set before anybody calls
 }
 
 var (
@@ -91,6 +93,10 @@ func (a *agent) request(m *message, from netip.AddrPort) {
 	contact := "Contact: <sip:callee@" + a.local.String() + ">\r\n"
 	switch m.request {
 	case "INVITE":
+		if a.answer != nil {
+			answers = [][]byte{a.answer(m)}
+			break
+		}
 		tag := "c" + m.get("call-id")[:min(8, len(m.get("call-id")))]
 		answers = [][]byte{
 			respond(m, "180 Ringing", tag, contact, ""),
@@ -198,19 +204,28 @@ func (a *agent) register(ctx context.Context, who Account) error {
 
 // call performs one call to a number from INVITE to BYE and returns the delay to the first ringing.
 func (a *agent) call(ctx context.Context, who Account, number string, hold time.Duration) (ringing time.Duration, err error) {
-	o := outgoing{
-		method: "INVITE", uri: "sip:" + number + "@" + who.Domain, callID: unique(), seq: 1, body: sdp(a.local),
+	started := time.Now()
+	o, m, credentials, err := a.invite(ctx, who, number, sdp(a.local), func() { ringing = time.Since(started) })
+	if err != nil {
+		return 0, err
+	}
+	if ringing == 0 { // the 200 overtook the 180
+		ringing = time.Since(started)
+	}
+	return ringing, a.finish(ctx, o, m, credentials, hold)
+}
+
+// invite calls a number, with credentials when it is asked for them, and returns the 200.
+func (a *agent) invite(ctx context.Context, who Account, number, body string, rang func()) (o outgoing, m *message, credentials string, err error) {
+	o = outgoing{
+		method: "INVITE", uri: "sip:" + number + "@" + who.Domain, callID: unique(), seq: 1, body: body,
 		from: "<sip:" + who.User + "@" + who.Domain + ">;tag=" + unique(), to: "<sip:" + number + "@" + who.Domain + ">",
 	}
 	contact := "Contact: <sip:" + who.User + "@" + a.local.String() + ">\r\nContent-Type: application/sdp\r\n"
 	o.extra = contact
-	started := time.Now()
-	rang := func() { ringing = time.Since(started) }
-	m, err := a.exchange(ctx, o, rang)
-	if err != nil {
-		return 0, err
+	if m, err = a.exchange(ctx, o, rang); err != nil {
+		return o, nil, "", err
 	}
-	credentials := ""
 	if m.status == 401 || m.status == 407 {
 		a.acknowledge(o, m)
 		o.seq++
@@ -221,17 +236,14 @@ func (a *agent) call(ctx context.Context, who Account, number string, hold time.
 		}
 		o.extra = contact + credentials
 		if m, err = a.exchange(ctx, o, rang); err != nil {
-			return 0, err
+			return o, nil, "", err
 		}
 	}
 	if m.status != 200 {
 		a.acknowledge(o, m)
-		return 0, fmt.Errorf("INVITE: %w: %d", errRejected, m.status)
+		return o, nil, "", fmt.Errorf("INVITE: %w: %d", errRejected, m.status)
 	}
-	if ringing == 0 { // the 200 overtook the 180
-		ringing = time.Since(started)
-	}
-	return ringing, a.finish(ctx, o, m, credentials, hold)
+	return o, m, credentials, nil
 }
 
 // acknowledge sends the ACK to a refusal: same transaction as the INVITE (RFC 3261 §17.1.1.3).

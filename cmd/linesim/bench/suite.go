@@ -43,7 +43,7 @@ type bench struct {
 }
 
 // Names lists the benches in the order they run.
-func Names() []string { return []string{"register", "call", "relay", "relay-peak", "sfu"} }
+func Names() []string { return []string{"register", "call", "relay", "relay-peak", "srtp", "sfu"} }
 
 // ErrUnknown says that there is no such bench or server.
 var ErrUnknown = errors.New("unknown")
@@ -65,6 +65,7 @@ func (s Suite) benches() []bench {
 		{name: "relay-peak", unit: "packet", servers: relays, run: func(ctx context.Context, server string) (Result, error) {
 			return s.runRelay(ctx, server, RelayPeak)
 		}},
+		{name: "srtp", unit: "packet", servers: []string{"linehall", "linehall-tick", "rtpengine"}, run: s.runSRTP},
 		{name: "sfu", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: s.runSFU},
 	}
 }
@@ -98,17 +99,9 @@ func (s Suite) signalling(ctx context.Context, server string, measure func(conte
 
 // runRelay gives the server a core and the generator another one.
 func (s Suite) runRelay(ctx context.Context, server string, measure func(context.Context, RelayTarget, RelayLoad) (Result, error)) (Result, error) {
-	peers, load := s.Peers, s.Relay
-	load.Core = -1
-	if peers.Pinned = runtime.NumCPU() > generatorCore; peers.Pinned {
-		load.Core = generatorCore
-	}
+	peers, load := s.relayPeers(server)
 	switch server {
 	case "linehall", "linehall-tick":
-		peers.Tick = "off"
-		if server == "linehall-tick" {
-			peers.Tick = "auto"
-		}
 		l, err := peers.linehall(ctx)
 		if err != nil {
 			return Result{}, err
@@ -135,6 +128,48 @@ func (s Suite) runRelay(ctx context.Context, server string, measure func(context
 		return measure(ctx, Direct(), load)
 	}
 	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
+}
+
+// relayPeers is where the servers of a relay bench and its generator run, and whether the appliance may use its tick.
+func (s Suite) relayPeers(server string) (Peers, RelayLoad) {
+	peers, load := s.Peers, s.Relay
+	load.Core = -1
+	if peers.Pinned = runtime.NumCPU() > generatorCore; peers.Pinned {
+		load.Core = generatorCore
+	}
+	peers.Tick = "off"
+	if server == "linehall-tick" {
+		peers.Tick = "auto"
+	}
+	return peers, load
+}
+
+// runSRTP is the relay bench with SRTP on one leg.
+func (s Suite) runSRTP(ctx context.Context, server string) (r Result, err error) {
+	peers, load := s.relayPeers(server)
+	switch server {
+	case "linehall", "linehall-tick":
+		l, err := peers.linehall(ctx)
+		if err != nil {
+			return r, err
+		}
+		defer l.stop()
+		target := l.securedRelay()
+		target.Name = server
+		r, err = Relay(ctx, target, load)
+		r.Bench = "srtp"
+		return r, err
+	case "rtpengine":
+		p, target, err := peers.rtpengine(ctx)
+		if err != nil {
+			return r, err
+		}
+		defer p.stop()
+		r, err = Relay(ctx, securedRTPEngine(target), load)
+		r.Bench = "srtp"
+		return r, err
+	}
+	return r, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }
 
 // runSFU fills the six-venue room.
