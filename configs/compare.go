@@ -19,6 +19,7 @@ func (c *checker) compare() {
 	c.venues()
 	c.rows()
 	c.numbers()
+	c.recording()
 }
 
 // where says in a message where another setting is.

@@ -9,6 +9,7 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/media/record"
 	"linehall/media/relay"
 	"linehall/provisioning/inventory"
 	"linehall/sfu/room"
@@ -30,7 +31,7 @@ type Config struct {
 	Feature       feature.Config   `yaml:"feature"`
 	Conference    room.Config      `yaml:"conference"`
 	Security      auth.Config      `yaml:"security"`
-	Recording     Recording        `yaml:"recording"`
+	Recording     record.Config    `yaml:"recording"`
 	Observability Observability    `yaml:"observability"`
 
 	path      string           // the file it came from, "" for defaults
@@ -74,9 +75,6 @@ type Observability struct {
 	Trace trace.Config      `yaml:"trace"`
 }
 
-// Recording has no settings in this version: nothing is recorded.
-type Recording struct{}
-
 // Languages lists the accepted values of appliance.language.
 func Languages() []string { return []string{"zh-CN", "en"} }
 
@@ -91,6 +89,7 @@ func Default() Config {
 		Terminals:     inventory.DefaultConfig(),
 		Dialplan:      dialplan.DefaultConfig(),
 		Feature:       feature.DefaultConfig(),
+		Recording:     record.DefaultConfig(),
 		Security:      auth.DefaultConfig(),
 		Observability: Observability{Log: observe.DefaultLog(), Trace: trace.DefaultConfig()},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/media/record"
 	"linehall/sfu/room"
 	"linehall/sip/dialplan"
 	"linehall/sip/trunk"
@@ -27,6 +28,8 @@ func elementDefault(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(site.DefaultLine())
 	case reflect.TypeFor[dialplan.GroupConfig]():
 		return reflect.ValueOf(dialplan.DefaultGroup())
+	case reflect.TypeFor[record.RuleConfig]():
+		return reflect.ValueOf(record.DefaultRule())
 	case reflect.TypeFor[trunk.Config]():
 		return reflect.ValueOf(trunk.DefaultConfig())
 	case reflect.TypeFor[trunk.GatewayConfig]():

@@ -67,6 +67,7 @@ func load(options Options) (Config, []Problem) {
 	config.path, config.places = options.Path, d.at
 	config.Terminals.File = resolve(options.Path, config.Terminals.File)
 	config.Terminals.Templates = resolve(options.Path, config.Terminals.Templates)
+	config.Recording = config.Recording.Resolved(func(name string) string { return resolve(options.Path, name) })
 	for i := range config.Trunks {
 		config.Trunks[i].CAFile = resolve(options.Path, config.Trunks[i].CAFile)
 	}
@@ -138,6 +139,7 @@ func (c *checker) domains() {
 	c.merge("feature", config.Feature.Validate())
 	c.merge("conference", config.Conference.Validate())
 	c.merge("security", config.Security.Validate())
+	c.merge("recording", config.Recording.Validate())
 	c.merge("observability.log", config.Observability.Log.Validate())
 	c.merge("observability.trace", config.Observability.Trace.Validate())
 	for i, t := range config.Trunks {

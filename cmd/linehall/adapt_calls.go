@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"linehall/media/record"
 	"linehall/sip/call"
 	"linehall/sip/cdr"
 	"linehall/web/api"
@@ -69,7 +70,10 @@ func shownCall(info call.Info, now time.Time) api.Call {
 	shown := api.Call{
 		ID: info.ID, State: string(info.State), Class: info.Class.String(), Precedence: info.Precedence.String(), StartedAt: info.StartedAt,
 		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), Media: textOrNull(info.Media), SRTP: info.SRTP, SRTPHere: info.SRTPHere, MOS: scoreOrNull(info.MOS),
-		Legs: []api.CallLeg{},
+		Legs: []api.CallLeg{}, Recording: string(info.Recording), MayRecord: info.MayRecord, Unrecorded: info.Unrecorded,
+	}
+	if shown.Recording == "" {
+		shown.Recording = string(record.Off)
 	}
 	if !info.AnsweredAt.IsZero() {
 		shown.AnsweredAt = &info.AnsweredAt
@@ -137,6 +141,9 @@ func shownRecord(r cdr.Record) api.CDR {
 	shown.LinkedTo = append(shown.LinkedTo, r.Linked...)
 	for _, f := range r.Forwards {
 		shown.Forwards = append(shown.Forwards, api.CDRForward(f))
+	}
+	if c := r.Recording; c != nil && (len(c.IDs) > 0 || c.Reason != "") {
+		shown.Recording = &api.CDRRecording{Mode: c.Mode, Rule: c.Rule, By: c.By, Parts: len(c.IDs), Reason: c.Reason}
 	}
 	if r.EndedAt != nil {
 		shown.EndedAt = *r.EndedAt

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"linehall/internal/pki"
+	"linehall/media/record"
 	"linehall/sip/toll"
 	"linehall/web/api"
 )
@@ -33,6 +34,7 @@ type alarmBoard struct {
 	tolls     *toll.Ledger
 	reload    *reloader
 	authority *pki.Authority
+	tapes     *record.Recorder
 
 	mu      sync.Mutex // guards what follows
 	since   map[string]time.Time
@@ -40,9 +42,9 @@ type alarmBoard struct {
 	full    map[string]time.Time // when a call was last refused per site
 }
 
-func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority) *alarmBoard {
+func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority, tapes *record.Recorder) *alarmBoard {
 	return &alarmBoard{
-		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority,
+		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority, tapes: tapes,
 		since: map[string]time.Time{}, refused: map[string]int64{}, full: map[string]time.Time{},
 	}
 }
@@ -199,6 +201,9 @@ func (b *alarmBoard) ownAlarms(ctx context.Context, now time.Time) []api.Alarm {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(b.reload.current().Appliance.Data, &disk); err == nil && int64(disk.Bavail)*disk.Bsize < leastFreeBytes { //nolint:gosec // sizes of a disk
 		found = append(found, alarm("critical", "disk_full", "", nil))
+	}
+	if b.tapes.Blocked() {
+		found = append(found, alarm("critical", "recording_stopped", "", nil))
 	}
 	if unknown := len(b.terminals.UnknownTerminals(ctx)); unknown > 0 {
 		found = append(found, alarm("info", "unknown_phones", "", map[string]string{"count": strconv.Itoa(unknown)}))

@@ -58,7 +58,7 @@ func openFront(ctx context.Context, config configs.Config, a *appliance) (*front
 	if f.sessions, err = session.Open(ctx, a.db, a.users, session.Options{Config: config.Security.Session, Log: a.log, Dropped: a.dropped}); err != nil {
 		return nil, err
 	}
-	surface := f.api(a)
+	surface := f.api(a) //nolint:contextcheck // each request has its own
 	f.feed = live.New(live.Options{Source: surface, Topics: api.Topics(), Log: a.log, Dropped: a.dropped, Panics: a.panics})
 	mux := http.NewServeMux()
 	mux.Handle(api.Prefix+"/", surface)
@@ -90,9 +90,9 @@ func (f *front) api(a *appliance) *api.API {
 		Features: featuresView{features: a.telephony.features, directory: a.directory},
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority, a.media.tapes), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
 		},
-		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls, Traces: traceView{a.telephony.trace},
+		Terminals: terminals, Enrolment: terminals, Calls: calls, Lines: lines, Rooms: rooms, Records: calls, Traces: traceView{a.telephony.trace}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
 		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features, tolls: a.telephony.tolls}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },

@@ -116,6 +116,10 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	if err != nil {
 		return err
 	}
+	tapes, err := r.a.media.tapes.Prepare(updated.Recording, updated.Dialplan.DefaultClass)
+	if err != nil {
+		return err
+	}
 	before := r.current()
 	// The directory writes to the database and is the last that can fail; it takes all rows or none.
 	if err := r.a.directory.Apply(ctx, terminalsOf(updated)); err != nil {
@@ -126,6 +130,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	}
 	r.a.atlas.Store(table)
 	r.a.media.ledger.Apply(table)
+	r.a.media.tapes.Install(tapes)
 	r.a.telephony.guard.Apply(updated.Security.SIP)
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
 	r.a.telephony.plan.now.Store(plan)

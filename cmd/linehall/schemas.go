@@ -5,6 +5,7 @@ import (
 	"linehall/internal/auth"
 	"linehall/internal/database"
 	"linehall/internal/directory"
+	"linehall/media/record"
 	"linehall/provisioning/enrolment"
 	"linehall/sip/call"
 	"linehall/sip/cdr"
@@ -20,6 +21,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(),
 	}
 }

@@ -94,7 +94,7 @@ func newLogger(config configs.Config, level *slog.LevelVar, out io.Writer) (*slo
 func build(ctx context.Context, config configs.Config, options configs.Options, g *ground, level *slog.LevelVar) (*appliance, error) {
 	a := &appliance{options: options, ground: g}
 	var err error
-	if a.media, err = openMedia(config, g); err != nil {
+	if a.media, err = openMedia(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	if a.telephony, err = openTelephony(ctx, config, g, a.media); err != nil {

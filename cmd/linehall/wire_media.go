@@ -14,6 +14,7 @@ import (
 	"linehall/media/anchor"
 	"linehall/media/gateway"
 	"linehall/media/line"
+	"linehall/media/record"
 	"linehall/media/relay"
 	"linehall/media/webrtc"
 )
@@ -27,9 +28,10 @@ type mediaPlane struct {
 	plane  *webrtc.Plane
 	// browsers leads the calls of phones in browsers over the plane.
 	browsers *gateway.Gateway
+	tapes    *record.Recorder
 }
 
-func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
+func openMedia(ctx context.Context, config configs.Config, g *ground) (*mediaPlane, error) {
 	ledger := line.NewLedger(g.atlas.Table(), g.log, g.registry)
 	ports, inside := config.Listen.RTP.Ports, openKernel(config, g.log)
 	store, files, err := holder.Open(filepath.Join(config.Appliance.Data, "holder.sock"), holdCommand)
@@ -58,14 +60,21 @@ func openMedia(config configs.Config, g *ground) (*mediaPlane, error) {
 		return nil, err
 	}
 	browsers := gateway.New(gateway.Options{Plane: plane, Log: g.log, Dropped: g.dropped, Panics: g.panics})
+	tapes, err := record.Open(ctx, record.Options{
+		DB: g.db, Folder: filepath.Join(config.Appliance.Data, "recordings"), Secrets: g.box, Audit: g.audit, Clock: voice.Clock,
+		Config: config.Recording, Class: config.Dialplan.DefaultClass, Log: g.log, Registerer: g.registry, Panics: g.panics,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return &mediaPlane{
-		ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
+		tapes: tapes, ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
 		anchor: anchor.New(anchor.Options{Relay: voice, Gateway: browsers, Ledger: ledger, Log: g.log, Registerer: g.registry}),
 	}, nil
 }
 
 func (m *mediaPlane) stage() stage {
-	parts := []part{{"relay", m.carry}, {"browser media", m.plane.Run}, {"browser calls", m.browsers.Run}}
+	parts := []part{{"recordings", m.tapes.Run}, {"relay", m.carry}, {"browser media", m.plane.Run}, {"browser calls", m.browsers.Run}}
 	if m.kernel.path != nil {
 		parts = append(parts, part{"kernel media", m.kernel.path.Run})
 	}

@@ -194,6 +194,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
 		Router: t.features, Features: t.features, Pickup: t.features,
 		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
+		Recorder: media.tapes, RecordCode: func() string { return t.plan.now.Load().Code("record") },
 		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Secrets: g.box, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
@@ -203,6 +204,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	t.calls.OnChange(t.subscriptions.CallChanged)
 	t.calls.OnChange(t.features.CallChanged)
 	t.features.CallBackWith(originator{t.calls})
+	t.features.RecordWith(t.calls)
 	t.share(sip.OPTIONS, func(ctx context.Context, req *stack.Request) {
 		t.guard.Probed(req)
 		t.stack.ServeOptions(ctx, req)

@@ -32,6 +32,7 @@ type Path struct {
 	offer  *offer     // the last one; nil before the first
 	agreed *agreement // what both sides said last; nil before the first answer
 	want   traffic    // what the path has reserved
+	ear    relay.Tap  // sees the sound; nil: nobody
 	secure securing
 	web    [2]*web // sides that are browsers, once the path is not direct
 
@@ -69,6 +70,7 @@ type stream struct {
 	// sessions are the sides' SRTP that ends here; nil: their packets pass as they are.
 	sessions [2]*srtp.Session
 	base     [2]relay.Stats // counted before a restart
+	shown    relay.Tap      // that the relay has
 }
 
 func newPath(c *Call, key string, callee Party) *Path {
@@ -225,6 +227,7 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 	p.want = p.agreed.want
 	p.call.trim()
 	p.publish()
+	p.show()
 }
 
 // Rollback forgets an offer that was refused: ports, reservation and peers are those of the last agreement.

@@ -80,6 +80,9 @@ func (d *Detector) Samples(dst []byte, samples []int16) []byte {
 	return dst
 }
 
+// Held reports whether a key goes on.
+func (d *Detector) Held() bool { return d.current != 0 }
+
 // decide ends a block and returns a key that begins.
 func (d *Detector) decide() byte {
 	hit := d.hit()

@@ -224,6 +224,9 @@ func (r *Relay) totals() totals {
 	return sum
 }
 
+// Clock is the time by which a Tap sees packets, in nanoseconds.
+func (r *Relay) Clock() int64 { return r.now() }
+
 // now is the time since the relay began, in nanoseconds of the steady clock.
 func (r *Relay) now() int64 { return int64(time.Since(r.start)) }
 

@@ -265,6 +265,7 @@ func (c *call) offerToPeer(l *leg) {
 	b.site = l.Site
 	c.rec.Legs[0].Contact = l.Dialog.Target
 	b.path = c.media.Branch(l.Extension+" "+l.Dialog.Target, l.party())
+	_, _ = c.leadRecorded(b.path, l) // nothing has to end here for a party of another call
 	near, err := c.origin.open(c)
 	if err != nil {
 		c.peerFailed(refusal{code: 500})
@@ -478,6 +479,7 @@ func (c *call) startAfresh(f *fork) {
 	c.media.Close()
 	c.openMedia()
 	f.branch.path = c.media.Branch(f.branch.path.Key(), f.callee.party())
+	_, _ = c.leadRecorded(f.branch.path, f.callee) // as above
 }
 
 // linkAfresh offers who answered what the party last agreed to, or asks the party.

@@ -76,6 +76,7 @@ func (c *call) finish(end cause) {
 		c.deferred = nil
 		c.s.respond(req, refusal{code: 481})
 	}
+	c.closeTape("the call ended")
 	c.close(end, c.media.Close())
 }
 
@@ -179,6 +180,7 @@ func (c *call) abandon(ctx context.Context) {
 		}
 	}
 	var stats [2]anchor.LegStats
+	c.closeTape("internal error") //nolint:contextcheck // what is left has to be written
 	if c.media != nil {
 		stats = c.media.Close()
 	}

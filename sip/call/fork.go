@@ -88,7 +88,11 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 	}
 	c.tell(b, l, inv)
 
-	err := c.guardBranch(b, l)
+	dressed, err := c.leadRecorded(b.path, l)
+	if err == nil {
+		b.dressed = dressed
+		err = c.guardBranch(b, l)
+	}
 	var body []byte
 	if err == nil {
 		body, err = c.offerTo(b)

@@ -153,7 +153,9 @@ func (c *call) onRequest(req *stack.Request) {
 		c.onRefer(f, l, req)
 	case req.Method == sip.SUBSCRIBE:
 		c.onSubscribe(l, req)
+	case c.recordKey(l, req):
 	default:
+		c.infoKey(l, req)
 		c.forward(f, l, req)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/line"
+	"linehall/media/record"
 )
 
 // State is what people call the state of a call.
@@ -54,6 +55,10 @@ type Info struct {
 	MOS         float64 // the worse leg's; 0: unknown
 	Legs        []Leg
 	Recoverable bool // its state is in the store
+	Recording   record.State
+	// MayRecord says that somebody may begin to record the call; Unrecorded why it is not, if it should be.
+	MayRecord  bool
+	Unrecorded string
 	// Dialogs are the phones' own, ringing ones included, those that have ended left out. The
 	// slice is shared: read only.
 	Dialogs []DialogInfo
@@ -63,6 +68,7 @@ type Info struct {
 type published struct {
 	info Info
 	path *anchor.Path
+	tape *record.Session
 }
 
 // snapshot may be called by anybody.
@@ -76,6 +82,9 @@ func (c *call) snapshot() (Info, bool) {
 	if p.path != nil && info.State != StateRinging {
 		info.Path, info.Codec = p.path.Carrier(), p.path.Codec()
 		info.measure(p.path.Stats())
+	}
+	if p.tape != nil {
+		info.Recording = p.tape.State()
 	}
 	return info, true
 }
@@ -121,8 +130,21 @@ func (c *call) publish() {
 	} else {
 		info.Legs = append(info.Legs, Leg{Side: caller.String(), Site: site.ID(c.rec.FromSite), Transport: c.origin.flow().Transport, Address: c.origin.flow().Remote.String()})
 	}
-	c.public.Store(&published{info, path})
+	shown := &published{info: info, path: path}
+	c.publishTape(shown)
+	c.public.Store(shown)
+	info = shown.info
 	for _, f := range c.s.changed {
 		f(info)
 	}
+}
+
+// publishTape shows how the recording is.
+func (c *call) publishTape(p *published) {
+	p.info.Recording = record.Off
+	if c.tape == nil || c.tape.session == nil {
+		return
+	}
+	p.tape, p.info.MayRecord = c.tape.session, true
+	p.info.Recording, p.info.Unrecorded = c.tape.session.State(), c.rec.Recording.Reason
 }

@@ -33,6 +33,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/line"
+	"linehall/media/record"
 	"linehall/media/relay"
 	"linehall/sip/call"
 	"linehall/sip/cdr"
@@ -86,6 +87,7 @@ type labOptions struct {
 	pickup      map[string][]string // who may pick up for whom
 	calls       <-chan struct{}     // the call core runs when it is closed; nil: at once
 	secrets     call.Secrets        // may be nil
+	recording   *record.Config      // nil: nothing is recorded
 }
 
 // trace is what a test that fails shows: the exchange's log, and the first line of each message.
@@ -185,7 +187,7 @@ func (x *exchange) start(o labOptions) {
 	log := slog.New(slog.NewTextHandler(x.trace, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	x.reg = prometheus.NewRegistry()
 	x.db = must[*sql.DB](t)(database.Open(ctx, filepath.Join(x.dir, "lab.db")))
-	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema(), toll.Schema()); err != nil {
+	if err := database.Migrate(ctx, x.db, directory.Schema(), location.Schema(), cdr.Schema(), call.Schema(), toll.Schema(), record.Schema()); err != nil {
 		t.Fatal(err)
 	}
 	box := must[*secret.Box](t)(secret.Open(filepath.Join(x.dir, "keys")))
@@ -229,12 +231,18 @@ func (x *exchange) start(o labOptions) {
 		x.tolls = must[*toll.Ledger](t)(toll.Open(ctx, toll.Options{DB: x.db, Limits: o.tolls, Log: log, Registerer: x.reg}))
 		tolls = x.tolls
 	}
+	var tapes *record.Recorder
+	if o.recording != nil {
+		tapes = must[*record.Recorder](t)(record.Open(ctx, record.Options{
+			DB: x.db, Folder: filepath.Join(x.dir, "recordings"), Secrets: box, Audit: unaudited{}, Clock: rel.Clock, Config: *o.recording, Log: log,
+		}))
+	}
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Tolls:  tolls,
 		Pickup: pickupGroups(o.pickup),
 		Stack:  st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
-		Secrets: o.secrets,
+		Secrets: o.secrets, Recorder: tapes, RecordCode: func() string { return "*22" },
 	}))
 	if o.hook != nil {
 		x.calls.OnChange(o.hook)

@@ -98,6 +98,9 @@ type call struct {
 	dials   int // connections being opened for them
 	health  [2]health
 
+	tape   *tape      // who looks on at the media; nil: not asked yet
+	retape *savedTape // of before the restart, until the session is there
+
 	parties []string  // guarded by Service.mu: extensions counted as busy
 	lines   []lineKey // guarded by Service.mu: gateways that carry it
 	keys    []dialogKey
@@ -266,6 +269,7 @@ func (c *call) begin() {
 		}
 		c.goOn()
 		c.publish()
+		c.record()
 		return
 	}
 	if c.lent != nil {
@@ -323,7 +327,12 @@ func (c *call) handle(m message) {
 		c.relink(m)
 	case msgGone:
 		c.step(evCallerGone{m.reason})
+	case msgTape:
+		c.onTape(m.event)
+	case msgRecord:
+		c.onRecord(m)
 	}
+	c.record()
 }
 
 // step feeds the machine and does what it says. Actions that bring about another event (the
@@ -379,6 +388,7 @@ func (c *call) stop() {
 		}
 	case phaseAccepted, phaseUp:
 		c.save()
+		c.closeTape("the appliance stopped")
 		c.media.Close()
 		c.left = true
 	case phaseEnded:

@@ -135,6 +135,11 @@ func (c *call) pickUp(req *stack.Request, from directory.Terminal, b *branchLeg,
 		return
 	}
 	f.branch.path = c.media.Branch(from.Extension+" "+f.callee.Dialog.Target, f.callee.party())
+	if _, err := c.leadRecorded(f.branch.path, f.callee); err != nil {
+		f.branch.path.Close()
+		refuse(mediaRefusal(err))
+		return
+	}
 	proceed, err := c.pickMedia(f)
 	if err != nil {
 		f.branch.path.Close()

@@ -10,6 +10,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/line"
+	"linehall/media/record"
 	"linehall/media/sdp"
 	"linehall/sip/stack"
 )
@@ -104,6 +105,8 @@ func mediaRefusal(err error) refusal {
 		return refusal{code: 488, warn: 370, text: "Insufficient Bandwidth"}
 	case errors.As(err, &bad):
 		return refusal{code: 400, reason: "Bad Session Description", warn: 399, text: bad.Error()}
+	case errors.Is(err, record.ErrEncrypted):
+		return refusal{code: 488, warn: 399, text: "Calls here are recorded, and this one could not be: " + err.Error()}
 	case errors.Is(err, anchor.ErrNoSpeech), errors.Is(err, anchor.ErrNoGateway):
 		return refusal{code: 488, warn: 399, text: "A phone in a browser and this phone have no way to talk: " + err.Error()}
 	default:

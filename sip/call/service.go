@@ -20,6 +20,7 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/site"
 	"linehall/media/anchor"
+	"linehall/media/record"
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
 	"linehall/sip/location"
@@ -155,10 +156,14 @@ type Options struct {
 	Store       Store
 	Secrets     Secrets // encrypts states that hold keys; nil: they are stored as they are
 	Trace       Trace   // may be nil
-	Limits      Limits
-	Dropped     *observe.Dropped
-	Panics      prometheus.Counter // may be nil
-	Log         *slog.Logger
+	// Recorder keeps what is said; nil: nothing is. RecordCode is the feature code that begins and ends a recording, as keys
+	// in the call as well; nil: there is none.
+	Recorder   *record.Recorder
+	RecordCode func() string
+	Limits     Limits
+	Dropped    *observe.Dropped
+	Panics     prometheus.Counter // may be nil
+	Log        *slog.Logger
 	// Registerer takes the linehall_calls_* and linehall_call_* families; nil registers nothing.
 	Registerer prometheus.Registerer
 }

@@ -34,6 +34,7 @@ type saved struct {
 	Transfer   *savedTransfer  `json:"transfer,omitempty"`
 	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
 	Tolls      []toll.Account  `json:"tolls,omitempty"`   // what it counts for at once
+	Tape       *savedTape      `json:"tape,omitempty"`
 }
 
 const savedVersion = 1
@@ -110,7 +111,7 @@ func (c *call) encode() ([]byte, error) {
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
 		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
-		Tolls: c.s.o.Tolls.Held(c.id),
+		Tolls: c.s.o.Tolls.Held(c.id), Tape: c.savedTape(),
 	})
 	if err != nil {
 		return nil, err
@@ -216,7 +217,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) (revived, error) {
 		c.origin = &connected{shadow: st.Caller}
 		st.Caller.Dialog.Session.Digest, st.Callee.Dialog.Session.Digest = "", "" // who has seen what is not known
 	}
-	c.transfer = st.Transfer.restored(c)
+	c.transfer, c.retape = st.Transfer.restored(c), st.Tape
 	return revived{c, st}, nil
 }
 

@@ -51,6 +51,17 @@ type Record struct {
 	TransferredBy string   `json:"transferred_by,omitempty"` // who connected this call's parties
 	PickedUpBy    string   `json:"picked_up_by,omitempty"`   // who answered for the number that was called
 	Originated    bool     `json:"originated,omitempty"`     // the appliance called the first party itself
+	// Recording says what was kept of what was said; nil: the call could not be recorded by rule.
+	Recording *Recording `json:"recording,omitempty"`
+}
+
+// Recording is what became of recording a call.
+type Recording struct {
+	Mode   string   `json:"mode"` // on_demand, always or required
+	Rule   string   `json:"rule,omitempty"`
+	IDs    []string `json:"ids,omitempty"`    // of media/record
+	By     string   `json:"by,omitempty"`     // who began the last one
+	Reason string   `json:"reason,omitempty"` // why it was not recorded to the end
 }
 
 // Forward is one forward that a call took.

@@ -55,6 +55,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"intercom", "*80", MustHave},
 	{"park", "*85", MayHave},
 	{"pickup", "**", MustHave},
+	{"record", "*22", NoArgument},  // begin or end the recording of one's call; as keys in the call as well
 	{"speed_dial", "*0", MustHave}, // a terminal's own short numbers
 	{"speed_dial_store", "*75", MustHave},
 	{"status", "*68", NoArgument}, // what is switched on here

@@ -82,6 +82,7 @@ type Service struct {
 
 	changed []func(extension string) // set before Run
 	caller  Originator               // nil: no call-backs
+	taper   Taper                    // nil: nothing is recorded
 	wake    chan struct{}            // capacity 1: Run shall look again
 
 	writing sync.Mutex // one change at a time; held over database work, never with mu the other way round

@@ -47,6 +47,9 @@ var (
 	sayNotForYou      = phrase{"本机无此功能", "Not for this phone"}
 	sayWrongInput     = phrase{"输入有误", "Wrong input"}
 	sayEcho           = phrase{"回声测试，# 结束", "Echo test, # ends"}
+	sayRecordingOn    = phrase{"录音开始", "Recording on"}
+	sayRecordingOff   = phrase{"录音停止", "Recording off"}
+	sayNoRecording    = phrase{"本通话不能录音", "Cannot be recorded"}
 	sayNothingSet     = phrase{"未设置功能", "Nothing set"}
 )
 

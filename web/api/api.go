@@ -45,6 +45,7 @@ type Options struct {
 	Rooms        Rooms
 	Records      Records
 	Traces       Traces
+	Recordings   Recordings
 	Certificates Certificates
 	Trunks       Trunks
 	Bans         Bans
@@ -97,6 +98,7 @@ func New(opts Options) *API {
 	a.registerRooms()
 	a.registerRecords()
 	a.registerTraces()
+	a.registerRecordings()
 	a.registerUsers()
 	a.registerTokens()
 	a.registerCertificates()

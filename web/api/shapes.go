@@ -128,6 +128,10 @@ type Call struct {
 	SRTPHere        bool       `json:"srtp_here" doc:"SRTP of one leg or both ends at the appliance, instead of going from phone to phone"`
 	MOS             *float64   `json:"mos"`
 	Legs            []CallLeg  `json:"legs"`
+
+	Recording  string `json:"recording" enum:"off,announcing,on,suspended" doc:"suspended: the disk takes nothing"`
+	MayRecord  bool   `json:"may_record" doc:"somebody may begin to record it"`
+	Unrecorded string `json:"unrecorded" doc:"why it is not recorded although it should be"`
 }
 
 // Party is one end of a call.
@@ -280,6 +284,19 @@ type CDR struct {
 	PickedUpBy    string       `json:"picked_up_by"`
 	Originated    bool         `json:"originated" doc:"the appliance called the first party itself"`
 	Reports       []CDRReport  `json:"reports" nullable:"false" doc:"what the phones said of the quality; only in the answer for one call"`
+
+	Recording *CDRRecording `json:"recording" doc:"null: nobody wanted it to be recorded"`
+}
+
+// CDRRecording says what became of recording a call.
+type CDRRecording struct {
+	_ struct{} `json:"-" nullable:"true"`
+
+	Mode   string `json:"mode" enum:"on_demand,always,required"`
+	Rule   string `json:"rule"`
+	By     string `json:"by" doc:"who began the last recording"`
+	Parts  int    `json:"parts" doc:"how many recordings were begun"`
+	Reason string `json:"reason" doc:"why it was not recorded to its end"`
 }
 
 // CDRLeg is one contact that was tried.

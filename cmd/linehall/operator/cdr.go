@@ -46,7 +46,13 @@ type cdr struct {
 	PickedUpBy      string     `json:"picked_up_by"`
 	PreemptedBy     string     `json:"preempted_by"`
 	LinkedTo        []string   `json:"linked_to"`
-	Forwards        []struct {
+	Recording       *struct {
+		Mode   string `json:"mode"`
+		By     string `json:"by"`
+		Parts  int    `json:"parts"`
+		Reason string `json:"reason"`
+	} `json:"recording"`
+	Forwards []struct {
 		From   string `json:"from"`
 		To     string `json:"to"`
 		Reason string `json:"reason"`
@@ -57,7 +63,7 @@ var cdrHeader = []string{
 	"id", "call_id", "started_at", "answered_at", "ended_at", "duration_seconds", "from", "from_site", "to", "to_site", "dialled",
 	"result", "code", "ended_by", "reason", "path", "codec", "mos_caller", "mos_callee",
 	"media", "srtp", "trunk", "overflow", "forwards", "transferred_by", "picked_up_by", "preempted_by", "linked_to",
-	"srtp_caller", "srtp_callee", "srtp_here",
+	"srtp_caller", "srtp_callee", "srtp_here", "recording",
 }
 
 func (c cdr) row() []string {
@@ -70,7 +76,7 @@ func (c cdr) row() []string {
 		c.From, c.FromSite, c.To, c.ToSite, c.Dialled, c.Result, strconv.Itoa(c.Code), c.EndedBy, c.Reason, c.Path, c.Codec,
 		score(c.MOSCaller, ""), score(c.MOSCallee, ""),
 		c.Media, strconv.FormatBool(c.SRTP), c.Trunk, c.Overflow, c.forwards(), c.TransferredBy, c.PickedUpBy, c.PreemptedBy, strings.Join(c.LinkedTo, " "),
-		strconv.FormatBool(c.SRTPCaller), strconv.FormatBool(c.SRTPCallee), strconv.FormatBool(c.SRTPHere),
+		strconv.FormatBool(c.SRTPCaller), strconv.FormatBool(c.SRTPCallee), strconv.FormatBool(c.SRTPHere), c.recorded(),
 	}
 }
 
@@ -96,6 +102,20 @@ func score(mos *float64, nothing string) string {
 		return nothing
 	}
 	return strconv.FormatFloat(*mos, 'f', 2, 64)
+}
+
+// recorded says what became of recording the call, in one cell.
+func (c cdr) recorded() string {
+	switch r := c.Recording; {
+	case r == nil:
+		return ""
+	case r.Reason != "" && r.Parts == 0:
+		return "not recorded: " + r.Reason
+	case r.Reason != "":
+		return "recorded in part: " + r.Reason
+	default:
+		return "recorded by " + r.By
+	}
 }
 
 // forwards is the way that the call took, in one cell.

@@ -58,6 +58,7 @@ func renderCDR(out io.Writer, c wholeCDR) {
 		{"picked up by", c.PickedUpBy},
 		{"gave way to call", c.PreemptedBy},
 		{"belongs to calls", strings.Join(c.LinkedTo, " ")},
+		{"recording", c.recorded()},
 	} {
 		if one.value != "" {
 			fmt.Fprintf(out, "%s %s\n", one.name, one.value)

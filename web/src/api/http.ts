@@ -1,4 +1,4 @@
-import type { Cdr, Me, Room, Trace } from './types';
+import type { Cdr, Me, Recording, Room, Trace } from './types';
 
 /** What a refused request said (RFC 9457), or that the appliance did not answer (status 0). */
 export class ApiError extends Error {
@@ -58,6 +58,18 @@ export const record = (id: string): Promise<Cdr> => json<Cdr>(call('GET', `/cdrs
 export const trace = (id: string): Promise<Trace> => json<Trace>(call('GET', `/calls/${encodeURIComponent(id)}/trace`));
 /** Where the capture file of a call is; the browser fetches it. */
 export const capture = (id: string): string => `/api/v1/calls/${encodeURIComponent(id)}/pcap`;
+/** The recordings of a call, the newest first. */
+export const recordings = async (id: string): Promise<Recording[]> => (await json<{ recordings: Recording[] }>(call('GET', `/recordings?call=${encodeURIComponent(id)}`))).recordings;
+/** Where a recording is; a player or the browser fetches it. */
+export const recordingAudio = (id: string, format: 'wav' | 'flac', download: boolean): string =>
+  `/api/v1/recordings/${encodeURIComponent(id)}/audio?format=${format}${download ? '&download=true' : ''}`;
+export const deleteRecording = async (id: string): Promise<void> => {
+  await call('DELETE', `/recordings/${encodeURIComponent(id)}`);
+};
+/** Begins or ends the recording of a call that goes on. */
+export const tape = async (id: string, on: boolean): Promise<void> => {
+  await call(on ? 'POST' : 'DELETE', `/calls/${encodeURIComponent(id)}/recording`);
+};
 export const roomLink = (number: string, venue: string): Promise<{ url: string }> =>
   json<{ url: string }>(call('POST', `/rooms/${encodeURIComponent(number)}/link`, { venue }));
 export const room = (number: string): Promise<Room> => json<Room>(call('GET', `/rooms/${encodeURIComponent(number)}`));

@@ -152,6 +152,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/calls/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Record a call that goes on
+         * @description Roles: admin, operator.
+         */
+        post: operations["start-recording"];
+        /**
+         * End the recording of a call
+         * @description Roles: admin, operator.
+         */
+        delete: operations["stop-recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/calls/{id}/trace": {
         parameters: {
             query?: never;
@@ -424,6 +448,70 @@ export interface paths {
          * @description For everybody who is known.
          */
         get: operations["get-me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Recorded calls
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["list-recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is known of a recording
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["get-recording"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a recording
+         * @description Roles: admin.
+         */
+        delete: operations["delete-recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recordings/{id}/audio": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Listen to a recording, or export it
+         * @description Roles: admin, auditor.
+         */
+        get: operations["get-recording-audio"];
         put?: never;
         post?: never;
         delete?: never;
@@ -898,6 +986,8 @@ export interface components {
             /** @description id of the call that took this one's place */
             preempted_by: string;
             reason: string;
+            /** @description null: nobody wanted it to be recorded */
+            recording: components["schemas"]["CDRRecording"];
             /** @description what the phones said of the quality; only in the answer for one call */
             reports: components["schemas"]["CDRReport"][];
             result: string;
@@ -945,6 +1035,20 @@ export interface components {
             started_at: string | null;
             trunk: string;
         };
+        CDRRecording: {
+            /** @description who began the last recording */
+            by: string;
+            /** @enum {string} */
+            mode: "on_demand" | "always" | "required";
+            /**
+             * Format: int64
+             * @description how many recordings were begun
+             */
+            parts: number;
+            /** @description why it was not recorded to its end */
+            reason: string;
+            rule: string;
+        } | null;
         CDRReport: {
             /** Format: date-time */
             at: string;
@@ -975,6 +1079,8 @@ export interface components {
             from: components["schemas"]["Party"];
             id: string;
             legs: components["schemas"]["CallLeg"][] | null;
+            /** @description somebody may begin to record it */
+            may_record: boolean;
             /** @enum {string|null} */
             media: "voice" | "fax" | "modem" | null;
             /** Format: double */
@@ -983,6 +1089,11 @@ export interface components {
             path: "direct" | "relay" | "kernel" | "gateway" | "served";
             /** @enum {string} */
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash_override";
+            /**
+             * @description suspended: the disk takes nothing
+             * @enum {string}
+             */
+            recording: "off" | "announcing" | "on" | "suspended";
             /** @description both legs are encrypted */
             srtp: boolean;
             /** @description SRTP of one leg or both ends at the appliance, instead of going from phone to phone */
@@ -992,6 +1103,8 @@ export interface components {
             /** @enum {string} */
             state: "ringing" | "established" | "held" | "ended";
             to: components["schemas"]["Party"];
+            /** @description why it is not recorded although it should be */
+            unrecorded: string;
         };
         CallLeg: {
             address: string;
@@ -1470,6 +1583,49 @@ export interface components {
         PinInBody: {
             /** @description 4 to 10 digits; empty takes it away */
             pin: string;
+        };
+        Recording: {
+            /** @description both parties heard that they are recorded */
+            announced: boolean;
+            /** @description id of the call and of its record */
+            call_id: string;
+            /** Format: double */
+            duration_seconds: number;
+            /** @description at rest */
+            encrypted: boolean;
+            /** Format: date-time */
+            ended_at: string | null;
+            ended_by: string;
+            from: components["schemas"]["Party"];
+            id: string;
+            keys_omitted: boolean;
+            /**
+             * Format: int64
+             * @description that did not get to the disk
+             */
+            missing_packets: number;
+            /**
+             * Format: int64
+             * @description 1, 2, … of the same call
+             */
+            part: number;
+            /** @description why it ended */
+            reason: string;
+            /** @description of the configuration, that decided */
+            rule: string;
+            /** Format: int64 */
+            size_bytes: number;
+            /** Format: date-time */
+            started_at: string;
+            started_by: string;
+            /** @enum {string} */
+            state: "recording" | "kept";
+            to: components["schemas"]["Party"];
+            /** @description codecs that cannot be heard here; their packets are kept */
+            undecodable: string[];
+        };
+        RecordingList: {
+            recordings: components["schemas"]["Recording"][];
         };
         Room: {
             name: string;
@@ -2302,6 +2458,136 @@ export interface operations {
             };
         };
     };
+    "start-recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "stop-recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-call-trace": {
         parameters: {
             query?: never;
@@ -3083,6 +3369,277 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-recordings": {
+        parameters: {
+            query?: {
+                /** @description of this call only */
+                call?: string;
+                /** @description started at or after */
+                from?: string;
+                /** @description started before */
+                to?: string;
+                /** @description at most so many, newest first */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-recording-audio": {
+        parameters: {
+            query?: {
+                /** @description a stereo file, the caller left; or one party's packets as rtpdump */
+                format?: "wav" | "flac" | "rtp_caller" | "rtp_callee";
+                /** @description as a file to keep: it stands in the audit log as an export */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the file; parts of a WAV file can be asked for */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                    "audio/flac": string;
+                    "audio/wav": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -23,6 +23,7 @@ export type LineClassUse = Schemas['LineClass'];
 export type LineDirection = Schemas['LineDirection'];
 export type Line = Schemas['Line'];
 export type Cdr = Schemas['CDR'];
+export type Recording = Schemas['Recording'];
 export type Trace = Schemas['Trace'];
 export type TraceStep = Schemas['TraceStep'];
 export type Venue = Schemas['Venue'];

@@ -13,6 +13,7 @@ import { siteName } from '../lines/sites';
 import { CallDetails } from '../records/call';
 import { Quality } from './quality';
 import { CallBadge, CallDuration } from './state';
+import { TapeBadge, TapeButton } from './tape';
 
 const open = signal<ReadonlySet<string>>(new Set());
 /** The call whose signalling is looked at, with its title. */
@@ -93,6 +94,7 @@ function Row({ call }: { call: Call }): JSX.Element {
         </td>
         <td>
           <CallBadge call={call} />
+          <TapeBadge call={call} />
           {(call.class === 'emergency' || call.class === 'priority') && <Badge tone={call.class === 'emergency' ? 'failure' : 'warning'}>{t.classes[call.class]}</Badge>}
         </td>
         <td><Party party={call.from} /></td>
@@ -121,7 +123,8 @@ function Row({ call }: { call: Call }): JSX.Element {
               <button type="button" class="button small" data-testid="call-signalling" onClick={() => { watched.value = { id: call.id, title: `${call.from.extension} → ${call.to.extension}` }; }}>
                 <Icon name="records" />
                 {texts.value.records.show}
-              </button>
+              </button>{' '}
+              <TapeButton call={call} />
             </p>
             <div class="legs-grid">{legs.filter((leg) => leg.packets > 0).map((leg) => <Leg key={leg.side} leg={leg} id={call.id} />)}</div>
           </td>

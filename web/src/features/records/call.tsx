@@ -7,6 +7,7 @@ import { formatDecimal, formatDuration, formatMomentSeconds, texts } from '../..
 import { Drawer } from '../../ui/drawer';
 import { Icon } from '../../ui/icon';
 import { siteName } from '../lines/sites';
+import { Recordings } from './recordings';
 import { ResultBadge } from './result';
 import { Steps } from './steps';
 
@@ -36,6 +37,7 @@ export function CallDetails({ id, title, onClose }: { id: string; title: string;
     <Drawer title={title} onClose={onClose} testid="call-details" wide>
       {kept === 'failed' && <p class="tone-failure" role="alert">{t.loadFailed}</p>}
       {typeof kept === 'object' && kept !== null && <Facts record={kept} />}
+      {kept !== 'loading' && <Recordings call={id} kept={typeof kept === 'object' ? kept : null} />}
       <div class="ladder-title">
         <h3>{t.ladder}</h3>
         {mayHangUp() && typeof messages === 'object' && messages !== null && (
