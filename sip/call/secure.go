@@ -202,11 +202,7 @@ func (c *call) guardBranch(b *branchLeg, l *leg) error {
 	if c.emergency() { // nothing stops it
 		return nil
 	}
-	from := &leg{Site: site.ID(c.rec.FromSite)}
-	if c.incoming != nil {
-		from.Trunk, from.TrunkSRTP = c.incoming.Trunk, c.incoming.SRTP
-	}
-	return secureOffer(stricter(c.s.srtpOfLeg(from), c.s.srtpOfLeg(l)), false, p, c.origin.flow(), l.Flow)
+	return secureOffer(stricter(c.s.srtpOfLeg(c.callerEnd()), c.s.srtpOfLeg(l)), false, p, c.origin.flow(), l.Flow)
 }
 
 // secured reports whether both legs of the call are encrypted; securedHere, whether SRTP of one or both ends here instead

@@ -64,7 +64,7 @@ func (c *call) terminate(path *anchor.Path, to side, dressed int) {
 // redress offers the call to a branch again, protected in another way; false: there is none left.
 func (c *call) redress(b *branchLeg, res *sip.Response) bool {
 	if !refusedMedia(res.StatusCode) || c.late || b.path == nil || c.m.Phase != phaseRinging ||
-		c.m.Branches[b.index].Progress != branchCalling || c.branchPolicy(b) == site.SRTPRequired {
+		c.m.Branches[b.index].Progress != branchCalling || c.lent != nil && c.lent.leg == nil || c.branchPolicy(b) == site.SRTPRequired {
 		return false
 	}
 	next, ok := nextDress(b.dressed, c.origin.offer(), b.target.flow())
@@ -73,8 +73,8 @@ func (c *call) redress(b *branchLeg, res *sip.Response) bool {
 	}
 	b.dressed = next
 	c.terminate(b.path, callee, next)
-	f := b.forks[paramTag(res.To().Params)]
 	if c.lent != nil { // in the dialog of a peer that is on the phone
+		f := b.forks[c.lent.leg.Dialog.ID.RemoteTag]
 		body, err := c.passOffer(f, caller, c.origin.offer())
 		if err == nil {
 			c.invitePeer(f, body)
@@ -225,11 +225,22 @@ func (c *call) branchPolicy(b *branchLeg) site.SRTP {
 	if c.emergency() {
 		return site.SRTPOff
 	}
+	if c.lent != nil { // a peer that is on the phone, perhaps behind a trunk
+		return stricter(c.s.srtpOfLeg(c.callerEnd()), c.s.srtpOfLeg(c.lent.leg))
+	}
+	return stricter(c.s.srtpOfLeg(c.callerEnd()), c.s.srtpOfLeg(c.calleeLeg(b)))
+}
+
+// callerEnd is where the caller is, for policies, while it has no leg: at a site, behind a trunk, or on the phone already.
+func (c *call) callerEnd() *leg {
+	if o, ok := c.origin.(*connected); ok {
+		return o.shadow
+	}
 	from := &leg{Site: site.ID(c.rec.FromSite)}
 	if c.incoming != nil {
 		from.Trunk, from.TrunkSRTP = c.incoming.Trunk, c.incoming.SRTP
 	}
-	return stricter(c.s.srtpOfLeg(from), c.s.srtpOfLeg(c.calleeLeg(b)))
+	return from
 }
 
 // rolloverPause is how often a call whose SRTP ends here looks whether its roll-over counters should be saved: a sender
