@@ -49,6 +49,21 @@ func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 	}
 }
 
+// take is ServeInDialog for what needs no waiting: the dialog is known and its call has room. It runs on the reading
+// goroutine.
+func (s *Service) take(req *stack.Request) bool {
+	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
+	if c == nil || !c.offer(msgRequest{req}) {
+		return false
+	}
+	select {
+	case <-c.done: // it has ended meanwhile
+		c.refuseRest()
+	default:
+	}
+	return true
+}
+
 // stray takes a response without a transaction. It runs on the reading goroutine.
 func (s *Service) stray(res *sip.Response, _ stack.Flow) {
 	seq := res.CSeq()

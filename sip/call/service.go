@@ -228,6 +228,7 @@ func New(o Options) (*Service, error) {
 	o.Stack.Handle(sip.NOTIFY, s.Within(o.Stack.ServeNotify))
 	o.Stack.Handle(sip.MESSAGE, s.Within(s.notServed))
 	o.Stack.OnStrayResponse(s.stray)
+	o.Stack.OnDialogRequest(s.take)
 	o.Stack.Support(timerTag, reliableTag)
 	return s, nil
 }

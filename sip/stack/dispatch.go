@@ -211,9 +211,14 @@ func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
 // dispatch runs a handler, at once or in its own goroutine, in its Call-ID's order; req is nil when there is nothing to
 // serve any more.
 func (s *Stack) dispatch(h Handler, req *Request) {
-	if req != nil && s.atOnce[req.Method] && s.order.free(req.CallID().Value()) {
-		s.serve(h, req)
-		return
+	if req != nil && s.order.free(req.CallID().Value()) {
+		if s.atOnce[req.Method] {
+			s.serve(h, req)
+			return
+		}
+		if s.dialogs != nil && req.InDialog() && s.dialogs(req) {
+			return
+		}
 	}
 	s.dispatchApart(h, req)
 }

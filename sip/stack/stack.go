@@ -94,7 +94,7 @@ type Tap interface {
 
 // Handler serves one request. It runs in its own goroutine; the next request of
 // the same Call-ID starts when it has returned, or after handlerHead at the
-// latest. A panic is recovered and answered with 500. ctx ends with the stack.
+// latest (but see HandleAtOnce and OnDialogRequest). A panic is recovered and answered with 500. ctx ends with the stack.
 type Handler func(ctx context.Context, req *Request)
 
 // Stack is the SIP endpoint of the appliance.
@@ -111,6 +111,7 @@ type Stack struct {
 	atOnce    map[sip.RequestMethod]bool
 	supported map[string]bool
 	heard     func(Flow)
+	dialogs   func(*Request) bool
 	announced [][2]string // headers of our answer to OPTIONS
 	events    []string    // of Allow-Events
 	stray     func(res *sip.Response, flow Flow)
@@ -199,6 +200,10 @@ func (s *Stack) HandleAtOnce(m sip.RequestMethod, h Handler) {
 	s.handlers[m] = h
 	s.atOnce[m] = true
 }
+
+// OnDialogRequest sets who is offered a request inside a dialog before its handler is; before Run. It runs on the goroutine
+// that reads the socket, must not wait, and reports whether it has taken the request: its handler does not get it then.
+func (s *Stack) OnDialogRequest(take func(*Request) bool) { s.dialogs = take }
 
 // Later runs f in a goroutine of the stack, which Run waits for; a panic in it is
 // recovered. It is called from handlers.
