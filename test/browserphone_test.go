@@ -131,7 +131,7 @@ func TestBrowserPhones(t *testing.T) {
 }
 
 // A phone in a browser (JsSIP, Chromium) and desk phones (baresip) call each other through the gateway: each hears what the
-// other says, in G.711 and G.722, and presses keys that the other hears. The browser restarts ICE; the
+// other says, in G.711 and G.722, presses keys that the other hears, is held, restarts ICE, transfers and is transferred. The
 // appliance is killed in the middle of a call, which goes on.
 func TestBrowserCallsDeskPhones(t *testing.T) {
 	a := startAppliance(t)
@@ -156,7 +156,7 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 		s.registeredAt(a, "udp")
 		return s
 	}
-	narrow, wide := desk("8003", "pcma", lowTone), desk("8004", "G722/16000/1", highTone)
+	narrow, wide := desk("8003", "pcma", lowTone), desk("8004", "G722/16000/1,pcma", highTone)
 	said := webTones[0]
 	page("register", nil, nil)
 
@@ -171,17 +171,17 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 		t.Errorf("%v calls through the gateway", got)
 	}
 
-	pressed := func(key string) {
+	pressed := func(at *softphone, key string) {
 		t.Helper()
 		page("digit", key, nil)
 		a.eventually(10*time.Second, "the desk phone gets key "+key, func() error {
-			if !strings.Contains(narrow.output.String(), "received event: '"+key+"'") {
+			if !strings.Contains(at.output.String(), "received event: '"+key+"'") {
 				return fmt.Errorf("nothing received")
 			}
 			return nil
 		})
 	}
-	pressed("5")
+	pressed(narrow, "5")
 	narrow.do("sndcode", "8")
 	var digit struct{ Share float64 }
 	page("hearsDigit", []int{852, 1336}, &digit)
@@ -199,6 +199,37 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 	narrow.hearsAnew(said)
 	pageHears("after a crash", lowTone)
 
+	// The desk phone sends the browser on to another one: a new party, and another codec.
+	narrow.do("transfer", "sip:8004@linehall.test")
+	wide.hears(said)
+	pageHears("transferred", highTone)
+	var session struct{ Codec string }
+	page("session", nil, &session)
+	if !strings.EqualFold(session.Codec, "audio/G722") {
+		t.Errorf("the page has codec %q", session.Codec)
+	}
+	held := func(state string) {
+		t.Helper()
+		a.eventually(10*time.Second, "the call is "+state, func() error {
+			if calls := a.talking(); len(calls) != 1 || calls[0].State != state {
+				return fmt.Errorf("%+v", calls)
+			}
+			return nil
+		})
+	}
+	// After a hold baresip 1.0 decodes nothing more into its file, whoever held; keys tell whether media reaches it.
+	wide.do("hold", "")
+	held("held")
+	wide.do("resume", "")
+	held("established")
+	pageHears("resumed by the desk phone", highTone)
+	pressed(wide, "7")
+	page("hold", nil, nil)
+	held("held")
+	page("unhold", nil, nil)
+	held("established")
+	pageHears("resumed by the page", highTone)
+	pressed(wide, "6")
 	page("hangup", nil, &call)
 	a.eventually(10*time.Second, "no call is left", func() error {
 		if n := len(a.talking()); n != 0 {
@@ -207,19 +238,35 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 		return nil
 	})
 
-	// The desk phone calls the browser.
-	wide.do("dial", "sip:8001@linehall.test")
-	var session struct{ Codec string }
+	// The desk phone calls the browser, which sends it on.
+	narrow.do("dial", "sip:8001@linehall.test")
 	page("session", nil, &session)
-	wide.hears(said)
-	pageHears("called, G.722", highTone)
-	if !strings.EqualFold(session.Codec, "audio/G722") {
-		t.Errorf("the page has codec %q", session.Codec)
+	narrow.hears(said)
+	pageHears("called", lowTone)
+	var referred struct{ Accepted bool }
+	page("refer", "sip:8004@linehall.test", &referred)
+	if !referred.Accepted {
+		t.Errorf("the browser's transfer: %+v", referred)
 	}
-	wide.do("hangup", "")
-	page("ended", nil, &call)
-	if call.Ended == "" {
-		t.Errorf("the browser's call: %+v", call)
+	narrow.hears(highTone)
+	wide.hears(lowTone)
+
+	var export struct {
+		CDRs []struct {
+			Path       string
+			SRTPCaller bool     `json:"srtp_caller"`
+			MOSCaller  *float64 `json:"mos_caller"`
+			MOSCallee  *float64 `json:"mos_callee"`
+		}
+	}
+	a.decode(&export, "cdr", "export")
+	if n := len(export.CDRs); n < 3 {
+		t.Errorf("%d records", n)
+	}
+	for _, r := range export.CDRs {
+		if r.Path != "gateway" || r.MOSCaller == nil || r.MOSCallee == nil || *r.MOSCaller < 3 || *r.MOSCallee < 3 {
+			t.Errorf("record %+v", r)
+		}
 	}
 }
 
