@@ -250,6 +250,7 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 	}
 	narrow.hears(highTone)
 	wide.hears(lowTone)
+	wide.do("hangup", "")
 
 	var export struct {
 		CDRs []struct {

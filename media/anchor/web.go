@@ -90,7 +90,7 @@ func (p *Path) undressOffer(from Side, doc *sdp.Document) error {
 	}
 	for _, o := range doc.Media() {
 		if o != m && o.Port() != 0 {
-			o.Reject()
+			o.SetPort(0)
 		}
 	}
 	if m != nil && m.Port() != 0 && (p.web[from] == nil || p.web[to] == nil) && !m.Speech() {
@@ -170,9 +170,11 @@ func (w *web) dress(doc *sdp.Document, streams []*stream, local netip.Addr, offe
 			if offer || w.bundled {
 				bundle = mid
 			}
+		case offer:
+			m.SetPort(0)
 		default:
 			m.Reject()
-			if !offer && i < len(w.protos) {
+			if i < len(w.protos) {
 				m.Undress(w.protos[i])
 			}
 		}
@@ -180,7 +182,7 @@ func (w *web) dress(doc *sdp.Document, streams []*stream, local netip.Addr, offe
 			m.Name(mid)
 		}
 	}
-	doc.Lite(bundle)
+	doc.Lite(bundle, at.Addr())
 }
 
 // mid is the name of a section: the browser's, or else one of ours.

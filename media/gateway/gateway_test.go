@@ -147,7 +147,7 @@ func described(l *gateway.Leg, doc *sdp.Document, mid, setup string) []byte {
 	m := doc.Media()[0]
 	m.Dress(e, local.Candidates[0])
 	m.Name(mid)
-	doc.Lite(mid)
+	doc.Lite(mid, loopback)
 	return doc.Marshal()
 }
 

@@ -45,7 +45,7 @@ func (m *Media) inherited(name string) string {
 // webOnly are the attributes that only make sense to a browser's transport, or between browsers.
 var webOnly = []string{
 	"fingerprint", "setup", "tls-id", "mid", "group", "msid", "msid-semantic", "extmap", "extmap-allow-mixed", "rtcp",
-	"rtcp-mux", "rtcp-mux-only", "rtcp-rsize", "rtcp-fb", "ssrc", "ssrc-group", "bundle-only", "rid", "simulcast",
+	"rtcp-mux", "rtcp-mux-only", "rtcp-rsize", "rtcp-fb", "ssrc", "ssrc-group", "bundle-only", "rid", "simulcast", "cryptex",
 }
 
 func isWebOnly(text string) bool {
@@ -87,6 +87,12 @@ func (m *Media) Dress(e WebEnd, addr netip.AddrPort) {
 		m.SetDirection(SendOnly)
 	}
 	add := func(name, value string) { m.set(-1, "a="+name+":"+value) }
+	maps := m.formatValues("rtpmap")
+	for _, c := range m.Codecs() { // not all browsers know the static payload types
+		if pt := strconv.Itoa(int(c.PayloadType)); maps[pt] == "" && c.Name != "" {
+			add("rtpmap", pt+" "+c.Name+"/"+strconv.Itoa(c.ClockRate))
+		}
+	}
 	add("ice-ufrag", e.Fragment)
 	add("ice-pwd", e.Password)
 	for _, v := range e.Fingerprints {
@@ -116,9 +122,10 @@ func (m *Media) Undress(proto string) {
 	m.lines[0].text = "m=" + strings.Join(f, " ")
 }
 
-// Lite says in the session that its writer is a lite agent (RFC 8445 §2.5), and which section is alone in its bundle.
-func (d *Document) Lite(mid string) {
+// Lite says in the session that its writer, at addr, is a lite agent (RFC 8445 §2.5), and which section is alone in its bundle.
+func (d *Document) Lite(mid string, addr netip.Addr) {
 	d.session.remove(isWebOnly)
+	d.session.setConnection(addr)
 	if mid != "" {
 		d.session.set(-1, "a=group:BUNDLE "+mid)
 	}

@@ -65,6 +65,7 @@ function install({ origin, phone }) {
   }
   ua.on('newRTCSession', ({ session }) => {
     state.session = session;
+    session.on('confirmed', listen); // what nobody plays piles up
     state.ended = new Promise((resolve) => {
       session.on('ended', (e) => resolve({ ended: e.cause }));
       session.on('failed', (e) => resolve({ failed: e.cause, code: e.message?.status_code ?? 0 }));
