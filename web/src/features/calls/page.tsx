@@ -94,8 +94,8 @@ function Row({ call }: { call: Call }): JSX.Element {
         </td>
         <td>
           <CallBadge call={call} />
-          <TapeBadge call={call} />
           {(call.class === 'emergency' || call.class === 'priority') && <Badge tone={call.class === 'emergency' ? 'failure' : 'warning'}>{t.classes[call.class]}</Badge>}
+          <TapeBadge call={call} />
         </td>
         <td><Party party={call.from} /></td>
         <td><Party party={call.to} /></td>

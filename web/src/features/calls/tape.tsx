@@ -10,8 +10,8 @@ import { say } from '../../ui/toast';
 /** Says that a call is being recorded, or why it is not although it should be. */
 export function TapeBadge({ call }: { call: Call }): JSX.Element | null {
   const t = texts.value.recordings;
-  if (call.recording === 'off') return call.unrecorded === '' ? null : <Badge tone="warning" icon="alert">{t.notRecorded}</Badge>;
-  return <Badge tone={call.recording === 'suspended' ? 'failure' : 'busy'} icon="mic">{t.states[call.recording]}</Badge>;
+  if (call.recording === 'off') return call.unrecorded === '' ? null : <div class="tape"><Badge tone="warning" icon="alert">{t.notRecorded}</Badge></div>;
+  return <div class="tape"><Badge tone={call.recording === 'suspended' ? 'failure' : 'busy'} icon="mic">{t.states[call.recording]}</Badge></div>;
 }
 
 async function toggle(call: Call): Promise<void> {
