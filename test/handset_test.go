@@ -26,6 +26,7 @@ type handset struct {
 	transport string
 	local     string
 	sent      int
+	lastVia   string
 	inbox     chan sipText
 	waiting   []sipText
 }
@@ -204,7 +205,8 @@ func (h *handset) write(start, body string, headers ...string) {
 
 func (h *handset) via() string {
 	h.sent++
-	return fmt.Sprintf("Via: SIP/2.0/%s %s;rport;branch=z9hG4bK%d-%s", h.transport, h.local, h.sent, strings.ReplaceAll(h.local, ":", "-"))
+	h.lastVia = fmt.Sprintf("Via: SIP/2.0/%s %s;rport;branch=z9hG4bK%d-%s", h.transport, h.local, h.sent, strings.ReplaceAll(h.local, ":", "-"))
+	return h.lastVia
 }
 
 func (h *handset) contact(params string) string {
@@ -252,7 +254,11 @@ func (h *handset) begin(method, user, body string, extra ...string) *talkOf {
 	if h.acc.Password == "" {
 		return d
 	}
-	challenge := h.response(method, 401)
+	challenge := h.response(method, 0)
+	if challenge.code() != 401 { // refused before
+		h.waiting = append(h.waiting, challenge)
+		return d
+	}
 	if method == "INVITE" {
 		d.acknowledge(challenge, "")
 	}

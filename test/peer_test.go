@@ -3,6 +3,8 @@ package test
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,85 @@ func TestPhonesByHand(t *testing.T) {
 		call.hangUp(other)
 		a.run("terminal", "features", "8028", "always=off")
 		idle(t)
+	})
+	t.Run("CANCEL", func(t *testing.T) {
+		caller.t, other.t = t, t
+		call := caller.begin("INVITE", "8025", caller.sdp(4000))
+		invite := other.request("INVITE")
+		other.reply(invite, "180 Ringing", "rings", "")
+		caller.response("INVITE", 180)
+		caller.write("CANCEL "+call.target+" SIP/2.0", "", caller.lastVia, "From: "+call.local, "To: "+call.remote, "Call-ID: "+call.callID, "CSeq: 2 CANCEL", "Max-Forwards: 70")
+		caller.response("CANCEL", 200)
+		other.reply(other.request("CANCEL"), "200 OK", "rings", "")
+		other.reply(invite, "487 Request Terminated", "rings", "")
+		other.request("ACK")
+		call.acknowledge(caller.response("INVITE", 487), "")
+		idle(t)
+	})
+	t.Run("what crosses a call", func(t *testing.T) {
+		caller.t, other.t = t, t
+		own, _ := caller.calls(other)
+		own.send("INFO", "", "X-Kind: dtmf")
+		other.reply(other.request("INFO"), "200 OK", "", "")
+		caller.response("INFO", 200)
+		own.send("BYE", "", "Reason: Q.850;cause=31;text=\"gone\"")
+		caller.response("BYE", 200)
+		bye := other.request("BYE")
+		if !strings.Contains(bye.header.Get("Reason"), "cause=31") {
+			t.Errorf("Reason %q", bye.header.Get("Reason"))
+		}
+		other.reply(bye, "200 OK", "", "")
+		idle(t)
+	})
+	t.Run("phones by preference", func(t *testing.T) {
+		caller.t, other.t = t, t
+		first := a.handset(t, "8030", "127.0.0.30", "UDP")
+		second := a.handset(t, "8030", "127.0.0.31", "UDP")
+		first.register(first.contact(";q=1.0"), "Expires: 300")
+		second.register(second.contact(";q=0.2"), "Expires: 300")
+		call := caller.begin("INVITE", "8030", caller.sdp(4000))
+		invite := first.request("INVITE")
+		second.none("it waits for its turn", func(m sipText) bool { return m.isRequest() && strings.HasPrefix(m.start, "INVITE") })
+		first.reply(invite, "486 Busy Here", "busy", "")
+		first.request("ACK")
+		second.answers(4030)
+		call.acknowledge(caller.response("INVITE", 200), "")
+		call.hangUp(second)
+		idle(t)
+	})
+	t.Run("refused", func(t *testing.T) {
+		caller.t = t
+		for _, tt := range []struct {
+			to      string
+			code    int
+			headers []string
+		}{
+			{"8025", 420, []string{"Require: x-nobody-knows"}},
+			{"8025", 417, []string{"Require: resource-priority", "Resource-Priority: ets.0"}},
+			{"8025", 403, []string{"Resource-Priority: dsn.flash-override"}},
+			{"8999998", 404, nil},
+			{"8031", 480, nil}, // nobody is registered
+		} {
+			d := caller.begin("INVITE", tt.to, caller.sdp(4000), tt.headers...)
+			res := caller.response("INVITE", 0)
+			d.acknowledge(res, "")
+			if res.code() != tt.code {
+				t.Errorf("%s with %v: %s, want %d", tt.to, tt.headers, res.start, tt.code)
+			}
+		}
+	})
+	t.Run("records leave in three formats", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "calls.xlsx")
+		a.run("cdr", "export", "--format", "xlsx", "--output", file)
+		if content, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(content), "PK") {
+			t.Errorf("xlsx: %d bytes, %v", len(content), err)
+		}
+		if text := a.run("cdr", "export", "--format", "csv"); !strings.Contains(text, "8021") || strings.Count(text, "\n") < 5 {
+			t.Errorf("csv:\n%s", text)
+		}
+		if text := a.run("cdr", "export", "--format", "json"); !strings.Contains(text, "\"8021\"") {
+			t.Errorf("json:\n%.300s", text)
+		}
 	})
 	t.Run("lamps of a withheld number", func(t *testing.T) {
 		caller.t, other.t = t, t
