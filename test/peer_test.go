@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,9 @@ import (
 
 // What only a phone in the test's own hands can do, and see: flows, paths, glare, early dialogs, headers of who calls and why.
 func TestPhonesByHand(t *testing.T) {
-	a := startAppliance(t)
+	a := startAppliance(t, func(s settings, _ *appliance) {
+		s.set("dialplan.groups", []any{group("8100", "all", "8025"), group("8101", "longest_idle", "8034", "8035"), group("8102", "memory", "8034", "8035")})
+	})
 	caller := a.handset(t, "8021", "127.0.0.21", "UDP")
 	caller.register()
 	idle := func(t *testing.T) {
@@ -276,6 +279,67 @@ func TestPhonesByHand(t *testing.T) {
 		}
 		if text := a.run("cdr", "export", "--format", "json"); !strings.Contains(text, "\"8021\"") {
 			t.Errorf("json:\n%.300s", text)
+		}
+	})
+	t.Run("a group's lamp and pickup by group", func(t *testing.T) {
+		caller.t, other.t = t, t
+		picker := a.handset(t, "8033", "127.0.0.33", "UDP")
+		picker.register()
+		for _, e := range []string{"8025", "8033"} {
+			a.run("terminal", "features", e, "pickup_groups=board")
+		}
+		lamp := picker.begin("SUBSCRIBE", "8100", "", "Event: dialog", "Expires: 300")
+		lamp.learn(picker.response("SUBSCRIBE", 200))
+		picker.reply(picker.request("NOTIFY"), "200 OK", "", "")
+		call := caller.begin("INVITE", "8100", caller.sdp(4000))
+		invite := other.request("INVITE")
+		other.reply(invite, "180 Ringing", "rings", "")
+		notify := picker.request("NOTIFY")
+		picker.reply(notify, "200 OK", "", "")
+		if !strings.Contains(notify.body, `entity="sip:8100@`) || !strings.Contains(notify.body, "<state>early") {
+			t.Errorf("the lamp shows\n%s", notify.body)
+		}
+		lamp.send("SUBSCRIBE", "", "Event: dialog", "Expires: 0")
+		picked := picker.begin("INVITE", "*8", picker.sdp(4040))
+		other.reply(other.request("CANCEL"), "200 OK", "rings", "")
+		other.reply(invite, "487 Request Terminated", "rings", "")
+		other.request("ACK")
+		picked.acknowledge(picker.response("INVITE", 200), "")
+		call.acknowledge(caller.response("INVITE", 200), "")
+		call.send("BYE", "")
+		caller.response("BYE", 200)
+		picker.reply(picker.request("BYE"), "200 OK", "", "")
+		idle(t)
+	})
+	t.Run("whose turn it is in a group", func(t *testing.T) {
+		caller.t = t
+		members := []*handset{a.handset(t, "8034", "127.0.0.34", "UDP"), a.handset(t, "8035", "127.0.0.35", "UDP")}
+		for _, m := range members {
+			m.register()
+		}
+		turn := func(number string) (rings int) {
+			t.Helper()
+			call := caller.begin("INVITE", number, caller.sdp(4000))
+			a.eventually(5*time.Second, "somebody's turn", func() error {
+				for i, m := range members {
+					m.drain()
+					if slices.ContainsFunc(m.waiting, func(m sipText) bool { return strings.HasPrefix(m.start, "INVITE") }) {
+						rings = i
+						return nil
+					}
+				}
+				return fmt.Errorf("silence")
+			})
+			members[rings].answers(4050)
+			call.acknowledge(caller.response("INVITE", 200), "")
+			call.hangUp(members[rings])
+			idle(t)
+			return rings
+		}
+		for _, number := range []string{"8101", "8102"} {
+			if first, second := turn(number), turn(number); first == second {
+				t.Errorf("%s rang member %d twice", number, first)
+			}
 		}
 	})
 	t.Run("lamps of a withheld number", func(t *testing.T) {
