@@ -90,7 +90,12 @@ func TestRecordedSoftphones(t *testing.T) {
 		}
 		return nil
 	})
-	time.Sleep(1500 * time.Millisecond) // what is recorded has to have a length
+	a.eventually(15*time.Second, "two seconds of the second part are written", func() error {
+		if got := a.metric("linehall_recording_written_bytes_total"); got < 2*100*172 {
+			return fmt.Errorf("%v bytes", got)
+		}
+		return nil
+	})
 	callee.do("hangup", "")
 	var list recordingList
 	a.eventually(10*time.Second, "both parts are kept", func() error {

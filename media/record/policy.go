@@ -49,6 +49,12 @@ func (r *Recorder) Prepare(c Config, class string) (Prepared, error) {
 // Install makes a prepared configuration the one in use. Calls keep the policy that they began with.
 func (r *Recorder) Install(p Prepared) { r.rules.Store(p.rules) }
 
+// Idle reports whether no call at all is to be recorded.
+func (r *Recorder) Idle() bool {
+	c := &r.rules.Load().config
+	return c.Default == Never && len(c.Rules) == 0
+}
+
 // Policy asks the rules about a call between these parties.
 func (r *Recorder) Policy(parties ...Party) Policy {
 	now := r.rules.Load()

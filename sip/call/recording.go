@@ -97,7 +97,7 @@ func (c *call) callerParty() record.Party {
 // leadRecorded has the media of a path pass us if it may be recorded, and in a form that we can read if it will be. It says
 // how the callee is offered it then, see redress.
 func (c *call) leadRecorded(path *anchor.Path, to *leg) (dressed int, err error) {
-	if c.s.o.Recorder == nil {
+	if c.s.o.Recorder == nil || c.s.o.Recorder.Idle() {
 		return 0, nil
 	}
 	policy := c.s.o.Recorder.Policy(c.callerParty(), c.recordParty(to))
@@ -165,6 +165,10 @@ func (c *call) loadTape(path *anchor.Path) {
 	if before != nil && before.session != nil {
 		before.session.Close("the parties changed")
 		before.path.Tap(nil)
+	}
+	if c.s.o.Recorder.Idle() {
+		c.tape.policy.Mode = record.Never
+		return
 	}
 	from, to := c.recordParty(c.pair.caller), c.recordParty(c.pair.callee)
 	c.tape.policy = c.s.o.Recorder.Policy(from, to)
