@@ -107,7 +107,26 @@ func prepareAppliance(t *testing.T, changes ...func(settings, *appliance)) *appl
 		change(tree, a)
 	}
 	a.writeConfig(tree)
+	t.Cleanup(a.end)
 	return a
+}
+
+// end stops the process that runs now. It is registered before anything that a test starts beside the appliance, also when
+// the process is started again, so that telephones can still hang up.
+func (a *appliance) end() {
+	if a.command == nil || a.command.Process == nil {
+		return
+	}
+	_ = a.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-a.exited:
+	case <-time.After(20 * time.Second):
+		_ = a.command.Process.Kill()
+		a.t.Errorf("the appliance did not end within 20 s of SIGTERM")
+	}
+	if a.t.Failed() {
+		a.t.Logf("output of the appliance:\n%s", a.output.tail(6000))
+	}
 }
 
 func (a *appliance) writeConfig(tree settings) {
@@ -134,18 +153,6 @@ func (a *appliance) start() {
 	a.exited = exited
 	command := a.command
 	go func() { _ = command.Wait(); close(exited) }()
-	a.t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-exited:
-		case <-time.After(20 * time.Second):
-			_ = command.Process.Kill()
-			a.t.Errorf("the appliance did not end within 20 s of SIGTERM")
-		}
-		if a.t.Failed() {
-			a.t.Logf("output of the appliance:\n%s", a.output.tail(6000))
-		}
-	})
 	a.eventually(30*time.Second, "the appliance is ready", func() error {
 		select {
 		case <-exited:

@@ -19,6 +19,7 @@ type desks struct {
 	a      *appliance
 	ctx    context.Context //nolint:containedctx // the phones live as long as the test
 	engine *voice.Engine
+	live   *sync.WaitGroup // the telephones
 }
 
 // desk is a phone and what a person does at it.
@@ -37,10 +38,9 @@ type desk struct {
 func newDesks(t *testing.T, a *appliance) *desks {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	d := &desks{a: a, ctx: ctx, engine: voice.NewEngine(0)}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = d.engine.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
+	d := &desks{a: a, ctx: ctx, engine: voice.NewEngine(0), live: &sync.WaitGroup{}}
+	d.live.Go(func() { _ = d.engine.Run(ctx) })
+	t.Cleanup(func() { stop(); d.live.Wait() }) // all at once: each unregisters
 	return d
 }
 
@@ -88,10 +88,7 @@ func (d *desks) registered(account phone.Account, server netip.AddrPort, bind ne
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(d.ctx)
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = p.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
+	d.live.Go(func() { _ = p.Run(d.ctx) })
 	select {
 	case <-p.Registered():
 	case <-time.After(15 * time.Second):

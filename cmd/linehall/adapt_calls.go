@@ -116,6 +116,7 @@ func (v callsView) CDR(ctx context.Context, id string) (api.CDR, error) {
 		return api.CDR{}, err
 	}
 	shown := shownRecord(r)
+	shown.Reports = append(shown.Reports, shownHeard(r)...)
 	reports, err := v.records.Quality(ctx, id)
 	for _, q := range reports {
 		shown.Reports = append(shown.Reports, api.CDRReport{
@@ -124,6 +125,36 @@ func (v callsView) CDR(ctx context.Context, id string) (api.CDR, error) {
 		})
 	}
 	return shown, err
+}
+
+// shownHeard are the parties' extended reports.
+func shownHeard(r cdr.Record) []api.CDRReport {
+	var shown []api.CDRReport
+	for _, of := range []struct {
+		heard           *cdr.Heard
+		extension, site string
+	}{{r.HeardByCaller, r.From, r.FromSite}, {r.HeardByCallee, r.To, r.ToSite}} {
+		h := of.heard
+		if h == nil {
+			continue
+		}
+		shown = append(shown, api.CDRReport{
+			At: h.At, Extension: of.extension, Site: of.site, Kind: "rtcp", MOS: scoreOrNull(h.MOS), LossPercent: h.LossPercent, Codec: r.Codec,
+			DiscardPercent: h.DiscardPercent, RoundTripMS: milliseconds(h.RoundTrip),
+			BurstLossPercent: h.BurstPercent, BurstMS: milliseconds(h.Burst), GapLossPercent: h.GapPercent, GapMS: milliseconds(h.Gap),
+		})
+	}
+	return shown
+}
+
+func shownSeconds(s *cdr.Seconds) *api.CDRSeconds {
+	if s == nil {
+		return nil
+	}
+	return &api.CDRSeconds{
+		Rated: s.Rated, Mean: s.Mean, Worst: s.Worst, WorstAtSeconds: s.WorstAt, Kinds: s.Kinds[:], StepSeconds: s.Step,
+		Lowest: append([]float64{}, s.Lowest...),
+	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -137,6 +168,7 @@ func shownRecord(r cdr.Record) api.CDR {
 		SRTP: r.SRTP, SRTPCaller: r.SRTPCaller, SRTPCallee: r.SRTPCallee, SRTPHere: r.SRTPHere, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
 		Trunk: r.Trunk, Overflow: r.Overflow, Forwards: []api.CDRForward{}, LinkedTo: []string{}, TransferredBy: r.TransferredBy,
 		PickedUpBy: r.PickedUpBy, Originated: r.Originated, Reports: []api.CDRReport{},
+		SecondsCaller: shownSeconds(r.SecondsCaller), SecondsCallee: shownSeconds(r.SecondsCallee),
 	}
 	shown.LinkedTo = append(shown.LinkedTo, r.Linked...)
 	for _, f := range r.Forwards {

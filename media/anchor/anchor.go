@@ -41,6 +41,7 @@ import (
 	"linehall/media/gateway"
 	"linehall/media/line"
 	"linehall/media/relay"
+	"linehall/media/rtcp"
 )
 
 // Side of a call.
@@ -107,6 +108,10 @@ type LegStats struct {
 	Jitter  time.Duration
 	RTT     time.Duration // relay to party and back, from RTCP; 0: unknown
 	MOS     float64       // 1..4.5 on the narrowband scale as the other side hears it; 0: unknown
+	// Seconds are the scores of every second of the audio since the last restart, Heard is what this side says of what it
+	// hears (RFC 3611), by its last report.
+	Seconds rtcp.Seconds
+	Heard   rtcp.VoIPMetrics
 }
 
 // LossPercent returns the share of packets that did not arrive.

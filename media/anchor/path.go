@@ -219,6 +219,7 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 		p.agreed.want = p.agreed.traffic
 	}
 	o.answered = true
+	p.rate()
 	for _, s := range unused {
 		if s != nil && !p.isAgreed(s) {
 			s.close(p)
@@ -228,6 +229,15 @@ func (p *Path) agree(o *offer, answer *sdp.Document, codec string) {
 	p.call.trim()
 	p.publish()
 	p.show()
+}
+
+// rate says which codec the sound of the agreed streams is scored as.
+func (p *Path) rate() {
+	for _, s := range p.agreed.streams {
+		if s != nil && s.audio && !s.raw {
+			s.relay.Rate(p.agreed.codec)
+		}
+	}
 }
 
 // Rollback forgets an offer that was refused: ports, reservation and peers are those of the last agreement.

@@ -131,6 +131,7 @@ func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 		}
 		p.agreed.streams[i] = restored
 	}
+	p.rate()
 	p.want = p.agreed.want
 	c.lease.Reclaim(c.demands()...)
 	p.publish()

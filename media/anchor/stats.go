@@ -71,7 +71,7 @@ func (p *Path) Stats() [2]LegStats {
 		l.Packets = s.base[i].Packets + legs[i].Packets
 		l.Bytes = s.base[i].Bytes + legs[i].Bytes
 		l.Lost = s.base[i].Lost + legs[i].Lost
-		l.MOS = mos(v.codec, *l, legs[i].BurstRatio(), legs)
+		l.MOS, l.Seconds, l.Heard = mos(v.codec, *l, legs[i].Stats, legs), legs[i].Seconds, legs[i].Heard
 	}
 	return out
 }
@@ -93,19 +93,11 @@ func (v *view) main() *stream {
 	return first
 }
 
-// fixedDelay is what a phone adds to the network: one packet of 20 ms, and as much again to play it out.
-const fixedDelay = 40 * time.Millisecond
-
-// mos rates what one side sent, as it passed here: its loss and how it is bunched, the delay of both ways, and a playout buffer of twice the
-// jitter.
-func mos(codec string, l LegStats, burst float64, legs [2]relay.Stats) float64 {
+// mos rates what one side sent since the call began, as it passed here.
+func mos(codec string, l LegStats, own rtcp.Stats, legs [2]relay.Stats) float64 {
 	if l.Packets == 0 || codec == "" {
 		return 0
 	}
-	return rtcp.MOS(rtcp.Rating(rtcp.Quality{
-		Codec: codec,
-		Loss:  float64(l.Lost) / float64(l.Packets+l.Lost),
-		Burst: burst,
-		Delay: legs[0].RTT/2 + legs[1].RTT/2 + 2*l.Jitter + fixedDelay,
-	}))
+	own.Packets, own.Lost = l.Packets, l.Lost
+	return relay.Score(codec, own, [2]time.Duration{legs[0].RTT, legs[1].RTT})
 }

@@ -228,8 +228,12 @@ func (c *socket) received(n int, b []byte, kind packet.Kind, st *state, now int6
 			c.reception.Packet(now, h, st.clocks[h.Type&0x7f], n+c.header())
 		}
 	case kind == packet.RTCP && (!st.secure || st.security != nil):
-		own, other := &c.stream.legs[c.leg].trip, &c.stream.legs[1-c.leg].trip
-		rtcp.Compound(b, func(ntp uint32) { other.Sent(now, ntp) }, func(r rtcp.Block) { own.Answered(now, r) })
+		own, other := &c.stream.legs[c.leg], &c.stream.legs[1-c.leg]
+		rtcp.Compound(b, rtcp.Reader{
+			Sender: func(ntp uint32) { other.trip.Sent(now, ntp) },
+			Block:  func(r rtcp.Block) { own.trip.Answered(now, r) },
+			VoIP:   own.heard.Put,
+		})
 	}
 }
 

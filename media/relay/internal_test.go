@@ -144,6 +144,7 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"rtp":  append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...),
 		"rtcp": append([]byte{0x81, 200, 0, 12, 0, 0, 0, 3}, make([]byte, 44)...),
+		"xr":   append([]byte{0x80, 207, 0, 10, 0, 0, 0, 3, 7, 0, 0, 8}, make([]byte, 32)...),
 	} {
 		for _, from := range []string{"127.0.0.1:4000", "127.0.0.9:4000", "127.0.0.1:4002"} {
 			r := newRig(t)

@@ -134,10 +134,11 @@ func (r *Relay) Run(ctx context.Context) error {
 }
 
 // wait returns when ctx ends. Until then the line meters hear what the kernel carries, and sockets of before a restart
-// that no call came back for are given up.
+// that no call came back for are given up, and every second is scored.
 func (r *Relay) wait(ctx context.Context) {
-	timer := time.NewTimer(leftover)
+	timer, seconds := time.NewTimer(leftover), time.NewTicker(second)
 	defer timer.Stop()
+	defer seconds.Stop()
 	var tick <-chan time.Time // never, without a kernel path
 	if r.kernel != nil {
 		ticker := time.NewTicker(time.Duration(meterEvery))
@@ -152,6 +153,8 @@ func (r *Relay) wait(ctx context.Context) {
 			r.forgetLeftovers()
 		case <-tick:
 			r.follow()
+		case now := <-seconds.C:
+			r.scoreAll(now)
 		}
 	}
 }
@@ -237,4 +240,6 @@ type Stats struct {
 	Remote  netip.AddrPort // where its RTP comes from, or should
 	Latched bool           // it came from there
 	Dropped uint64         // packets that arrived on this leg and went no further
+	Seconds rtcp.Seconds   // scores of each second of what it sent
+	Heard   rtcp.VoIPMetrics
 }

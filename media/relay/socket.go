@@ -30,6 +30,7 @@ type socket struct {
 	v6     bool
 
 	bound netip.AddrPort // our address; invalid when it is any
+	held  bool           // the keeper has it from before the restart
 
 	state atomic.Pointer[state]
 	moved atomic.Pointer[moved] // nil: counted here
@@ -86,7 +87,7 @@ func (r *Relay) listen(local netip.Addr, port uint16, dscp uint8) (*socket, erro
 // open binds the descriptor. It never meets Go's poller, see worker.
 func (c *socket) open(at netip.AddrPort, dscp uint8) error {
 	if fd, ok := c.relay.resume(at); ok {
-		c.fd = fd
+		c.fd, c.held = fd, true
 		return c.options(fd, dscp)
 	}
 	family, address := unix.AF_INET, unix.Sockaddr(nil)

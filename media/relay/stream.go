@@ -75,12 +75,15 @@ type Stream struct {
 	expect sync.Mutex // serialises Expect, so that a state is computed from the one before
 	once   sync.Once  // Close
 	final  [2]Stats
+
+	quality quality
 }
 
 // leg is one side of an open stream.
 type leg struct {
 	sockets [2]*socket // by kind
 	trip    rtcp.RoundTrip
+	heard   rtcp.VoIP // what the party says of what it hears
 	port    uint16
 	in, out *line.Meter
 }
@@ -106,7 +109,7 @@ func (r *Relay) Open(spec Spec) (*Stream, error) {
 	}
 	for i := range s.legs {
 		for kind, c := range s.legs[i].sockets {
-			if c.link == nil {
+			if c.link == nil && !c.held {
 				r.keep(s.legs[i].port+uint16(kind), c.fd) //nolint:gosec // 0 or 1
 			}
 		}
@@ -248,6 +251,7 @@ func (s *Stream) Stats() [2]Stats {
 		st := l.rtp().state.Load()
 		out[i] = Stats{
 			Stats: l.rtp().counted(), RTT: l.trip.Last(), Remote: st.latched, Latched: st.latched.IsValid(),
+			Seconds: s.seconds(i), Heard: l.heard.Last(),
 			Dropped: l.rtp().dropped.Load() + l.rtcp().dropped.Load(),
 		}
 		if !out[i].Latched {
@@ -282,6 +286,7 @@ func (s *Stream) Close() [2]Stats {
 				s.legs[i].rtp().recall(0)
 			}
 		}
+		s.score(time.Now())
 		s.final = s.Stats()
 		s.relay.metrics.closed(s)
 		s.relay.remove(s)

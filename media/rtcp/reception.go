@@ -58,6 +58,16 @@ type Stats struct {
 	Missing uint64      // how many were missing then; late ones are among them
 }
 
+// Since returns what came after before; jitter, source and the number of sources are those of now.
+func (s Stats) Since(before Stats) Stats {
+	s.Packets -= min(s.Packets, before.Packets)
+	s.Bytes -= min(s.Bytes, before.Bytes)
+	s.Lost -= min(s.Lost, before.Lost) // a late packet lowers it
+	s.Gaps -= min(s.Gaps, before.Gaps)
+	s.Missing -= min(s.Missing, before.Missing)
+	return s
+}
+
 // LossRatio returns the lost share of what was sent, 0..1.
 func (s Stats) LossRatio() float64 {
 	if s.Packets+s.Lost == 0 {

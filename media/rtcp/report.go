@@ -27,11 +27,16 @@ type Block struct {
 	DLSR         uint32 // since then, 1/65536 s
 }
 
-// Compound walks a compound packet: sender is called for each sender report with the middle 32 bits of its NTP time,
-// block for each report block. Either may be nil. It returns false when the datagram is not RTCP throughout; what came
-// before was reported. With SRTCP everything after the first eight bytes is encrypted and nothing may be read: don't
-// call it.
-func Compound(b []byte, sender func(ntp uint32), block func(Block)) bool {
+// Reader is what is done with the parts of a compound packet; each may be nil.
+type Reader struct {
+	Sender func(ntp uint32) // of a sender report: the middle 32 bits of its NTP time
+	Block  func(Block)      // of a sender or receiver report
+	VoIP   func(VoIPBlock)  // of an extended report
+}
+
+// Compound walks a compound packet. It returns false when the datagram is not RTCP throughout; what came before was
+// reported. With SRTCP everything after the first eight bytes is encrypted and nothing may be read: don't call it.
+func Compound(b []byte, r Reader) bool {
 	if len(b) == 0 {
 		return false
 	}
@@ -43,8 +48,13 @@ func Compound(b []byte, sender func(ntp uint32), block func(Block)) bool {
 		if size > len(b) {
 			return false
 		}
-		if b[1] == typeSR || b[1] == typeRR {
-			if !report(b[:size], sender, block) {
+		switch b[1] {
+		case typeSR, typeRR:
+			if !report(b[:size], r.Sender, r.Block) {
+				return false
+			}
+		case typeXR:
+			if !extended(b[:size], r.VoIP) {
 				return false
 			}
 		}

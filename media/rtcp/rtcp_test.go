@@ -208,7 +208,10 @@ func TestCompoundReadsReports(t *testing.T) {
 	}
 	var senders []uint32
 	var blocks []rtcp.Block
-	ok := rtcp.Compound(b, func(ntp uint32) { senders = append(senders, ntp) }, func(b rtcp.Block) { blocks = append(blocks, b) })
+	ok := rtcp.Compound(b, rtcp.Reader{
+		Sender: func(ntp uint32) { senders = append(senders, ntp) },
+		Block:  func(b rtcp.Block) { blocks = append(blocks, b) },
+	})
 	want := rtcp.Block{SSRC: 2, FractionLost: 9, Jitter: 7, LSR: 0xaabb, DLSR: 0xccdd}
 	if !ok || len(senders) != 1 || senders[0] != 0x2222_3333 || len(blocks) != 2 || blocks[0] != want || blocks[1].SSRC != 3 {
 		t.Errorf("%v, senders %x, blocks %+v", ok, senders, blocks)
@@ -221,11 +224,17 @@ func FuzzCompound(f *testing.F) {
 	binary.BigEndian.PutUint16(sr[2:], 6)
 	f.Add(sr)
 	f.Add([]byte{0x81, 201, 0, 1, 0, 0, 0, 1})
+	f.Add(append([]byte{0x80, 207, 0, 10, 0, 0, 0, 1, 7, 0, 0, 8}, make([]byte, 32)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		blocks := 0
-		rtcp.Compound(b, func(uint32) {}, func(rtcp.Block) { blocks++ })
-		if blocks > len(b)/24 {
-			t.Fatalf("%d blocks in %d bytes", blocks, len(b))
+		blocks, voip := 0, 0
+		rtcp.Compound(b, rtcp.Reader{Sender: func(uint32) {}, Block: func(rtcp.Block) { blocks++ }, VoIP: func(v rtcp.VoIPBlock) {
+			voip++
+			if m := v.Metrics(); m.Loss >= 1 || m.R > 100 || m.MOSListening > 5 {
+				t.Fatalf("%+v", m)
+			}
+		}})
+		if blocks > len(b)/24 || voip > len(b)/36 {
+			t.Fatalf("%d and %d blocks in %d bytes", blocks, voip, len(b))
 		}
 	})
 }

@@ -109,7 +109,7 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 		if c.pair != nil {
 			c.rec.Path, c.rec.Codec = string(c.pair.branch.path.Kind()), c.pair.branch.path.Codec()
 		}
-		c.rec.MOSCaller, c.rec.MOSCallee = c.mos(stats[0]), c.mos(stats[1])
+		c.quality(stats, now)
 	}
 	c.s.metrics.total.WithLabelValues(c.rec.Result).Inc()
 	c.s.hungUp(c) // a phone that dials again at once must not meet its last call
@@ -131,14 +131,6 @@ func (c *call) unstore() {
 	if c.stored {
 		c.s.forgetState(c.id)
 	}
-}
-
-func (c *call) mos(s anchor.LegStats) *float64 {
-	if s.MOS <= 0 {
-		return nil
-	}
-	c.s.metrics.mos.Observe(s.MOS)
-	return &s.MOS
 }
 
 func result(end cause, answered bool) string {

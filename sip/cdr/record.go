@@ -42,10 +42,15 @@ type Record struct {
 	SRTPHere    bool       `json:"srtp_here"`  // SRTP of one leg or both ended here, instead of going from phone to phone
 	MOSCaller   *float64   `json:"mos_caller"` // quality of what the caller sent, as it reached us; null when not measured
 	MOSCallee   *float64   `json:"mos_callee"`
-	Recoverable bool       `json:"recoverable"` // a restart would not have cut it
-	Legs        []Leg      `json:"legs"`
-	Forwards    []Forward  `json:"forwards,omitempty"` // in order; the first ones may be another network's
-	Trunk       string     `json:"trunk,omitempty"`    // the call came in by it
+	// The same second by second, and what the parties' extended reports said of what they heard; nil when there is nothing.
+	SecondsCaller *Seconds  `json:"seconds_caller,omitempty"`
+	SecondsCallee *Seconds  `json:"seconds_callee,omitempty"`
+	HeardByCaller *Heard    `json:"heard_by_caller,omitempty"`
+	HeardByCallee *Heard    `json:"heard_by_callee,omitempty"`
+	Recoverable   bool      `json:"recoverable"` // a restart would not have cut it
+	Legs          []Leg     `json:"legs"`
+	Forwards      []Forward `json:"forwards,omitempty"` // in order; the first ones may be another network's
+	Trunk         string    `json:"trunk,omitempty"`    // the call came in by it
 	// Calls of the same conversation: the one that was transferred, the attempt to transfer it.
 	Linked        []string `json:"linked_to,omitempty"`
 	TransferredBy string   `json:"transferred_by,omitempty"` // who connected this call's parties

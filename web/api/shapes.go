@@ -276,6 +276,9 @@ type CDR struct {
 	MOSCallee       *float64   `json:"mos_callee"`
 	Legs            []CDRLeg   `json:"legs"`
 
+	SecondsCaller *CDRSeconds `json:"seconds_caller,omitempty" doc:"scores of each second of what the caller sent; absent when not measured"`
+	SecondsCallee *CDRSeconds `json:"seconds_callee,omitempty"`
+
 	Trunk         string       `json:"trunk" doc:"the call came in by it"`
 	Overflow      string       `json:"overflow" doc:"site whose line could not take the call, which then went over a trunk"`
 	Forwards      []CDRForward `json:"forwards" nullable:"false"`
@@ -299,6 +302,17 @@ type CDRRecording struct {
 	Reason string `json:"reason" doc:"why it was not recorded to its end"`
 }
 
+// CDRSeconds are the opinion scores of every second of what a party sent, as it reached the appliance.
+type CDRSeconds struct {
+	Rated          int       `json:"rated" doc:"seconds in which something was sent"`
+	Mean           float64   `json:"mean"`
+	Worst          float64   `json:"worst"`
+	WorstAtSeconds int       `json:"worst_at_seconds"`
+	Kinds          []int     `json:"kinds" nullable:"false" doc:"how many were: satisfied, some dissatisfied, many, nearly all, not recommended (ITU-T G.107 annex B)"`
+	StepSeconds    int       `json:"step_seconds" doc:"what each of lowest covers"`
+	Lowest         []float64 `json:"lowest" nullable:"false" doc:"the lowest score of each step, 0 where there is none; empty when all seconds are satisfied"`
+}
+
 // CDRLeg is one contact that was tried.
 type CDRLeg struct {
 	Extension string     `json:"extension" doc:"or the number outside"`
@@ -318,18 +332,23 @@ type CDRForward struct {
 	At     time.Time `json:"at"`
 }
 
-// CDRReport is what a phone said of the quality that it received (RFC 6035).
+// CDRReport is what a phone said of the quality that it received (RFC 6035, RFC 3611).
 type CDRReport struct {
 	At             time.Time `json:"at"`
 	Extension      string    `json:"extension"`
 	Site           string    `json:"site"`
-	Kind           string    `json:"kind" enum:"session,interval,alert"`
+	Kind           string    `json:"kind" enum:"session,interval,alert,rtcp" doc:"rtcp: from its extended reports (RFC 3611)"`
 	MOS            *float64  `json:"mos"`
 	LossPercent    float64   `json:"loss_percent"`
 	DiscardPercent float64   `json:"discard_percent"`
 	JitterMS       float64   `json:"jitter_ms"`
 	RoundTripMS    float64   `json:"round_trip_ms"`
 	Codec          string    `json:"codec"`
+
+	BurstLossPercent float64 `json:"burst_loss_percent" doc:"missing inside bursts; rtcp reports only, as are the next three"`
+	BurstMS          float64 `json:"burst_ms" doc:"mean length of a burst"`
+	GapLossPercent   float64 `json:"gap_loss_percent" doc:"missing between bursts"`
+	GapMS            float64 `json:"gap_ms"`
 }
 
 // Certificate is one certificate in use.

@@ -31,11 +31,27 @@ func (s *Stream) sendReport() {
 	cname := &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
 		Source: s.ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: "linesim"}},
 	}}}
-	data, err := rtcp.Marshal([]rtcp.Packet{sr, cname})
+	packets := []rtcp.Packet{sr, cname}
+	if s.in.known {
+		packets = append(packets, &rtcp.ExtendedReport{SenderSSRC: s.ssrc, Reports: []rtcp.ReportBlock{s.in.metrics()}})
+	}
+	data, err := rtcp.Marshal(packets)
 	if err != nil {
-		return // both packets are built above from fields in range
+		return // the packets are built above from fields in range
 	}
 	s.rtcp.send(data)
+}
+
+// metrics is what a phone says of what it hears (RFC 3611 §4.7). Losses are not told apart into bursts: all are gap.
+func (r *receiver) metrics() *rtcp.VoIPMetricsReportBlock {
+	const unavailable = 127
+	stats := r.stats(0)
+	share := uint8(min(255, 256*stats.Lost/max(1, stats.Lost+stats.Received)))
+	return &rtcp.VoIPMetricsReportBlock{
+		SSRC: r.ssrc, LossRate: share, GapDensity: share, EndSystemDelay: uint16(FrameTime / time.Millisecond),
+		SignalLevel: unavailable, NoiseLevel: unavailable, RERL: unavailable, Gmin: 16, RFactor: unavailable, ExtRFactor: unavailable,
+		MOSLQ: uint8(10*stats.MOS + 0.5), MOSCQ: unavailable,
+	}
 }
 
 // report takes in what the other end says about us.

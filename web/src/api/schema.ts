@@ -991,6 +991,9 @@ export interface components {
             /** @description what the phones said of the quality; only in the answer for one call */
             reports: components["schemas"]["CDRReport"][];
             result: string;
+            seconds_callee?: components["schemas"]["CDRSeconds"];
+            /** @description scores of each second of what the caller sent; absent when not measured */
+            seconds_caller?: components["schemas"]["CDRSeconds"];
             /** @description both legs were encrypted */
             srtp: boolean;
             /** @description the callee's leg was encrypted */
@@ -1052,14 +1055,34 @@ export interface components {
         CDRReport: {
             /** Format: date-time */
             at: string;
+            /**
+             * Format: double
+             * @description missing inside bursts; rtcp reports only, as are the next three
+             */
+            burst_loss_percent: number;
+            /**
+             * Format: double
+             * @description mean length of a burst
+             */
+            burst_ms: number;
             codec: string;
             /** Format: double */
             discard_percent: number;
             extension: string;
+            /**
+             * Format: double
+             * @description missing between bursts
+             */
+            gap_loss_percent: number;
+            /** Format: double */
+            gap_ms: number;
             /** Format: double */
             jitter_ms: number;
-            /** @enum {string} */
-            kind: "session" | "interval" | "alert";
+            /**
+             * @description rtcp: from its extended reports (RFC 3611)
+             * @enum {string}
+             */
+            kind: "session" | "interval" | "alert" | "rtcp";
             /** Format: double */
             loss_percent: number;
             /** Format: double */
@@ -1067,6 +1090,28 @@ export interface components {
             /** Format: double */
             round_trip_ms: number;
             site: string;
+        };
+        CDRSeconds: {
+            /** @description how many were: satisfied, some dissatisfied, many, nearly all, not recommended (ITU-T G.107 annex B) */
+            kinds: number[];
+            /** @description the lowest score of each step, 0 where there is none; empty when all seconds are satisfied */
+            lowest: number[];
+            /** Format: double */
+            mean: number;
+            /**
+             * Format: int64
+             * @description seconds in which something was sent
+             */
+            rated: number;
+            /**
+             * Format: int64
+             * @description what each of lowest covers
+             */
+            step_seconds: number;
+            /** Format: double */
+            worst: number;
+            /** Format: int64 */
+            worst_at_seconds: number;
         };
         Call: {
             /** Format: date-time */

@@ -196,6 +196,7 @@ export const en: Dictionary = {
     dialledAs: (number: string) => `dialled ${number}`,
     sites: 'Sites',
     quality: 'Quality',
+    worst: 'Worst second',
     encrypted: 'encrypted from phone to phone',
     encryptedHere: 'encrypted on both legs',
     encryptedCaller: 'encrypted on the caller’s leg only',

@@ -195,6 +195,7 @@ export const zh = {
     dialledAs: (number: string) => `拨 ${number}`,
     sites: '站点',
     quality: '质量',
+    worst: '最差一秒',
     encrypted: '端到端加密',
     encryptedHere: '两段均加密',
     encryptedCaller: '仅主叫段加密',

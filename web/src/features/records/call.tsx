@@ -70,6 +70,7 @@ function Facts({ record: r }: { record: Cdr }): JSX.Element {
     [texts.value.calls.path, paths[r.path] ?? r.path],
     [texts.value.calls.codec, [r.codec, encryption].filter((part) => part !== '').join(' · ')],
     [t.quality, [r.mos_caller, r.mos_callee].map((mos) => (mos === null ? '–' : formatDecimal(mos))).join(' / ')],
+    [t.worst, [r.seconds_caller, r.seconds_callee].map((seconds) => (seconds === undefined ? '–' : formatDecimal(seconds.worst))).join(' / ')],
     [t.trunk, r.trunk],
     [t.overflow, r.overflow === '' ? '' : siteName(r.overflow)],
     [t.forwards, r.forwards.map((forward) => `${forward.from} → ${forward.to} (${forward.reason})`).join('；')],
