@@ -500,6 +500,9 @@ func TestIPv6(t *testing.T) {
 	p = callee.packet()
 	callee.send(callee.rtp, b.stream.Port(1), p)
 	caller.hears(caller.rtp, p)
+	report := []byte{0x80, 201, 0, 1, 0, 0, 0, 1}
+	caller.send(caller.rtcp, b.stream.Port(0)+1, report)
+	callee.hears(callee.rtcp, report)
 }
 
 func TestRecoveryTakesTheSamePorts(t *testing.T) {
@@ -616,4 +619,47 @@ func TestDelayIsSampledFromTheKernelsReceiveTime(t *testing.T) {
 		}
 	}
 	t.Error("no histogram")
+}
+
+// RFC 5761: reports on the RTP port are passed on there, and measure the way as those on a port of their own do.
+func TestReportsThatShareThePortOfRTP(t *testing.T) {
+	t.Parallel()
+	b, caller, callee := call(t)
+	sender := make([]byte, 28)
+	copy(sender, []byte{0x80, 200, 0, 6, 0, 0, 0, 1})
+	binary.BigEndian.PutUint64(sender[8:], 0x1111_2222_3333_4444)
+	caller.send(caller.rtp, b.stream.Port(0), sender)
+	callee.hears(callee.rtp, sender)
+	report := make([]byte, 32)
+	copy(report, []byte{0x81, 201, 0, 7, 0, 0, 0, 2})
+	binary.BigEndian.PutUint32(report[24:], 0x2222_3333)
+	time.Sleep(time.Millisecond) // a way that can be told from none
+	callee.send(callee.rtp, b.stream.Port(1), report)
+	caller.hears(caller.rtp, report)
+	for deadline := time.Now().Add(patience); b.stream.Stats()[1].RTT == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no round trip was measured")
+		}
+	}
+	if s := b.stream.Stats()[0]; s.Packets != 0 {
+		t.Errorf("a report counts as %d packets of sound", s.Packets)
+	}
+}
+
+// A phone that plays music on hold, or whose sound comes from elsewhere after a transfer, has a new source: it is heard at
+// once, and nothing counts as lost for it.
+func TestANewSourceIsHeard(t *testing.T) {
+	t.Parallel()
+	b, caller, callee := call(t)
+	for _, ssrc := range []uint32{1, 77} {
+		caller.ssrc, caller.seq = ssrc, uint16(1000*ssrc)
+		for range 5 {
+			p := caller.packet()
+			caller.send(caller.rtp, b.stream.Port(0), p)
+			callee.hears(callee.rtp, p)
+		}
+	}
+	if s := b.stream.Close()[0]; s.Packets != 10 || s.Lost != 0 || s.Sources != 2 || s.SSRC != 77 {
+		t.Errorf("%+v", s)
+	}
 }
