@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,12 +25,33 @@ type sippPhone struct {
 	inf     string
 }
 
+var nextSIPpPort atomic.Uint32
+
+// sippPort is the first of four ports in a row that nobody has at an address: below the ephemeral range and the relay's,
+// so that sockets of other programs cannot take it between two runs of SIPp, and given to no two tests of this process.
+func sippPort(t *testing.T, ip string) int {
+	t.Helper()
+	const first, ports = 12000, 8000
+next:
+	for range ports / 4 {
+		port := first + int(4*nextSIPpPort.Add(1)%ports)
+		for i := range 4 {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip), Port: port + i})
+			if err != nil {
+				continue next
+			}
+			_ = c.Close()
+		}
+		return port
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
 // newSIPp prepares a SIPp phone that calls number; it registers at once.
 func newSIPp(t *testing.T, x *exchange, ext, ip, number string) *sippPhone {
 	t.Helper()
-	// A port below the ephemeral range, on an address that nobody else uses: sockets of other
-	// programs cannot take it between two runs of SIPp.
-	p := &sippPhone{x: x, ext: ext, ip: ip, port: 12000 + mathrand.IntN(8000), inf: filepath.Join(t.TempDir(), "inf.csv")}
+	p := &sippPhone{x: x, ext: ext, ip: ip, port: sippPort(t, ip), inf: filepath.Join(t.TempDir(), "inf.csv")}
 	password := must[string](t)(x.people.Password(t.Context(), ext))
 	line := fmt.Sprintf("SEQUENTIAL\n%s;[authentication username=%s password=%s];%s\n", ext, ext, password, number)
 	if err := os.WriteFile(p.inf, []byte(line), 0o600); err != nil {
@@ -50,7 +71,7 @@ func (p *sippPhone) run(t *testing.T, scenario string, calls, rate int) func() {
 	}
 	cmd := exec.CommandContext(ctx, "sipp", p.x.ports["UDP"], //nolint:gosec // our own scenario
 		"-sf", path, "-inf", p.inf, "-i", p.ip, "-p", strconv.Itoa(p.port), "-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", strconv.Itoa(rate*4+4),
-		"-nostdin", "-mp", strconv.Itoa(20000+2*mathrand.IntN(4000)), "-timeout", strconv.Itoa(10+calls/rate), "-trace_err", "-error_file", "errors")
+		"-nostdin", "-mp", strconv.Itoa(sippPort(t, p.ip)), "-timeout", strconv.Itoa(10+calls/rate), "-trace_err", "-error_file", "errors")
 	cmd.Dir = t.TempDir()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -125,6 +146,7 @@ func TestSIPp(t *testing.T) {
 		{"caller_long", "callee_refreshed", 10, 10, cdr.Answered, call.Limits{SessionExpires: 2 * time.Second, MinSE: time.Second}},
 	} {
 		t.Run(tt.caller+" "+tt.callee, func(t *testing.T) {
+			t.Parallel()
 			tt.limits.PerTerminal = 1000
 			x := newExchange(t, labOptions{limits: tt.limits, line: 100_000_000})
 			b := newSIPp(t, x, "2001", "127.0.1.31", "8001")
@@ -157,7 +179,7 @@ func TestSIPpGateway(t *testing.T) {
 		t.Skip("sipp is not installed")
 	}
 	p, a, _ := newTrunk(t, labOptions{}, 0)
-	s := &sippPhone{x: p.x, ip: "127.0.9.31", port: 12000 + mathrand.IntN(8000), inf: filepath.Join(t.TempDir(), "inf.csv")}
+	s := &sippPhone{x: p.x, ip: "127.0.9.31", port: sippPort(t, "127.0.9.31"), inf: filepath.Join(t.TempDir(), "inf.csv")}
 	if err := os.WriteFile(s.inf, []byte("SEQUENTIAL\n-\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
