@@ -4,7 +4,10 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO          ?= go
-GOFLAGS_BUILD := -trimpath -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
+# Everything but the race detector is compiled in one way, without C: another way would compile all packages once more.
+export CGO_ENABLED := 0
+RACE        := CGO_ENABLED=1 $(GO) test -race -timeout 10m
+GOFLAGS_BUILD := -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 CONFIG      ?= configs/linehall.yaml
 DATA        ?= ./data
 BIN         := bin/linehall bin/linesim
@@ -19,7 +22,7 @@ help: ## this list
 
 build: ## bin/linehall and bin/linesim (static, no Node or C compiler needed)
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o bin/ ./cmd/linehall ./cmd/linesim
+	$(GO) build $(GOFLAGS_BUILD) -o bin/ ./cmd/linehall ./cmd/linesim
 
 run: build ## build and start the appliance on the demo config (Ctrl-C ends it)
 	@exec bin/linehall serve --config $(CONFIG) --data $(DATA)
@@ -34,8 +37,8 @@ test: tools build ## everything that must pass: unit tests with the race detecto
 
 unit: ## Go tests of every package, with the race detector
 	$(GO) vet ./...
-	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -vE '^linehall/(test|sip/call|sip/subscribe)$$')
-	$(GO) test -race -timeout 10m -p 1 ./sip/call ./sip/subscribe # retransmissions in real time: nothing else beside them
+	$(RACE) $$($(GO) list ./... | grep -vE '^linehall/(test|sip/call|sip/subscribe)$$')
+	$(RACE) -p 1 ./sip/call ./sip/subscribe # retransmissions in real time: nothing else beside them
 
 e2e: build web/node_modules/.package-lock.json ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
 	$(GO) test -count=1 -timeout 12m ./test/...
@@ -84,6 +87,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
 	  echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
+package: GOFLAGS_BUILD += -trimpath
 package: build ## dist/linehall_VERSION_ARCH.deb, the same bytes for the same commit
 	deploy/deb/build.sh "$(VERSION)"
 
