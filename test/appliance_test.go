@@ -287,7 +287,7 @@ func (a *appliance) eventually(bound time.Duration, what string, check func() er
 func eventually(t *testing.T, bound time.Duration, what string, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(bound)
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 300*time.Millisecond) {
 		err := check()
 		if err == nil {
 			return
