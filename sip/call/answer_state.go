@@ -36,7 +36,8 @@ func (o *invited) saveAnswer(c *call, f *fork, out *sip.Response, seq uint32) *s
 	}
 }
 
-// repeatStoredAnswer goes on repeating a 2xx that may never have left, and acknowledges the phone's.
+// repeatStoredAnswer goes on repeating a 2xx that may never have left. The phone that answered has its ACK, or repeats its
+// own 2xx and gets one then, see ackForgotten.
 func (c *call) repeatStoredAnswer() {
 	a := c.answer
 	req, err := c.s.stack.ParseRequest(a.Invite)
@@ -56,9 +57,6 @@ func (c *call) repeatStoredAnswer() {
 	c.late, c.pair.callerDone, c.pair.calleeDone = a.Late, a.Settled, a.Settled
 	c.m.Phase = phaseAccepted
 	c.ex.admit(caller)
-	if !a.Late || a.Settled {
-		c.sendAck(c.pair.callee, a.Seq, nil)
-	}
 	err = c.accept(c.pair.caller, o.req, res, func(ack *sip.Request) { c.firstAck(ack, a.Seq) }, func() {
 		c.step(evHangup{"system", "no ACK"})
 	})
