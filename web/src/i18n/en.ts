@@ -226,6 +226,10 @@ export const en: Dictionary = {
   recordings: {
     title: 'Recordings',
     by: (who: string) => `begun by ${who}`,
+    rules: 'the recording rules',
+    rule: (name: string) => `recording rule “${name}”`,
+    phone: (number: string) => `phone ${number}`,
+    person: (name: string) => name,
     goesOn: 'going on',
     listen: 'Listen',
     remove: 'Delete',

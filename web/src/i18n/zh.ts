@@ -224,7 +224,11 @@ export const zh = {
   },
   recordings: {
     title: '录音',
-    by: (who: string) => `由 ${who} 开始`,
+    by: (who: string) => `由${who}开始`,
+    rules: '录音规则',
+    rule: (name: string) => `录音规则“${name}”`,
+    phone: (number: string) => `话机 ${number} `,
+    person: (name: string) => ` ${name} `,
     goesOn: '录音中',
     listen: '收听',
     remove: '删除',

@@ -29,6 +29,18 @@ export function Recordings({ call, kept }: { call: string; kept: Cdr | null }): 
   );
 }
 
+/** Who began a recording, in the reader's words: the rules, a telephone, or somebody at the console. */
+function whoBegan(by: string): string {
+  const t = texts.value.recordings;
+  const [, kind = '', name = ''] = /^(recording rules|recording rule |phone )(.*)$/.exec(by) ?? [];
+  switch (kind) {
+    case 'recording rules': return t.rules;
+    case 'recording rule ': return t.rule(name);
+    case 'phone ': return t.phone(name);
+    default: return t.person(by);
+  }
+}
+
 function One({ recording: r, onDeleted }: { recording: Recording; onDeleted: () => void }): JSX.Element {
   const t = texts.value.recordings;
   const [playing, setPlaying] = useState(false);
@@ -50,7 +62,7 @@ function One({ recording: r, onDeleted }: { recording: Recording; onDeleted: () 
   return (
     <div class="recording" data-testid="recording" data-id={r.id} data-state={r.state}>
       <p>
-        <strong>{formatMomentSeconds(new Date(r.started_at))}</strong> · {r.state === 'recording' ? t.goesOn : formatDuration(r.duration_seconds)} · {t.by(r.started_by)}
+        <strong>{formatMomentSeconds(new Date(r.started_at))}</strong> · {r.state === 'recording' ? t.goesOn : formatDuration(r.duration_seconds)} · {t.by(whoBegan(r.started_by))}
       </p>
       <p class="muted small">{notes.filter((note) => note !== '').join(' · ')}</p>
       {r.undecodable.length > 0 && <p class="tone-warning small">{t.undecodable(r.undecodable.join(', '))}</p>}
