@@ -269,3 +269,45 @@ func BenchmarkForward(b *testing.B) {
 		b.Fatalf("%d of %d packets sent, state %+v", sent, b.N, r.socket.peer.state.Load())
 	}
 }
+
+// swallow is a party that takes everything.
+type swallow struct{}
+
+func (swallow) Send(_ []byte, n int, _ bool) (int, bool) { return n, true }
+
+// A party behind a link is brought by another goroutine than the worker: who looks on still sees one packet after the other
+// (the race detector watches).
+func TestShownOneAfterTheOtherWithALink(t *testing.T) {
+	r, err := New(Options{First: 20000, Last: 29999})
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := netip.MustParseAddr("127.0.0.1")
+	s, err := r.open(Spec{Legs: [2]Leg{{Local: local, Link: swallow{}}, {Local: local}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	source := netip.MustParseAddrPort("127.0.0.1:4000")
+	s.Expect(1, Peer{RTP: source, RTCP: source, Source: local})
+	seen := &count{}
+	s.Tap(seen)
+	phone := &rig{stream: s, socket: s.legs[1].rtp(), source: source}
+	const each = 2000
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 4}, make([]byte, 200)...)
+		for range each {
+			s.Take(0, b[:172], 172)
+		}
+	}()
+	b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)
+	for i := range each {
+		phone.socket.forward(phone.put(b, source), int64(i))
+	}
+	<-done
+	if seen.packets != 2*each {
+		t.Errorf("%d packets were seen", seen.packets)
+	}
+}

@@ -72,9 +72,10 @@ type Stream struct {
 	closing atomic.Bool  // the worker passes it by
 	inside  atomic.Int32 // calls of Take under way
 
-	expect sync.Mutex // serialises Expect, so that a state is computed from the one before
-	once   sync.Once  // Close
-	final  [2]Stats
+	expect  sync.Mutex // serialises Expect, so that a state is computed from the one before
+	once    sync.Once  // Close
+	showing sync.Mutex // serialises the tap where a party has a link
+	final   [2]Stats
 
 	quality quality
 }

@@ -5,7 +5,7 @@ import "linehall/media/packet"
 // Tap sees what the parties of a stream say to each other, and may change how it sounds.
 type Tap interface {
 	// Packet gets an RTP packet of a leg's party before it goes on to the other one, opened if its SRTP ends here; now is
-	// the relay's steady clock in nanoseconds. The stream's worker calls it for both legs, one packet after the other: it
+	// the relay's steady clock in nanoseconds. It is called for both legs, one packet after the other: it
 	// must neither block nor allocate. b is borrowed; the bytes of its payload may be changed.
 	Packet(leg int, now int64, b []byte)
 }
@@ -31,7 +31,12 @@ func (s *Stream) Tap(t Tap) {
 
 // show gives a packet to the tap.
 func (c *socket) show(st *state, kind packet.Kind, b []byte, now int64) {
-	if kind == packet.RTP && (!st.secure || st.security != nil) && !c.stream.spec.Raw {
-		st.tap.Packet(c.leg, now, b)
+	if kind != packet.RTP || st.secure && st.security == nil || c.stream.spec.Raw {
+		return
 	}
+	if c.stream.linked() { // a party that is brought by Take does not wait for the worker
+		c.stream.showing.Lock()
+		defer c.stream.showing.Unlock()
+	}
+	st.tap.Packet(c.leg, now, b)
 }
