@@ -27,6 +27,10 @@ type Sound struct {
 	damaged bool
 
 	tracks [2]*track
+	kind   byte   // of the entry that waits, if one does
+	at     int64  // its time
+	body   []byte // the file's, until the next entry
+	waits  bool
 	taken  int64   // samples
 	frame  []int16 // interleaved, taken and not read yet
 	buffer []int16
@@ -121,7 +125,7 @@ func (s *Sound) survey() error {
 // rewind goes to the beginning.
 func (s *Sound) rewind() error {
 	s.tracks = [2]*track{newTrack(s.rate), newTrack(s.rate)}
-	s.taken, s.frame, s.ended = 0, nil, false
+	s.taken, s.frame, s.ended, s.waits = 0, nil, false, false
 	return s.file.rewind(s.secrets)
 }
 
@@ -131,18 +135,28 @@ const settle = 600_000 // microseconds
 // fill gets the next samples of both parties.
 func (s *Sound) fill() error {
 	for len(s.frame) == 0 {
-		if s.ended {
+		if s.ended && s.taken >= s.length {
 			return io.EOF
 		}
-		kind, at, body, err := s.file.next()
-		if err != nil { // the end, or where it is damaged
-			s.ended = true
-			for _, t := range s.tracks {
-				t.flush()
-			}
+		if s.ended {
 			s.take(s.length)
 			continue
 		}
+		if !s.waits {
+			if err := s.fetch(); err != nil { // the end, or where it is damaged
+				s.ended = true
+				for _, t := range s.tracks {
+					t.flush()
+				}
+				continue
+			}
+		}
+		kind, at, body := s.kind, s.at, s.body
+		if upTo := (at - settle) * int64(s.rate) / 1_000_000; upTo >= s.taken+int64(s.rate) { // nothing came for so long
+			s.advance(at, upTo)
+			continue
+		}
+		s.waits = false
 		switch kind {
 		case entryFormats:
 			var f Formats
@@ -157,18 +171,30 @@ func (s *Sound) fill() error {
 			s.tracks[kind].put(at, body)
 		}
 		if upTo := (at - settle) * int64(s.rate) / 1_000_000; upTo >= s.taken+int64(s.rate)/10 {
-			for _, t := range s.tracks {
-				t.play(at)
-			}
-			s.take(min(upTo, s.length))
+			s.advance(at, upTo)
 		}
 	}
 	return nil
 }
 
-// take moves samples from the tracks to the frame, a second at most at once.
+// fetch reads the next entry, which waits until the time line has come near it.
+func (s *Sound) fetch() (err error) {
+	s.kind, s.at, s.body, err = s.file.next()
+	s.waits = err == nil
+	return err
+}
+
+// advance plays what no packet of that time can come before, and takes it.
+func (s *Sound) advance(at, upTo int64) {
+	for _, t := range s.tracks {
+		t.play(at)
+	}
+	s.take(min(upTo, s.length))
+}
+
+// take moves samples from the tracks to the frame, a second at most at once: a call may be held for hours.
 func (s *Sound) take(upTo int64) {
-	n := max(upTo-s.taken, 0)
+	n := min(max(upTo-s.taken, 0), int64(s.rate))
 	if int64(cap(s.buffer)) < 2*n {
 		s.buffer = make([]int16, 2*n)
 	}

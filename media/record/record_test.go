@@ -920,3 +920,54 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// A call that was held for hours is read a second at a time, and a key whose timestamp lies days ahead is played when it
+// came: neither takes memory for what nobody said.
+func TestLongSilenceTakesNoMemory(t *testing.T) {
+	s := newStudio(t, nil)
+	k := s.call("held", codec.PCMA, codec.PCMA)
+	if err := k.Start(t.Context(), "test", -1, false); err != nil {
+		t.Fatal(err)
+	}
+	k.say(2 * time.Second)
+	s.now += 3 * time.Hour
+	k.phones[0].timestamp += 3 * 3600 * 8000
+	k.say(time.Second)
+	key := []byte{0x80, 101, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 10, 3, 32}
+	binary.BigEndian.PutUint16(key[2:], k.phones[0].sequence+1)
+	binary.BigEndian.PutUint32(key[4:], k.phones[0].timestamp+1<<30)
+	k.Packet(0, int64(s.now), key)
+	k.phones[0].sequence++
+	k.say(time.Second)
+	if err := k.Stop("test", "", -1); err != nil {
+		t.Fatal(err)
+	}
+	s.drainAll()
+	sound, err := s.Sound(t.Context(), "held-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sound.Close() //nolint:errcheck // only read
+	if got := sound.Length(); got < 3*time.Hour || got > 3*time.Hour+10*time.Second {
+		t.Errorf("it lasts %v", got)
+	}
+	total, some := int64(0), make([]int16, 4096)
+	for {
+		n, err := sound.read(some)
+		total += int64(n)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, track := range sound.tracks {
+			if most := 4 * sound.rate; cap(track.out) > 2*most || cap(sound.buffer) > most {
+				t.Fatalf("%d and %d samples are in memory", cap(track.out), cap(sound.buffer))
+			}
+		}
+	}
+	if total != 2*sound.length {
+		t.Errorf("%d samples, want %d", total, 2*sound.length)
+	}
+}

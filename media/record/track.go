@@ -133,7 +133,7 @@ func (t *track) place(q *queued, clock int) int64 {
 	pos := t.base + int64(int32(q.header.Timestamp-t.baseTime))*int64(t.rate)/int64(clock)
 	late := came - pos
 	if float64(abs(late)) > strayed*float64(t.rate) {
-		if t.uses[q.header.Type] == useEvent { // repeats its first timestamp for as long as the key is held
+		if t.uses[q.header.Type] == useEvent && late > 0 { // repeats its first timestamp for as long as the key is held
 			return pos
 		}
 		return t.anchor(came, q.header.Timestamp)
