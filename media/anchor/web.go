@@ -108,6 +108,10 @@ func (p *Path) admit(side Side) error {
 	if err != nil {
 		return err //nolint:wrapcheck // it says it all
 	}
+	if len(leg.Local().Candidates) == 0 { // nowhere to be sent to: no interface is up
+		leg.Close()
+		return ErrNoGateway
+	}
 	p.web[side] = &web{leg: leg}
 	p.secure.ends, p.secure.sides[side] = true, Clear
 	return nil
