@@ -16,27 +16,29 @@ func officer(extension string) func(settings, *appliance) {
 	return func(s settings, a *appliance) {
 		s.set("dialplan.classes", map[string]any{"officer": map[string]any{"priority": "flash"}})
 		s.set("dialplan.duty_members", []string{"2001"})
-		file := filepath.Join(a.dir, "terminals.csv")
-		text, err := os.ReadFile(file)
-		if err != nil {
-			a.t.Fatal(err)
+		a.terminalColumn("class", map[string]string{extension: "officer"})
+	}
+}
+
+// terminalColumn adds a column to the list of terminals, with values by extension.
+func (a *appliance) terminalColumn(name string, values map[string]string) {
+	a.t.Helper()
+	file := filepath.Join(a.dir, "terminals.csv")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var rows []string
+	for i, row := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		row = strings.TrimSuffix(row, "\r")
+		value := values[strings.Split(row, ",")[3]]
+		if i == 0 {
+			value = name
 		}
-		var rows []string
-		for i, row := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-			row = strings.TrimSuffix(row, "\r")
-			switch {
-			case i == 0:
-				row += ",class"
-			case strings.Split(row, ",")[3] == extension:
-				row += ",officer"
-			default:
-				row += ","
-			}
-			rows = append(rows, row)
-		}
-		if err := os.WriteFile(file, []byte(strings.Join(rows, "\n")+"\n"), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
+		rows = append(rows, row+","+value)
+	}
+	if err := os.WriteFile(file, []byte(strings.Join(rows, "\n")+"\n"), 0o600); err != nil {
+		a.t.Fatal(err)
 	}
 }
 

@@ -38,6 +38,7 @@ type appliance struct {
 	exited  chan struct{}
 	http    *http.Client
 	host    *lab.Host // the network it lives in; nil = here
+	dns     string    // a resolv.conf(5) of its own; "" = the machine's
 }
 
 type ports struct{ sip, tls, https, provisioning, tftp, metrics, media, rtpFirst, rtpLast int }
@@ -144,7 +145,11 @@ func (a *appliance) writeConfig(tree settings) {
 func (a *appliance) start() {
 	a.t.Helper()
 	a.output = &lockedBuffer{}
-	a.command = commandAt(a.host, filepath.Join(repository, "bin", "linehall"), "serve", "--config", a.config, "--data", a.data)
+	serve := []string{filepath.Join(repository, "bin", "linehall"), "serve", "--config", a.config, "--data", a.data}
+	if a.dns != "" { // in a mount namespace of its own
+		serve = append([]string{"unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, a.dns}, serve...)
+	}
+	a.command = commandAt(a.host, serve[0], serve[1:]...)
 	a.command.Stdout, a.command.Stderr = a.output, a.output
 	if err := a.command.Start(); err != nil {
 		a.t.Fatalf("start the appliance (make build first): %v", err)

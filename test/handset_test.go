@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -29,7 +31,11 @@ type handset struct {
 	lastVia   string
 	inbox     chan sipText
 	waiting   []sipText
+	probes    atomic.Pointer[string] // how OPTIONS are answered without the test; nil: they are not
 }
+
+// answersProbes says how OPTIONS are answered from now on.
+func (h *handset) answersProbes(status string) { h.probes.Store(&status) }
 
 // sipText is a message as it came.
 type sipText struct {
@@ -49,17 +55,30 @@ func (a *appliance) handset(t *testing.T, extension, host, transport string) *ha
 // peer is somebody at an address, who has no account.
 func (a *appliance) peer(t *testing.T, address, transport string) *handset {
 	t.Helper()
-	conn := dialFrom(t.Context(), strings.ToLower(transport), address, a.ports.sip)
+	network, port := strings.ToLower(transport), a.ports.sip
+	if transport == "TLS" {
+		network, port = "tcp", a.ports.tls
+	}
+	conn := dialFrom(t.Context(), network, address, port)
 	if conn == nil {
 		t.Fatalf("no socket at %s", address)
 	}
+	if transport == "TLS" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whose certificate comes is another test's business
+	}
+	return a.talksOver(t, conn, transport)
+}
+
+// talksOver is somebody at the other end of a connection.
+func (a *appliance) talksOver(t *testing.T, conn net.Conn, transport string) *handset {
+	t.Helper()
 	h := &handset{t: t, a: a, conn: conn, transport: transport, local: conn.LocalAddr().String(), inbox: make(chan sipText, 256)}
 	ended := make(chan struct{})
 	t.Cleanup(func() { _ = conn.Close(); <-ended })
 	go func() {
 		defer close(ended)
 		defer close(h.inbox)
-		if transport == "TCP" {
+		if transport != "UDP" {
 			h.readStream()
 			return
 		}
@@ -104,7 +123,12 @@ func (h *handset) take(r *bufio.Reader) error {
 	if _, err := io.ReadFull(r, body); err != nil {
 		return err
 	}
-	h.inbox <- sipText{start, headers, string(body)}
+	m := sipText{start, headers, string(body)}
+	if answer := h.probes.Load(); answer != nil && strings.HasPrefix(start, "OPTIONS ") {
+		h.reply(m, *answer, "probed", "")
+		return nil
+	}
+	h.inbox <- m
 	return nil
 }
 
@@ -240,6 +264,12 @@ func (h *handset) begin(method, user, body string, extra ...string) *talkOf {
 	if method == "REGISTER" {
 		uri = "sip:" + h.acc.Domain
 	}
+	return h.beginAt(method, user, uri, body, extra...)
+}
+
+// beginAt is begin with a request line of its own.
+func (h *handset) beginAt(method, user, uri, body string, extra ...string) *talkOf {
+	h.t.Helper()
 	h.sent++
 	d := &talkOf{
 		h: h, method: method, user: user, callID: fmt.Sprintf("%d@%s", h.sent, h.local), target: uri,

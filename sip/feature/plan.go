@@ -321,7 +321,7 @@ func (p *planner) follow(t directory.Terminal, kind Kind, target string, reason 
 
 // outside is a stage behind trunks.
 func (p *planner) outside(d dialplan.Decision, h hop) *route.Stage {
-	stage, ok := p.stage(h, &route.Stage{Outside: &route.Outside{Trunks: d.Trunks, Number: d.Number, Toll: d.Toll}})
+	stage, ok := p.stage(h, &route.Stage{Outside: route.Out(d)})
 	if !ok {
 		return nil
 	}
