@@ -19,6 +19,7 @@ import (
 	"linehall/internal/auth"
 	"linehall/internal/database"
 	"linehall/internal/directory"
+	"linehall/internal/holder"
 	"linehall/internal/observe"
 	"linehall/internal/pki"
 	"linehall/internal/secret"
@@ -34,6 +35,7 @@ type ground struct {
 	panics   prometheus.Counter
 	health   *observe.Health
 
+	held      heldSockets
 	db        *sql.DB
 	conn      *sql.Conn // of writer
 	writer    *database.Writer
@@ -71,9 +73,24 @@ func openGround(ctx context.Context, config configs.Config, log *slog.Logger) (*
 	return g, nil
 }
 
-// open reads keys, certificates and the database.
+// heldSockets are those of before the restart, and the store that held them.
+type heldSockets struct {
+	store *holder.Store
+	files []holder.File
+	err   error
+}
+
+func takeSockets(data string) (h heldSockets) {
+	h.store, h.files, h.err = holder.Open(filepath.Join(data, "holder.sock"), holdCommand)
+	return h
+}
+
+// open reads keys, certificates and the database. Meanwhile it is handed the sockets of calls that wait for us: with some of
+// them, every moment is one that their parties hear nothing.
 func (g *ground) open(ctx context.Context, config configs.Config) error {
 	data := config.Appliance.Data
+	held := make(chan heldSockets, 1)
+	go func() { held <- takeSockets(data) }() // takes no longer than the holder's patience
 	var err error
 	if g.box, err = secret.Open(data); err != nil {
 		return err
@@ -86,7 +103,12 @@ func (g *ground) open(ctx context.Context, config configs.Config) error {
 	if g.authority, err = pki.Open(filepath.Join(data, "pki"), pkiOptions(config, g.log)); err != nil {
 		return err
 	}
-	if g.db, err = database.Open(ctx, filepath.Join(data, doctor.DatabaseName)); err != nil {
+	path := filepath.Join(data, doctor.DatabaseName)
+	opening := database.Open
+	if g.held = <-held; len(g.held.files) > 0 {
+		opening = database.OpenUnchecked // another process had it open a moment ago: that reading can wait for the next quiet start
+	}
+	if g.db, err = opening(ctx, path); err != nil {
 		return err
 	}
 	return g.openTables(ctx, config)

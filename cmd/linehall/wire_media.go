@@ -34,16 +34,15 @@ type mediaPlane struct {
 func openMedia(ctx context.Context, config configs.Config, g *ground) (*mediaPlane, error) {
 	ledger := line.NewLedger(g.atlas.Table(), g.log, g.registry)
 	ports, inside := config.Listen.RTP.Ports, openKernel(config, g.log)
-	store, files, err := holder.Open(filepath.Join(config.Appliance.Data, "holder.sock"), holdCommand)
-	if err != nil { // calls of before the restart find their ports all the same
+	if err := g.held.err; err != nil { // calls of before the restart find their ports all the same
 		g.log.Warn("sockets of before the restart were not handed over", observe.Err, err)
 	}
-	kept := make([]relay.Kept, len(files))
-	for i, f := range files {
+	kept := make([]relay.Kept, len(g.held.files))
+	for i, f := range g.held.files {
 		kept[i] = relay.Kept(f)
 	}
 	voice, err := relay.New(relay.Options{
-		First: ports.First, Last: ports.Last, Kernel: inside.carrier(), Tick: config.Listen.RTP.Tick == relay.TickAuto, Keeper: store, Kept: kept, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
+		First: ports.First, Last: ports.Last, Kernel: inside.carrier(), Tick: config.Listen.RTP.Tick == relay.TickAuto, Keeper: g.held.store, Kept: kept, Log: g.log, Registerer: g.registry, Dropped: g.dropped, Panics: g.panics,
 	})
 	if err != nil {
 		return nil, err

@@ -41,6 +41,24 @@ func Open(ctx context.Context, path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db, err := OpenUnchecked(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if size > 0 && size < quickCheckBelow {
+		if err := Check(ctx, db); err != nil {
+			return nil, errors.Join(fmt.Errorf("database %s: %w", path, err), db.Close())
+		}
+	}
+	return db, nil
+}
+
+// OpenUnchecked is Open without reading the file for damage, for a file that was whole a moment ago: a crash of the process
+// alone damages none.
+func OpenUnchecked(ctx context.Context, path string) (*sql.DB, error) {
+	if _, err := prepare(path); err != nil {
+		return nil, err
+	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(5000)", // first: switching to WAL may have to wait
 		"journal_mode(WAL)",
@@ -56,11 +74,7 @@ func Open(ctx context.Context, path string) (*sql.DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 
-	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(new(int))
-	if err == nil && size > 0 && size < quickCheckBelow {
-		err = Check(ctx, db)
-	}
-	if err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(new(int)); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", path, Explain(err)), db.Close())
 	}
 	return db, nil

@@ -59,7 +59,8 @@ type Plan interface {
 type Records interface {
 	Begin(r cdr.Record)
 	Finish(ctx context.Context, r cdr.Record) error
-	Finished(ctx context.Context, id string) (bool, error)
+	// Finished returns which of these calls have a record that is closed.
+	Finished(ctx context.Context, ids []string) (map[string]bool, error)
 }
 
 // Store keeps the state of established calls across a restart.

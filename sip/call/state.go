@@ -6,7 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"linehall/internal/observe"
 	"linehall/media/anchor"
@@ -127,28 +133,42 @@ func (s *Service) Restore(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("calls: %w", err)
 	}
+	ended, err := s.o.Records.Finished(ctx, slices.Collect(maps.Keys(states)))
+	if err != nil {
+		return nil, fmt.Errorf("calls: %w", err)
+	}
 	recovered := map[string]bool{}
-	var back []revived
+	var (
+		back  []revived
+		mu    sync.Mutex // guards recovered and back
+		hands errgroup.Group
+	)
+	hands.SetLimit(runtime.GOMAXPROCS(0)) // each call that is back is heard again: all cores, or others wait
 	for id, raw := range states {
-		ended, err := s.o.Records.Finished(ctx, id)
-		if err != nil {
-			return recovered, fmt.Errorf("calls: %w", err)
+		if ended[id] {
+			s.forgetState(id)
+			continue
 		}
-		if !ended {
+		hands.Go(func() error {
+			raw, err := s.unprotect(id, raw)
 			var r revived
-			if raw, err = s.unprotect(id, raw); err == nil {
+			if err == nil {
 				r, err = s.restore(ctx, raw)
 			}
-			if err == nil {
-				recovered[id] = true
-				back = append(back, r)
-				continue
+			if err != nil {
+				s.o.Tolls.Release(id)
+				s.log.Error("call not recovered", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
+				s.forgetState(id)
+				return nil
 			}
-			s.o.Tolls.Release(id)
-			s.log.Error("call not recovered", slog.String(observe.CallID, id), slog.Any(observe.Err, err))
-		}
-		s.forgetState(id)
+			mu.Lock()
+			defer mu.Unlock()
+			recovered[id] = true
+			back = append(back, r)
+			return nil
+		})
 	}
+	_ = hands.Wait() // they log what goes wrong
 	reunite(back)
 	for _, r := range back {
 		s.takeBack(r.call)

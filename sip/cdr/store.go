@@ -76,14 +76,29 @@ func (l *Log) Get(ctx context.Context, id string) (Record, error) {
 	return records[0], nil
 }
 
-// Finished reports whether a call's record is closed.
-func (l *Log) Finished(ctx context.Context, id string) (bool, error) {
-	var n int
-	err := l.db.QueryRowContext(ctx, "SELECT count(*) FROM cdr WHERE id = ? AND ended_at IS NOT NULL", id).Scan(&n)
+// Finished returns which of these calls have a record that is closed.
+func (l *Log) Finished(ctx context.Context, ids []string) (_ map[string]bool, err error) {
+	list, err := json.Marshal(ids)
 	if err != nil {
-		return false, fmt.Errorf("call record %s: %w", id, database.Explain(err))
+		return nil, fmt.Errorf("call records: %w", err)
 	}
-	return n > 0, nil
+	rows, err := l.db.QueryContext(ctx, "SELECT id FROM cdr WHERE ended_at IS NOT NULL AND id IN (SELECT value FROM json_each(?))", string(list))
+	if err != nil {
+		return nil, fmt.Errorf("call records: %w", database.Explain(err))
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	finished := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("call records: %w", database.Explain(err))
+		}
+		finished[id] = true
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("call records: %w", database.Explain(err))
+	}
+	return finished, nil
 }
 
 // open returns the rows of calls that have not ended.
