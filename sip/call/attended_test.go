@@ -36,6 +36,7 @@ func consult(t *testing.T) (x *exchange, k, k2 *talk) {
 }
 
 func TestAttendedTransfer(t *testing.T) {
+	t.Parallel()
 	for _, direction := range []string{"first call names the second", "second names the first"} {
 		t.Run(direction, func(t *testing.T) {
 			x, k, k2 := consult(t)
@@ -88,6 +89,7 @@ func TestAttendedTransfer(t *testing.T) {
 
 // The target of an attended transfer refuses: both calls of the transferor go on.
 func TestAttendedTransferFails(t *testing.T) {
+	t.Parallel()
 	x, k, k2 := consult(t)
 	k.db.refer("<sip:8003@" + domain + "?Replaces=" + escaped(replacesOf(k2.da, "")) + ">")
 	re := k2.b.request("INVITE")
@@ -102,6 +104,7 @@ func TestAttendedTransferFails(t *testing.T) {
 
 // The consultation rings: it rings on, and who answers talks to the party.
 func TestSemiAttendedTransfer(t *testing.T) {
+	t.Parallel()
 	for _, answers := range []bool{true, false} {
 		x, k := acrossSites(t, labOptions{})
 		c := newPhone(t, x, "8003", "UDP", "127.0.0.13")
@@ -147,6 +150,7 @@ func TestSemiAttendedTransfer(t *testing.T) {
 }
 
 func TestAttendedTransferRefused(t *testing.T) {
+	t.Parallel()
 	_, k, k2 := consult(t)
 	for _, tt := range []struct {
 		name, replaces string
@@ -171,6 +175,7 @@ func TestAttendedTransferRefused(t *testing.T) {
 
 // INVITE with Replaces: the same person's other phone takes the call.
 func TestReplaces(t *testing.T) {
+	t.Parallel()
 	for _, late := range []bool{false, true} {
 		x, k := acrossSites(t, labOptions{})
 		d := newPhone(t, x, "2001", "UDP", "127.0.1.13")
@@ -209,6 +214,7 @@ func TestReplaces(t *testing.T) {
 
 // The peer does not want to: the old call goes on.
 func TestReplacesFails(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	d := newPhone(t, x, "2001", "UDP", "127.0.1.13")
 	inv := d.invite("8001", sdpFrom(d.local), [2]string{"Replaces", replacesOf(k.db, "")})
@@ -230,6 +236,7 @@ func TestReplacesFails(t *testing.T) {
 }
 
 func TestReplacesRefused(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	d := newPhone(t, x, "8003", "UDP", "127.0.0.13")
 	for _, tt := range []struct {
@@ -260,6 +267,7 @@ func TestReplacesRefused(t *testing.T) {
 
 // Join needs a mixer: required it is unknown, offered it is refused.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	d := newPhone(t, k.a.x, "8003", "UDP", "127.0.0.13")
 	for _, tt := range []struct {

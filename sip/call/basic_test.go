@@ -9,6 +9,7 @@ import (
 )
 
 func TestCallAndBye(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, ta, ipa, exta, tb, ipb, extb, path string }{
 		{"inside a site over UDP", "UDP", "127.0.0.11", "8001", "UDP", "127.0.0.12", "8002", "direct"},
 		{"across sites over UDP", "UDP", "127.0.0.11", "8001", "UDP", "127.0.1.12", "2001", "relay"},
@@ -54,6 +55,7 @@ func TestCallAndBye(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b, b2 := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12"), newPhone(t, x, "8002", "TCP", "127.0.0.13")
 	a.register()

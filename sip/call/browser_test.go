@@ -17,6 +17,7 @@ func webSDP(setup string) string {
 
 // Two browsers of one site call each other over their WebSockets; what they say of ICE and DTLS passes untouched.
 func TestBrowsersTalk(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "WS", "127.0.0.1"), newPhone(t, x, "8002", "WS", "127.0.0.1")
 	a.register()
@@ -48,6 +49,7 @@ func TestBrowsersTalk(t *testing.T) {
 
 // Between a browser and a desk phone, and between browsers of two sites, media needs a gateway.
 func TestBrowserMediaNeedsAGateway(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	desk, branch := newPhone(t, x, "8001", "UDP", "127.0.0.1"), newPhone(t, x, "2001", "WS", "127.0.1.1")
 	page := newPhone(t, x, "8002", "WS", "127.0.0.1")
@@ -85,6 +87,7 @@ func TestBrowserMediaNeedsAGateway(t *testing.T) {
 
 // A page that is closed cannot be called: its flow is never dialled.
 func TestBrowserGone(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "WS", "127.0.0.1"), newPhone(t, x, "8002", "WS", "127.0.0.1")
 	a.register()

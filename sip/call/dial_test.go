@@ -80,6 +80,7 @@ func (x *exchange) connections() int {
 // RFC 3261 §18.1.1: a phone that listens gets its call although its connection is gone, and
 // the BYE finds it again when the new one is cut as well.
 func TestCallsReachAListeningPhoneWithoutAConnection(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "TCP", "127.0.0.12")
 	a.register()
@@ -109,6 +110,7 @@ func TestCallsReachAListeningPhoneWithoutAConnection(t *testing.T) {
 
 // Nobody is dialled at an address that is not where the registration came from.
 func TestPhoneBehindANATIsNotDialled(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "TCP", "127.0.0.12")
 	a.register()
@@ -130,6 +132,7 @@ func TestPhoneBehindANATIsNotDialled(t *testing.T) {
 
 // MESSAGE is served inside of calls and nowhere else.
 func TestMessageInsideAndOutsideOfCalls(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	k := connect(t, a, b)
 	k.da.send("MESSAGE", "hello", [2]string{"Content-Type", "text/plain"})
@@ -159,6 +162,7 @@ func TestMessageInsideAndOutsideOfCalls(t *testing.T) {
 
 // Every series of a dashboard exists before the first call.
 func TestMetricsExistWithoutCalls(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{limits: call.Limits{}})
 	families, err := x.reg.Gather()
 	if err != nil {

@@ -31,6 +31,7 @@ func dialogsOf(t *testing.T, x *exchange, extension string, n int, state call.Di
 
 // RFC 4235: a lamp names the dialog as the phone itself does, from the INVITE to the end.
 func TestDialogsOfPhones(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b, b2 := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12"), newPhone(t, x, "8002", "TCP", "127.0.0.13")
 	for _, p := range []*phone{a, b, b2} {

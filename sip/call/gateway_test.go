@@ -149,6 +149,7 @@ func (p *pstn) wantReports(t *testing.T, want ...string) {
 
 // A call outside is ours from end to end: the gateway learns nothing about the phone.
 func TestCallOverAGateway(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
 	a.invite("013800000000", sdpFrom(a.local), [2]string{"User-Agent", "Yealink SIP-T46U 108.86.0.20"}, [2]string{"Subject", "secret"})
@@ -191,6 +192,7 @@ func TestCallOverAGateway(t *testing.T) {
 }
 
 func TestNextGatewayAfterAFailure(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 3)
 	p.mu.Lock()
 	p.down = p.gateways[1:2]
@@ -207,6 +209,7 @@ func TestNextGatewayAfterAFailure(t *testing.T) {
 
 // Busy is an answer of whoever is called: the other gateway could only repeat it.
 func TestNoOtherGatewayAfterBusy(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 2)
 	a.invite("013800000000", sdpFrom(a.local))
 	p.gateways[0].fail(p.gateways[0].request("INVITE"), 486, "Busy Here", [2]string{"Warning", `399 10.1.2.3 "busy"`})
@@ -218,6 +221,7 @@ func TestNoOtherGatewayAfterBusy(t *testing.T) {
 }
 
 func TestSilentGatewayIsPassedOver(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 2)
 	p.mu.Lock()
 	p.silence = 300 * time.Millisecond
@@ -238,6 +242,7 @@ func TestSilentGatewayIsPassedOver(t *testing.T) {
 }
 
 func TestNoGatewayTakesTheCall(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 1)
 	p.mu.Lock()
 	p.gateways = nil
@@ -250,6 +255,7 @@ func TestNoGatewayTakesTheCall(t *testing.T) {
 
 // Where a phone may not call the gateway itself, it is not told where else to call.
 func TestGatewayRedirectsNobody(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 1)
 	a.invite("013800000000", sdpFrom(a.local))
 	p.gateways[0].fail(p.gateways[0].request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:1@10.9.9.9>"})
@@ -261,6 +267,7 @@ func TestGatewayRedirectsNobody(t *testing.T) {
 // RFC 3261 §22.2, RFC 7616: the gateway's challenge is answered with the trunk's account, in a call
 // and for it; a stale nonce once more, a wrong password never.
 func TestGatewayChallenges(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		code         int
 		name, answer string
@@ -308,6 +315,7 @@ func TestGatewayChallenges(t *testing.T) {
 }
 
 func TestCancelToAGateway(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 2)
 	invite := a.invite("013800000000", sdpFrom(a.local))
 	g := p.gateways[0]
@@ -324,6 +332,7 @@ func TestCancelToAGateway(t *testing.T) {
 
 // A full line to a site overflows to the trunk (design 3.2).
 func TestFullLineOverflows(t *testing.T) {
+	t.Parallel()
 	overflow := &route.Stage{Extensions: []string{"2001"}, Full: &route.Stage{Outside: &route.Outside{Trunks: []string{"pstn"}, Number: "+864715552001"}}}
 	p, a, _ := newTrunk(t, labOptions{line: 20000, router: routes{"2001": {First: overflow}}}, 1)
 	branch := newPhone(t, p.x, "2001", "UDP", "127.0.1.21")
@@ -338,6 +347,7 @@ func TestFullLineOverflows(t *testing.T) {
 
 // An emergency call whose trunk does not take it rings the duty desk.
 func TestEmergencyCallWithoutATrunk(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{members: []string{"8002"}}, 1)
 	a.invite("119", sdpFrom(a.local))
 	p.gateways[0].fail(p.gateways[0].request("INVITE"), 404, "Not Found")
@@ -352,6 +362,7 @@ func TestEmergencyCallWithoutATrunk(t *testing.T) {
 // A call of another network rings our number; it is not challenged, what the network says about
 // forwards is believed, and our phones stay unknown to it.
 func TestIncomingCall(t *testing.T) {
+	t.Parallel()
 	p, _, b := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
 	p.mu.Lock()
@@ -398,6 +409,7 @@ func TestIncomingCall(t *testing.T) {
 
 // A transfer inside of another network reaches us as an INVITE with Replaces: for a dialog of its own, and of nobody else.
 func TestReplacesOverATrunk(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
 	p.mu.Lock()
@@ -434,6 +446,7 @@ func TestReplacesOverATrunk(t *testing.T) {
 
 // What the plan gives the network nobody there can reach: no extension, no way out again.
 func TestIncomingCallToNoNumberOfOurs(t *testing.T) {
+	t.Parallel()
 	p, _, b := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
 	for _, number := range []string{"8002", "013800000000", "*8", "110"} {
@@ -451,6 +464,7 @@ func TestIncomingCallToNoNumberOfOurs(t *testing.T) {
 
 // Another forward of a call that the network has forwarded five times is one too many.
 func TestIncomingCallForwardedTooOften(t *testing.T) {
+	t.Parallel()
 	by := &route.Diversion{From: "8002", Reason: route.Unconditional}
 	p, _, _ := newTrunk(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8001"}, Diversion: by}}}}, 1)
 	g := p.gateways[0]
@@ -466,6 +480,7 @@ func TestIncomingCallForwardedTooOften(t *testing.T) {
 
 // A forward to a number outside carries the caller to another network.
 func TestForwardOutside(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{router: routes{"8002": {First: &route.Stage{
 		Extensions: []string{"8002"},
 		Busy: &route.Stage{
@@ -492,6 +507,7 @@ func TestForwardOutside(t *testing.T) {
 
 // A call over a gateway survives a crash: its BYE still goes there, challenge and all.
 func TestRecoveryOfACallOverAGateway(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 1)
 	g := p.gateways[0]
 	a.invite("013800000000", sdpFrom(a.local))
@@ -515,6 +531,7 @@ func TestRecoveryOfACallOverAGateway(t *testing.T) {
 
 // A gateway's connection that was lost in a call is its trunk's to open again.
 func TestLostConnectionToAGateway(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{}, 0)
 	g := newPhone(t, p.x, "gw1", "TCP", "127.0.9.1")
 	p.wantConnected(g)
@@ -544,6 +561,7 @@ func TestLostConnectionToAGateway(t *testing.T) {
 
 // A phone may deflect to a number outside, as far as its own class goes.
 func TestDeflectionOutside(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{}, 1)
 	a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:013800000000@" + domain + ">"})
@@ -560,6 +578,7 @@ func TestDeflectionOutside(t *testing.T) {
 // is claimed when one is tried. An incoming call finds none either, an emergency call does, and a transfer keeps the
 // place that its party has.
 func TestLastPlaceOfATrunk(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{}, 1)
 	g, gate := p.gateways[0], make(chan struct{})
 	p.mu.Lock()

@@ -11,6 +11,7 @@ import (
 // What a caller withholds no phone learns, neither in the INVITE nor later in the dialog; the
 // record keeps it.
 func TestPrivacyOfCaller(t *testing.T) {
+	t.Parallel()
 	for _, value := range []string{"id", "user;id", "header", "ID, critical", "by code"} {
 		x, a, b := phones(t, labOptions{})
 		number, wish := "8002", h("Privacy", value)
@@ -60,6 +61,7 @@ func hiddenFromLamps(t *testing.T, x *exchange) {
 }
 
 func TestPrivacyNoneAndCritical(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	own := a.invite("8002", sdpFrom(a.local), h("Privacy", "none"))
 	inv := b.request("INVITE")
@@ -74,6 +76,7 @@ func TestPrivacyNoneAndCritical(t *testing.T) {
 
 // The desk that takes an emergency call sees who calls.
 func TestPrivacyEndsAtEmergencies(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("110", sdpFrom(a.local), h("Privacy", "id"))
 	inv := b.request("INVITE")
@@ -85,6 +88,7 @@ func TestPrivacyEndsAtEmergencies(t *testing.T) {
 
 // A callee that withholds its identity is not shown to the caller.
 func TestPrivacyOfCallee(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	inv := b.request("INVITE")
@@ -106,6 +110,7 @@ func TestPrivacyOfCallee(t *testing.T) {
 // Phones that know only Remote-Party-ID get it beside P-Asserted-Identity; in every message
 // that shows a name.
 func TestRemotePartyID(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	a.register()
@@ -138,6 +143,7 @@ func TestRemotePartyID(t *testing.T) {
 
 // Phones that lose a race stop ringing without a missed call; those that nobody answered show one.
 func TestReasonOfCancel(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		do   func(a, b *phone, own, inv *message)
@@ -171,6 +177,7 @@ func TestReasonOfCancel(t *testing.T) {
 
 // The Reason of a BYE reaches the other side; a line end cannot, nor can a novel.
 func TestReasonOfBye(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	k.da.send("BYE", "", h("Reason", `Q.850;cause=31`), h("Reason", `SIP;cause=200;text="done"`), h("Reason", "SIP;text=\""+strings.Repeat("x", 300)+"\""), h("Reason", "<>;cause=1"))
 	bye := k.b.request("BYE")

@@ -42,6 +42,7 @@ func reinvite(t *testing.T, k *talk, from *dlg, offer, answer string) (asSeen *m
 }
 
 func TestHoldAndResume(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	for _, from := range []*dlg{k.da, k.db} {
 		answering := k.b
@@ -67,6 +68,7 @@ func TestHoldAndResume(t *testing.T) {
 
 // The o= version rises by one with each change and stays when nothing changed (RFC 3264 §8).
 func TestOriginVersion(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	origin := func(m *message) string {
 		_, rest, _ := strings.Cut(m.body, "o=")
@@ -86,6 +88,7 @@ func TestOriginVersion(t *testing.T) {
 }
 
 func TestUpdateOffer(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	k.db.send("UPDATE", sdpFrom(k.b.local, "a=sendonly"))
 	up := k.a.request("UPDATE")
@@ -101,6 +104,7 @@ func TestUpdateOffer(t *testing.T) {
 }
 
 func TestReinviteWithoutOffer(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	k.da.send("INVITE", "")
 	in := k.b.request("INVITE")
@@ -121,6 +125,7 @@ func TestReinviteWithoutOffer(t *testing.T) {
 
 // A refused offer leaves the session as it was, and the next one works.
 func TestReinviteRefused(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	reserved := x.ledger.Snapshot()[0].Reserved
 	k.da.send("INVITE", sdpFrom(k.a.local, "m=video 40002 RTP/AVP 96", "a=rtpmap:96 H264/90000"))
@@ -136,6 +141,7 @@ func TestReinviteRefused(t *testing.T) {
 }
 
 func TestGlare(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	k.da.send("INVITE", sdpFrom(k.a.local, "a=sendonly"))
 	in := k.b.request("INVITE")
@@ -158,6 +164,7 @@ func TestGlare(t *testing.T) {
 }
 
 func TestCancelledReinvite(t *testing.T) {
+	t.Parallel()
 	for _, late := range []bool{false, true} {
 		_, k := acrossSites(t, labOptions{})
 		re := k.da.send("INVITE", sdpFrom(k.a.local, "a=sendonly"))
@@ -210,6 +217,7 @@ func update(t *testing.T, k *talk) {
 }
 
 func TestRequestsCross(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	for _, from := range []*dlg{k.da, k.db} {
 		other := k.b
@@ -239,6 +247,7 @@ func TestRequestsCross(t *testing.T) {
 }
 
 func TestOutsideOfAnyDialog(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	d := *k.da
 	d.remote = strings.Split(d.remote, ";tag=")[0] + ";tag=nobody"
@@ -264,6 +273,7 @@ func TestOutsideOfAnyDialog(t *testing.T) {
 }
 
 func TestOutOfOrder(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	k.da.seq -= 5
 	k.da.send("INFO", "")
@@ -275,6 +285,7 @@ func TestOutOfOrder(t *testing.T) {
 // A phone that has vanished: two unanswered probes end the call; one that answers, with
 // whatever code, keeps it.
 func TestProbes(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{limits: call.Limits{Probe: 100 * time.Millisecond}})
 	for range 3 {
 		probe := k.a.request("OPTIONS")
@@ -300,6 +311,7 @@ func TestProbes(t *testing.T) {
 
 // A phone that answers a re-INVITE with 481 does not know the call: it is over.
 func TestReinvite481(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	re := k.da.send("INVITE", sdpFrom(k.a.local, "a=sendonly"))
 	in := k.b.request("INVITE")

@@ -15,6 +15,7 @@ func t38(addr string) string {
 
 // A fax switches to T.38 across a line: the stream is relayed as it is, the call is marked.
 func TestT38(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	in := reinvite(t, k, k.db, t38(k.b.local), t38(k.a.local))
 	for _, line := range []string{" udptl t38\r\n", "a=T38MaxBitRate:14400\r\n", "a=T38FaxUdpEC:t38UDPRedundancy\r\n"} {
@@ -35,6 +36,7 @@ func TestT38(t *testing.T) {
 
 // A phone that is no fax says so, and people talk on.
 func TestT38Refused(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, labOptions{})
 	own := k.da.send("INVITE", t38(k.a.local))
 	in := k.b.request("INVITE")
@@ -53,6 +55,7 @@ func TestT38Refused(t *testing.T) {
 
 // Modems and faxes over G.711 pass as they are and are marked.
 func TestModemPassThrough(t *testing.T) {
+	t.Parallel()
 	for name, lines := range map[string][]string{
 		"clear channel": {"a=silenceSupp:off - - - -", "a=ecan:fb off -"},
 		"V.152":         {"a=gpmd:8 vbd=yes;ecan=off"},

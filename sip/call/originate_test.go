@@ -12,6 +12,7 @@ import (
 // The first party answers without an offer, or wants one; then the call goes on as if it had
 // dialled.
 func TestOriginate(t *testing.T) {
+	t.Parallel()
 	for _, blank := range []bool{false, true} {
 		x := newExchange(t, labOptions{})
 		a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
@@ -70,6 +71,7 @@ func TestOriginate(t *testing.T) {
 
 // The second party does not answer: the first one is told and hung up.
 func TestOriginateFails(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()

@@ -34,6 +34,7 @@ func (p *pstn) lastAsked() (trunks, number string) {
 
 // A call to a branch whose line is full goes over the trunk, and counts as gone around the line.
 func TestOverflow(t *testing.T) {
+	t.Parallel()
 	p, a, _, b2, talks := fullLine(t, labOptions{branch: around()})
 	g := p.gateways[0]
 	a.invite("2002", sdpFrom(a.local))
@@ -59,6 +60,7 @@ func TestOverflow(t *testing.T) {
 }
 
 func TestNoWayAround(t *testing.T) {
+	t.Parallel()
 	p, a, _, _, _ := fullLine(t, labOptions{})
 	res := refused(t, p.x, a, "2002", 488)
 	if w := res.header("Warning"); !strings.HasPrefix(w, "370 ") || !strings.Contains(w, "林东") {
@@ -72,6 +74,7 @@ func TestNoWayAround(t *testing.T) {
 // A call out of the branch takes a gateway of the branch itself, if there is one: its media needs no line. With a gateway
 // at headquarters only, the line is as full for it.
 func TestOverflowOutOfABranch(t *testing.T) {
+	t.Parallel()
 	hq := &site.Overflow{Trunk: "pstn", Strip: 1, Prefix: "05318"}
 	p, _, b1, b2, _ := fullLine(t, labOptions{branch: &site.Overflow{Trunk: "local", Prefix: "0531888"}, hq: hq})
 	refused(t, p.x, b2, "8002", 488)
@@ -97,6 +100,7 @@ func TestOverflowOutOfABranch(t *testing.T) {
 
 // A line that is down: at once, and also when the phone's registration has expired meanwhile.
 func TestOverflowOfALineThatIsDown(t *testing.T) {
+	t.Parallel()
 	p, a, _ := newTrunk(t, labOptions{branch: around()}, 1)
 	b1 := newPhone(t, p.x, "2001", "UDP", "127.0.1.11")
 	b1.register()
@@ -121,6 +125,7 @@ func TestOverflowOfALineThatIsDown(t *testing.T) {
 
 // What came from the public network is not sent back there.
 func TestCallsOfATrunkDoNotOverflow(t *testing.T) {
+	t.Parallel()
 	p, _, b1, _, _ := fullLine(t, labOptions{branch: around()})
 	g := p.gateways[0]
 	g.call, g.tag = token(), token()

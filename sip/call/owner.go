@@ -85,6 +85,7 @@ type call struct {
 	fromName    string
 	toName      string
 	recoverable bool                     // the last save worked
+	refused     bool                     // it did not; that has been counted
 	stored      bool                     // the store may hold us
 	unsaved     bool                     // something changed since the last save
 	left        bool                     // the process ends, the call goes on

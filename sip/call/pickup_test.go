@@ -46,6 +46,7 @@ func (p *phone) elsewhere(in *message) {
 }
 
 func TestPickup(t *testing.T) {
+	t.Parallel()
 	lamp := func(x *exchange) []string {
 		for _, d := range x.calls.Snapshot()[0].Dialogs {
 			if !d.Initiator {
@@ -123,6 +124,7 @@ func TestPickup(t *testing.T) {
 }
 
 func TestPickupRefused(t *testing.T) {
+	t.Parallel()
 	x, a, b, c, d, inv, in := ringing(t, "8 101")
 	dialog := x.calls.Snapshot()[0].Dialogs[1]
 	named := [2]string{"Replaces", dialog.CallID + ";to-tag=" + dialog.RemoteTag + ";from-tag=" + dialog.LocalTag}
@@ -160,6 +162,7 @@ func TestPickupRefused(t *testing.T) {
 
 // A transfer that rings is picked up: the party talks to who picked up.
 func TestPickupOfATransfer(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{pickup: map[string][]string{"8009": {"8003"}}})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	c, d := newPhone(t, x, "8003", "UDP", "127.0.0.13"), newPhone(t, x, "8009", "UDP", "127.0.0.14")
@@ -191,6 +194,7 @@ func TestPickupOfATransfer(t *testing.T) {
 
 // The picker, or the caller, gives up between the two answers.
 func TestPickupCancelled(t *testing.T) {
+	t.Parallel()
 	x, a, b, c, _, inv, in := ringing(t, "8 0 101")
 	c.invite("*8", "")
 	b.elsewhere(in)

@@ -25,6 +25,7 @@ func office(t *testing.T, o labOptions) (x *exchange, staff, officer, chief, b1,
 }
 
 func TestResourcePriority(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, _ := office(t, labOptions{})
 	for i, tt := range []struct {
 		name    string
@@ -72,6 +73,7 @@ func TestResourcePriority(t *testing.T) {
 
 // RFC 4412 §3.2: OPTIONS tells which values are known.
 func TestOptionsTellsThePriorities(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	p := newPhone(t, x, "8001", "UDP", "127.0.0.11")
 	p.call = token()
@@ -140,6 +142,7 @@ const lineTaken = `preemption;cause=2;text="Reserved Resources Preempted"`
 // A 2 Mbit/s line full of routine calls: a flash call gets through, the newest routine call ends with the Reason of
 // RFC 4411 on both sides and with the flash call's id in its record; nobody else loses anything.
 func TestPreemption(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, chief, b1, b2 := office(t, labOptions{})
 	talks := fill(t, x, staff, b1)
 	if len(talks) != 21 { // 120 kbit/s are the conference's
@@ -191,6 +194,7 @@ func TestPreemption(t *testing.T) {
 
 // Only equals and higher ones hold the line: the call is refused like any other.
 func TestNobodyGivesWayToAnEqual(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
 	first := connect(t, officer, b1)
 	second := connect(t, officer, b1)
@@ -207,6 +211,7 @@ func TestNobodyGivesWayToAnEqual(t *testing.T) {
 // A call that still rings gives way too: the phone is cancelled, its caller hears what it would have heard on a full
 // line.
 func TestPreemptionWhileRinging(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
 	talk := connect(t, staff, b1)
 	inv := staff.invite("2001", sdpFrom(staff.local))
@@ -234,6 +239,7 @@ func TestPreemptionWhileRinging(t *testing.T) {
 
 // A CANCEL that has to wait for a sign of life (RFC 3261 §9.1) carries the reason as well.
 func TestPreemptionBeforeItRings(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
 	talk := connect(t, staff, b1)
 	inv := staff.invite("2001", sdpFrom(staff.local))
@@ -255,6 +261,7 @@ func TestPreemptionBeforeItRings(t *testing.T) {
 
 // What a phone says in a later offer does not change the call's precedence.
 func TestHoldKeepsThePrecedence(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, _ := office(t, labOptions{})
 	for _, k := range []*talk{connect(t, staff, b1), connect(t, officer, b1)} {
 		k.da.send("INVITE", sdpFrom(k.a.local, "a=sendonly"), precedence("dsn.flash-override"), [2]string{"Content-Type", "application/sdp"})
@@ -278,6 +285,7 @@ func TestHoldKeepsThePrecedence(t *testing.T) {
 
 // A restored call may still give way, and is known by its precedence.
 func TestPreemptionAfterARestart(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, b2 := office(t, labOptions{line: 200_000})
 	low := connect(t, staff, b1)
 	high := connect(t, officer, b1)
@@ -301,6 +309,7 @@ const phoneTaken = `preemption;cause=1;text="UA Preemption"`
 // A telephone that has as many calls as it may have: with preempt_busy the least important one ends for a higher call, the
 // newest of equals; not for an equal.
 func TestPreemptionOfABusyPhone(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, chief, b1, _ := office(t, labOptions{preemptBusy: true, limits: call.Limits{PerTerminal: 2}})
 	first := connect(t, staff, b1)
 	second := connect(t, staff, b1)
@@ -329,6 +338,7 @@ func TestPreemptionOfABusyPhone(t *testing.T) {
 
 // A call that rings gives way too; its caller hears that the telephone is busy.
 func TestPreemptionOfARingingPhone(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, _ := office(t, labOptions{preemptBusy: true, limits: call.Limits{PerTerminal: 1}})
 	inv := staff.invite("2001", sdpFrom(staff.local))
 	in := b1.request("INVITE")
@@ -345,6 +355,7 @@ func TestPreemptionOfARingingPhone(t *testing.T) {
 }
 
 func TestBusyPhonesStayBusy(t *testing.T) {
+	t.Parallel()
 	x, staff, officer, _, b1, _ := office(t, labOptions{limits: call.Limits{PerTerminal: 1}})
 	k := connect(t, staff, b1)
 	refused(t, x, officer, "2001", 486)

@@ -11,6 +11,7 @@ import (
 // A phone behind a proxy of its own forks: each early dialog reaches the caller as one, with its
 // own media; the answer of any of them is the call's.
 func TestSeveralEarlyDialogs(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()
@@ -46,6 +47,7 @@ func TestSeveralEarlyDialogs(t *testing.T) {
 // Either side may renumber its payload types and add or drop media; m-lines never move or
 // vanish (RFC 3264 §8).
 func TestChangedMedia(t *testing.T) {
+	t.Parallel()
 	_, k := acrossSites(t, labOptions{})
 	lines := func(body string) []string {
 		var out []string
@@ -77,6 +79,7 @@ func TestChangedMedia(t *testing.T) {
 // What we say that we can do is what we can: Allow and Supported towards both, and Max-Forwards
 // one less than the caller's.
 func TestHeadersAreTrue(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	inv := b.request("INVITE")
@@ -108,6 +111,7 @@ func TestHeadersAreTrue(t *testing.T) {
 
 // What a phone's refusal becomes for its caller.
 func TestMappedResponses(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	for code, want := range map[int]int{400: 400, 401: 480, 403: 403, 404: 404, 407: 480, 408: 480, 480: 480, 486: 486, 488: 488, 500: 500, 503: 500, 600: 600, 603: 603, 606: 606} {
 		own := a.invite("8002", sdpFrom(a.local))
@@ -125,6 +129,7 @@ func TestMappedResponses(t *testing.T) {
 
 // An INVITE that has come too far is refused before anything rings.
 func TestMaxForwards(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.call, a.tag = token(), token()
 	m := a.inviteMessage("8002", sdpFrom(a.local))

@@ -32,6 +32,7 @@ func isInvite(m *message) bool { return !m.response() && m.method() == "INVITE" 
 
 // RFC 5626 §6: a phone with two flows rings once, over the one that lives.
 func TestFlowsOfOnePhoneRingOnce(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.1")
 	one, two := newPhone(t, x, "8002", "TCP", "127.0.0.1"), newPhone(t, x, "8002", "TCP", "127.0.0.1")
@@ -55,6 +56,7 @@ func TestFlowsOfOnePhoneRingOnce(t *testing.T) {
 
 // RFC 5626 §6: a flow that turns out to be gone is replaced by the phone's other flow.
 func TestFlowFailover(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.1")
 	one, two := newPhone(t, x, "8002", "UDP", "127.0.0.1"), newPhone(t, x, "8002", "UDP", "127.0.0.1")
@@ -88,6 +90,7 @@ func TestFlowFailover(t *testing.T) {
 
 // RFC 5627: a request to a GRUU rings that instance alone, as Request-URI and as the target of requests in a dialog.
 func TestGRUUReachesItsInstance(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.1")
 	one, two := newPhone(t, x, "8002", "UDP", "127.0.0.1"), newPhone(t, x, "8002", "UDP", "127.0.0.1")
@@ -155,6 +158,7 @@ func TestGRUUReachesItsInstance(t *testing.T) {
 
 // RFC 3327 §5.3: what goes to a phone behind a proxy takes the Path as its route set.
 func TestPathIsTheRouteSet(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, edge := newPhone(t, x, "8001", "UDP", "127.0.0.1"), newPhone(t, x, "8002", "UDP", "127.0.0.1")
 	a.register()
@@ -171,6 +175,7 @@ func TestPathIsTheRouteSet(t *testing.T) {
 
 // RFC 3261 §18.1.1: a request too big for a datagram takes the phone's connection, if it has one; else it goes in fragments.
 func TestBigRequests(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a := newPhone(t, x, "8001", "TCP", "127.0.0.1")
 	stream, datagrams := newPhone(t, x, "8002", "TCP", "127.0.0.1"), newPhone(t, x, "8002", "UDP", "127.0.0.1")

@@ -35,6 +35,7 @@ func recording(x *exchange) record.State {
 // A call that the rules want to be recorded passes us, also inside a site, and is recorded from the answer on; one that they
 // do not is direct as before.
 func TestRecordedByRule(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, recorded(record.Never, record.RuleConfig{Name: "desk", Extensions: []string{"8009"}, Mode: record.Always}))
 	a, b, c := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8009", "UDP", "127.0.0.12"), newPhone(t, x, "8002", "UDP", "127.0.0.13")
 	for _, p := range []*phone{a, b, c} {
@@ -74,6 +75,7 @@ func TestRecordedByRule(t *testing.T) {
 // A party begins and ends a recording by keys, by the record key of its phone, and by a code beside the call; an operator by
 // a word.
 func TestRecordedOnDemand(t *testing.T) {
+	t.Parallel()
 	x, k := acrossSites(t, recorded(record.OnDemand))
 	eventually(t, "may be recorded", func() bool { return len(x.calls.Snapshot()) == 1 && x.calls.Snapshot()[0].MayRecord })
 	id := x.calls.Snapshot()[0].ID
@@ -132,6 +134,7 @@ func TestRecordedOnDemand(t *testing.T) {
 
 // What the rules want no party ends; an operator may, unless they require it.
 func TestRecordingThatMustStay(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []record.Mode{record.Always, record.Required} {
 		x, k := acrossSites(t, recorded(mode))
 		eventually(t, "recorded", func() bool { return recording(x) == record.On })
@@ -148,6 +151,7 @@ func TestRecordingThatMustStay(t *testing.T) {
 
 // After a crash the call is recorded on, in another file.
 func TestRecordingGoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
 	o := recorded(record.OnDemand)
 	x, k := acrossSites(t, o)
 	eventually(t, "may be recorded", func() bool { return len(x.calls.Snapshot()) == 1 && x.calls.Snapshot()[0].MayRecord })
@@ -166,6 +170,7 @@ func TestRecordingGoesOnAfterACrash(t *testing.T) {
 // SRTP that the phones would keep to themselves ends here when the rules want a recording; one that cannot end here is
 // refused where they require it, and else says why it is not recorded.
 func TestRecordingOfEncryptedCalls(t *testing.T) {
+	t.Parallel()
 	unknown := func(addr string) string {
 		key := base64.StdEncoding.EncodeToString(make([]byte, 30))
 		return strings.Replace(sdpFrom(addr, "a=crypto:1 F8_128_HMAC_SHA1_80 inline:"+key), "RTP/AVP", "RTP/SAVP", 1)
@@ -231,6 +236,7 @@ func TestRecordingOfEncryptedCalls(t *testing.T) {
 
 // A call that changes hands is recorded by the rules about those who talk.
 func TestRecordingOfATransferredCall(t *testing.T) {
+	t.Parallel()
 	x, k, c := threePhones(t, recorded(record.Always))
 	eventually(t, "recorded", func() bool { return recording(x) == record.On })
 	k.da.send("REFER", "", [2]string{"Refer-To", "<sip:" + c.ext + "@" + domain + ">"})

@@ -43,6 +43,7 @@ func wantPrack(t *testing.T, p *phone, rseq string, invite *message) *message {
 // A phone's reliable responses are acknowledged in order, repeated ones and ones out of order
 // are not, and a caller that does not know the extension sees ordinary responses.
 func TestReliableFromCallee(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	inv := b.request("INVITE")
@@ -79,6 +80,7 @@ func TestReliableFromCallee(t *testing.T) {
 // A caller that knows the extension gets every response with a tag reliably: one at a time,
 // repeated until its PRACK, the 2xx held until the PRACK of the answer.
 func TestReliableToCaller(t *testing.T) {
+	t.Parallel()
 	for _, header := range []string{"Supported", "Require"} {
 		x, a, b := phones(t, labOptions{limits: call.Limits{T1: 150 * time.Millisecond}})
 		own := a.invite("8002", sdpFrom(a.local), h(header, "100rel"))
@@ -123,6 +125,7 @@ func TestReliableToCaller(t *testing.T) {
 
 // A response without a description does not hold the 2xx up (RFC 3262 §3); its PRACK may come later.
 func TestAnswerBeforePrack(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	own := a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"))
 	inv := b.request("INVITE")
@@ -143,6 +146,7 @@ func TestAnswerBeforePrack(t *testing.T) {
 
 // Without a PRACK the INVITE fails after 64*T1, and the phone stops ringing.
 func TestNoPrack(t *testing.T) {
+	t.Parallel()
 	for _, answered := range []bool{false, true} {
 		x, a, b := phones(t, labOptions{limits: call.Limits{T1: 5 * time.Millisecond}})
 		inv := a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"))
@@ -170,6 +174,7 @@ func TestNoPrack(t *testing.T) {
 
 // While a 2xx waits for its PRACK both sides can still give up.
 func TestEndWhileAnswerIsHeld(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"caller", "callee"} {
 		x, a, b := phones(t, labOptions{})
 		inv := a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"))
@@ -197,6 +202,7 @@ func TestEndWhileAnswerIsHeld(t *testing.T) {
 // An INVITE without an offer: the phone's offer travels in its reliable 183, the caller's answer
 // in its PRACK, so that people hear each other before the 2xx.
 func TestLateOfferReliably(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	own := a.invite("8002", "", h("Supported", "100rel"))
 	inv := b.request("INVITE")
@@ -231,6 +237,7 @@ func TestLateOfferReliably(t *testing.T) {
 
 // A caller without 100rel that makes no offer: phones are not asked for what could not go on.
 func TestLateOfferUnreliably(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", "")
 	inv := b.request("INVITE")
@@ -267,6 +274,7 @@ func earlyBetween(t *testing.T, a, b *phone) (own, inv *message, da, db *dlg) {
 
 // Offers before the 2xx, from either side, and the session that remains.
 func TestEarlyUpdate(t *testing.T) {
+	t.Parallel()
 	x, a, b, own, inv, da, db := earlySession(t)
 	da.send("UPDATE", sdpFrom(a.local, "a=sendonly"))
 	up := b.request("UPDATE")
@@ -292,6 +300,7 @@ func TestEarlyUpdate(t *testing.T) {
 }
 
 func TestEarlyUpdateFromCallee(t *testing.T) {
+	t.Parallel()
 	_, a, b, own, inv, da, db := earlySession(t)
 	db.send("UPDATE", sdpFrom(b.local, "a=sendonly"))
 	up := a.request("UPDATE")
@@ -310,6 +319,7 @@ func TestEarlyUpdateFromCallee(t *testing.T) {
 
 // An answer that the asker cannot have: it keeps its session, the other phone gets its own back, and the set-up goes on.
 func TestEarlyUpdateUndone(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{}) // between two sites: the media pass through us
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()
@@ -346,6 +356,7 @@ func TestEarlyUpdateUndone(t *testing.T) {
 
 // A PRACK may bring a new offer (RFC 3262 §5); it goes on as UPDATE.
 func TestOfferInPrack(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local), h("Supported", "100rel"), h("Allow", updates))
 	inv := b.request("INVITE")
@@ -366,6 +377,7 @@ func TestOfferInPrack(t *testing.T) {
 
 // Before the session is complete on both legs no offer can go on.
 func TestEarlyUpdateTooEarly(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local), h("Allow", updates))
 	inv := b.request("INVITE")

@@ -55,6 +55,7 @@ func sameRequest(t *testing.T, p *phone, inv *message) *message {
 
 // A call that rings over UDP when the process dies rings on: the phone's answer is the call's.
 func TestRingingRecovered(t *testing.T) {
+	t.Parallel()
 	for _, ip := range []string{"127.0.0.12 8002", "127.0.1.12 2001"} {
 		at, ext, _ := strings.Cut(ip, " ")
 		x := newExchange(t, labOptions{})
@@ -95,6 +96,7 @@ func TestRingingRecovered(t *testing.T) {
 
 // The caller gives up after the restart.
 func TestRingingRecoveredCancel(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	own, inv := rings(t, x, a, b)
@@ -118,6 +120,7 @@ func TestRingingRecoveredCancel(t *testing.T) {
 
 // The phone answered, or declined, while nobody was there: it repeats itself.
 func TestAnsweredWhileAway(t *testing.T) {
+	t.Parallel()
 	for _, code := range []int{200, 486} {
 		x := newExchange(t, labOptions{})
 		a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
@@ -141,6 +144,7 @@ func TestAnsweredWhileAway(t *testing.T) {
 
 // A caller's connection does not outlive the process: its call ends, the phone stops ringing.
 func TestRingingOverTCPEnds(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "TCP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	_, inv := rings(t, x, a, b)
@@ -155,6 +159,7 @@ func TestRingingOverTCPEnds(t *testing.T) {
 
 // The state of reliable responses comes back as well.
 func TestReliableRecovered(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	a.register()
@@ -189,6 +194,7 @@ func TestReliableRecovered(t *testing.T) {
 
 // Our 2xx was on its way, or lost: it is repeated until the ACK, as before.
 func TestAnswerWithoutAckRecovered(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	a.register()
@@ -225,6 +231,7 @@ func TestAnswerWithoutAckRecovered(t *testing.T) {
 
 // Our 2xx to a re-INVITE was on its way, or lost: it is repeated, and its ACK makes the new session the call's.
 func TestReanswerWithoutAckRecovered(t *testing.T) {
+	t.Parallel()
 	for _, from := range []string{"caller", "callee"} {
 		x, k := acrossSites(t, labOptions{})
 		asks, other, d := k.a, k.b, k.da
@@ -259,6 +266,7 @@ func TestReanswerWithoutAckRecovered(t *testing.T) {
 // The answer to a re-INVITE without an offer comes in its ACK: a crash between the 2xx and that one does not bring the old
 // session back, whether the ACK comes after the restart or is repeated because our 2xx is.
 func TestLateReanswerWithoutAckRecovered(t *testing.T) {
+	t.Parallel()
 	for _, from := range []string{"caller", "callee"} {
 		x, k := acrossSites(t, labOptions{})
 		asks, other, d := k.a, k.b, k.da

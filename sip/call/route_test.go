@@ -79,6 +79,7 @@ func (p *phone) pickUp(a *phone, inv *message) *talk {
 }
 
 func TestForwardOnBusy(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
 		Extensions: []string{"8002"},
 		Busy:       &route.Stage{Extensions: []string{"8003"}, Diversion: &route.Diversion{From: "8002", Reason: route.UserBusy}},
@@ -94,6 +95,7 @@ func TestForwardOnBusy(t *testing.T) {
 }
 
 func TestForwardOnNoAnswer(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
 		Extensions: []string{"8002"}, Ring: 2 * time.Second, NoAnswer: to("8003"),
 	}}}})
@@ -109,6 +111,7 @@ func TestForwardOnNoAnswer(t *testing.T) {
 }
 
 func TestForwardWhenUnreachable(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8002"}, Unreachable: to("8003")}}}})
 	a, c := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8003", "UDP", "127.0.0.13")
 	a.register()
@@ -120,6 +123,7 @@ func TestForwardWhenUnreachable(t *testing.T) {
 
 // A forward to a phone that is not there either ends with what the first one said.
 func TestForwardToNobody(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8002"}, Busy: to("8003")}}}})
 	a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 486, "Busy Here")
@@ -135,6 +139,7 @@ func TestForwardToNobody(t *testing.T) {
 }
 
 func TestRouterRefuses(t *testing.T) {
+	t.Parallel()
 	x, a, _ := phones(t, labOptions{router: routes{"8002": {Refuse: &route.Refusal{Code: 480, Text: "do not disturb"}}}})
 	a.invite("8002", sdpFrom(a.local))
 	res := a.final("INVITE")
@@ -148,6 +153,7 @@ func TestRouterRefuses(t *testing.T) {
 
 // A plan that cannot be is not the caller's problem: the number rings.
 func TestUnusablePlanRings(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{router: routes{"8002": {}}})
 	a.invite("8002", sdpFrom(a.local))
 	b.pickUp(a, b.request("INVITE")).hangUpFrom(a)
@@ -155,6 +161,7 @@ func TestUnusablePlanRings(t *testing.T) {
 
 // RFC 3261 §16.6: phones of lower preference ring after the others.
 func TestSerialForkingByPreference(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{limits: call.Limits{Ring: 5 * time.Second}}) // half of it for each
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
 	desk, mobile := newPhone(t, x, "8002", "UDP", "127.0.0.12"), newPhone(t, x, "8002", "UDP", "127.0.0.14")
@@ -172,6 +179,7 @@ func TestSerialForkingByPreference(t *testing.T) {
 }
 
 func TestCallWaitingLimit(t *testing.T) {
+	t.Parallel()
 	limited := &route.Stage{Extensions: []string{"8002"}, Limits: map[string]int{"8002": 1}}
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: limited}}})
 	k := connect(t, a, b)
@@ -188,6 +196,7 @@ func TestCallWaitingLimit(t *testing.T) {
 
 // Who loses the call to another phone is not busy with it.
 func TestOnlyWhoTalksIsBusy(t *testing.T) {
+	t.Parallel()
 	group := &route.Stage{Extensions: []string{"8002", "8003"}, Limits: map[string]int{"8002": 1, "8003": 1}}
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: group}}})
 	a.invite("8002", sdpFrom(a.local))
@@ -206,6 +215,7 @@ func TestOnlyWhoTalksIsBusy(t *testing.T) {
 }
 
 func TestCancelInTheSecondStage(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8002"}, Busy: to("8003")}}}})
 	invite := a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 486, "Busy Here")
@@ -224,6 +234,7 @@ func TestCancelInTheSecondStage(t *testing.T) {
 
 // The handset that is lifted while the forward rings already gets the call.
 func TestAnswerAfterTheForwardBegan(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
 		Extensions: []string{"8002"}, Ring: 200 * time.Millisecond, NoAnswer: to("8003"),
 	}}}})
@@ -243,6 +254,7 @@ func TestAnswerAfterTheForwardBegan(t *testing.T) {
 
 // The reserve of an emergency call rings when the duty desk cannot be reached.
 func TestEmergencyReserveAfterASilentDesk(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{members: []string{"8002"}, router: routes{"110": {Refuse: &route.Refusal{Code: 486}}}})
 	a.invite("110", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 480, "Temporarily Unavailable")
@@ -254,6 +266,7 @@ func TestEmergencyReserveAfterASilentDesk(t *testing.T) {
 
 // The forwarded-to phone sees who forwarded the call and why, the caller hears that it happens.
 func TestForwardIsTold(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{"8002": {First: &route.Stage{
 		Extensions: []string{"8002"},
 		Busy:       &route.Stage{Extensions: []string{"8003"}, Diversion: &route.Diversion{From: "8002", Reason: route.UserBusy}},
@@ -282,6 +295,7 @@ func TestForwardIsTold(t *testing.T) {
 }
 
 func TestIntercomAnswersByItself(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{router: routes{"8002": {First: &route.Stage{Extensions: []string{"8002"}, Alert: route.Intercom}}}})
 	a.invite("8002", sdpFrom(a.local), [2]string{"Alert-Info", "<http://evil>;info=alert-autoanswer"})
 	inv := b.request("INVITE")
@@ -296,6 +310,7 @@ func TestIntercomAnswersByItself(t *testing.T) {
 
 // A forwards to B, B forwards to A.
 func TestForwardingCircle(t *testing.T) {
+	t.Parallel()
 	by := func(from string) *route.Diversion { return &route.Diversion{From: from, Reason: route.UserBusy} }
 	circle := &route.Stage{
 		Extensions: []string{"8002"},
@@ -316,6 +331,7 @@ func TestForwardingCircle(t *testing.T) {
 }
 
 func TestTooManyForwards(t *testing.T) {
+	t.Parallel()
 	stage := to("8003")
 	for i := range route.MaxDiversions + 1 {
 		stage.Diversion = &route.Diversion{From: fmt.Sprintf("81%02d", i), Reason: route.Unconditional}
@@ -330,6 +346,7 @@ func TestTooManyForwards(t *testing.T) {
 
 // RFC 3261 §8.1.3.4, §16.7: a phone's 302 to a number of ours is a forward.
 func TestDeflection(t *testing.T) {
+	t.Parallel()
 	x, a, b, c := three(t, labOptions{router: routes{}})
 	a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 302, "Moved Temporarily",
@@ -349,6 +366,7 @@ func TestDeflection(t *testing.T) {
 
 // Where the phone's own class of service ends, or at another host, the caller decides.
 func TestDeflectionThatIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := three(t, labOptions{})
 	for _, contact := range []string{"<sip:110@" + domain + ">", "<sip:7777@" + domain + ">", "<sip:8003@example.org>", "<sip:8003@127.0.0.77>"} {
 		a.invite("8002", sdpFrom(a.local))
@@ -363,6 +381,7 @@ func TestDeflectionThatIsNotFollowed(t *testing.T) {
 
 // A deflection to where the call came from is a circle.
 func TestDeflectionCircle(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := three(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8003@" + domain + ">"})
@@ -375,6 +394,7 @@ func TestDeflectionCircle(t *testing.T) {
 
 // One member of a group that deflects does not take the call from the others.
 func TestDeflectionInAGroup(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := three(t, labOptions{members: []string{"8002", "8003"}})
 	a.invite("8000", sdpFrom(a.local))
 	inv := c.request("INVITE")
@@ -384,6 +404,7 @@ func TestDeflectionInAGroup(t *testing.T) {
 }
 
 func TestCancelWhileADeflectionRings(t *testing.T) {
+	t.Parallel()
 	_, a, b, c := three(t, labOptions{})
 	invite := a.invite("8002", sdpFrom(a.local))
 	b.fail(b.request("INVITE"), 302, "Moved Temporarily", [2]string{"Contact", "<sip:8003@" + domain + ">"})
@@ -399,6 +420,7 @@ func TestCancelWhileADeflectionRings(t *testing.T) {
 // A group that is hunted through: nobody answers at the first phone, the second is busy, the third is
 // not there, the fourth takes the call.
 func TestLinearHunt(t *testing.T) {
+	t.Parallel()
 	on := func(next *route.Stage, extension string) *route.Stage {
 		return &route.Stage{Extensions: []string{extension}, Busy: next, NoAnswer: next, Failed: next}
 	}

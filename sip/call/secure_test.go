@@ -27,6 +27,7 @@ func chosen(addr string) string { return secure(addr) + "m=audio 0 RTP/AVP 8\r\n
 
 // A call under each policy: what may be offered, and over what.
 func TestSRTPPolicy(t *testing.T) {
+	t.Parallel()
 	const off, offered, required = site.SRTPOff, site.SRTPOffered, site.SRTPRequired
 	for _, tt := range []struct {
 		name      string
@@ -98,6 +99,7 @@ func TestSRTPPolicy(t *testing.T) {
 
 // What was encrypted stays so, unless the policy of both ends is off.
 func TestNoSilentDowngrade(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []site.SRTP{site.SRTPOffered, site.SRTPOff} {
 		x := newExchange(t, labOptions{srtp: [2]site.SRTP{policy, policy}})
 		a, b := newPhone(t, x, "8001", "TLS", "127.0.0.11"), newPhone(t, x, "2001", "TLS", "127.0.1.12")
@@ -146,6 +148,7 @@ func TestNoSilentDowngrade(t *testing.T) {
 
 // An emergency call is made in whatever way there is.
 func TestSRTPNeverStopsEmergencies(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{srtp: [2]site.SRTP{site.SRTPRequired, site.SRTPRequired}})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12")
 	a.register()
@@ -171,6 +174,7 @@ func secureTrunk(t *testing.T, policy, gateway, transport string) (p *pstn, g, a
 // The policy of a trunk holds beside that of the site, whose phones may do as they like here: what crosses it is never
 // silently in clear where it is required, neither are the keys.
 func TestSRTPPolicyOfATrunk(t *testing.T) {
+	t.Parallel()
 	clear := func(a string) string { return sdpFrom(a) }
 	locked := func(a string) string { return secure(a) }
 	for _, tt := range []struct {
@@ -236,6 +240,7 @@ func TestSRTPPolicyOfATrunk(t *testing.T) {
 }
 
 func TestSRTPPolicyOfATrunkForIncomingCalls(t *testing.T) {
+	t.Parallel()
 	for _, encrypted := range []bool{false, true} {
 		p, g, _ := secureTrunk(t, "required", "TLS", "TLS")
 		b := newPhone(t, p.x, "8002", "TLS", "127.0.0.22")

@@ -31,6 +31,7 @@ func h(name, value string) [2]string { return [2]string{name, value} }
 
 // Each leg has a timer of its own, and its headers say so.
 func TestSessionTimerTerms(t *testing.T) {
+	t.Parallel()
 	_, k := timed(t, call.Limits{}, [][2]string{h("Supported", "timer"), h("Session-Expires", "600;refresher=uac")}, nil)
 	if got := k.invite.header("Session-Expires"); got != "1800;refresher=uac" || !strings.Contains(k.invite.header("Supported"), "timer") {
 		t.Errorf("to the callee: Session-Expires %q, Supported %q", got, k.invite.header("Supported"))
@@ -46,6 +47,7 @@ func TestSessionTimerTerms(t *testing.T) {
 }
 
 func TestSessionIntervalTooSmall(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	inv := a.invite("8002", sdpFrom(a.local), h("Supported", "timer"), h("Session-Expires", "30"))
 	res := a.status("INVITE", 422)
@@ -60,6 +62,7 @@ func TestSessionIntervalTooSmall(t *testing.T) {
 
 // A phone that wants a longer interval gets its INVITE again (RFC 4028 §7.3).
 func TestSessionIntervalRaised(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	inv := b.request("INVITE")
@@ -78,6 +81,7 @@ func TestSessionIntervalRaised(t *testing.T) {
 
 // One that can never be pleased is not called, and the caller hears why not in its own terms.
 func TestSessionIntervalNeverEnough(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	inv := a.invite("8002", sdpFrom(a.local))
 	for _, wish := range []string{"2000", "3000", "4000"} {
@@ -91,6 +95,7 @@ func TestSessionIntervalNeverEnough(t *testing.T) {
 // We refresh with an UPDATE without a body where the phone allows it, else with a re-INVITE
 // that changes nothing.
 func TestSessionRefresh(t *testing.T) {
+	t.Parallel()
 	x, k := timed(t, brisk, [][2]string{h("Supported", "timer"), h("Allow", "INVITE, ACK, BYE, UPDATE")}, [][2]string{h("Session-Expires", "2;refresher=uac")})
 	for range 2 {
 		up := k.a.request("UPDATE")
@@ -113,6 +118,7 @@ func TestSessionRefresh(t *testing.T) {
 
 // A refresh that met the phone's own offer is repeated later; the phone's offer passes.
 func TestSessionRefreshGlare(t *testing.T) {
+	t.Parallel()
 	x, k := timed(t, brisk, nil, [][2]string{h("Session-Expires", "2;refresher=uac")})
 	in := k.b.request("INVITE")
 	own := k.db.send("INVITE", sdpFrom(k.b.local, "a=sendonly"))
@@ -131,6 +137,7 @@ func TestSessionRefreshGlare(t *testing.T) {
 
 // An answer to a refresh that changes the session reaches the other phone.
 func TestSessionRefreshChangesSession(t *testing.T) {
+	t.Parallel()
 	_, k := timed(t, brisk, nil, [][2]string{h("Session-Expires", "2;refresher=uac")})
 	in := k.b.request("INVITE")
 	moved := strings.Replace(sdpFrom(k.b.local), "40000", "41000", 1)
@@ -187,6 +194,7 @@ func TestSessionRefreshMissed(t *testing.T) {
 
 // Without an agreement nothing expires, whatever the phone forgets.
 func TestNoSessionTimerNoEnd(t *testing.T) {
+	t.Parallel()
 	x, k := timed(t, call.Limits{SessionExpires: time.Second, MinSE: time.Second}, nil, nil)
 	if v := k.ok.header("Session-Expires"); v != "" {
 		t.Errorf("Session-Expires %q for a phone that has none", v)
@@ -203,6 +211,7 @@ func TestNoSessionTimerNoEnd(t *testing.T) {
 
 // The timer is part of what a crash leaves behind.
 func TestSessionTimerAfterRestart(t *testing.T) {
+	t.Parallel()
 	x, k := timed(t, brisk, [][2]string{h("Supported", "timer"), h("Session-Expires", "4;refresher=uas"), h("Allow", "UPDATE")}, nil)
 	x.wantAcked()
 	x.kill()

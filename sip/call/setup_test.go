@@ -33,6 +33,7 @@ func refused(t *testing.T, x *exchange, a *phone, number string, code int) *mess
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	x, a, _ := phones(t, labOptions{})
 	for i, tt := range []struct {
 		name, number string
@@ -58,6 +59,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestNoCallWithoutAuthentication(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	b.inbox = make(chan *message, 8)
 	a.call = token()
@@ -94,6 +96,7 @@ func TestNoCallWithoutAuthentication(t *testing.T) {
 }
 
 func TestRequireUnknown(t *testing.T) {
+	t.Parallel()
 	_, a, _ := phones(t, labOptions{})
 	a.call = token()
 	m := a.inviteMessage("8002", sdpFrom(a.local), [2]string{"Require", "100rel, precondition"})
@@ -106,6 +109,7 @@ func TestRequireUnknown(t *testing.T) {
 
 // What a phone says about itself or about how a call is to be answered does not pass.
 func TestHeadersOfCaller(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local), [2]string{"Alert-Info", "info=alert-autoanswer"}, [2]string{"Supported", "timer, foreign"},
 		[2]string{"P-Asserted-Identity", "<sip:boss@linehall.test>"}, [2]string{"Remote-Party-ID", "<sip:boss@linehall.test>"},
@@ -130,6 +134,7 @@ func TestHeadersOfCaller(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	b2 := newPhone(t, x, "8002", "UDP", "127.0.0.13")
 	b2.register()
@@ -146,6 +151,7 @@ func TestBusy(t *testing.T) {
 }
 
 func TestNoAnswer(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{limits: call.Limits{Ring: 200 * time.Millisecond}})
 	inv := a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -161,6 +167,7 @@ func TestNoAnswer(t *testing.T) {
 
 // The phone answers while our CANCEL is on its way: it is acknowledged and hung up.
 func TestAnswerAfterCancel(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	inv := a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -181,6 +188,7 @@ func TestAnswerAfterCancel(t *testing.T) {
 
 // CANCEL before the phone has said anything: it must wait for the first provisional response.
 func TestEarlyCancel(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	inv := a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -196,6 +204,7 @@ func TestEarlyCancel(t *testing.T) {
 
 // Two phones of one extension answer at the same moment.
 func TestTwoAnswers(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	b2 := newPhone(t, x, "8002", "TCP", "127.0.0.13")
 	b2.register()
@@ -227,6 +236,7 @@ func TestTwoAnswers(t *testing.T) {
 }
 
 func TestEarlyMedia(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()
@@ -250,6 +260,7 @@ func TestEarlyMedia(t *testing.T) {
 }
 
 func TestLateOffer(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()
@@ -318,6 +329,7 @@ func TestNoAck(t *testing.T) {
 
 // The callee hangs up before the caller's ACK: its BYE is answered, ours waits for the ACK.
 func TestByeBeforeAck(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -333,6 +345,7 @@ func TestByeBeforeAck(t *testing.T) {
 }
 
 func TestByeWhileRinging(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -351,6 +364,7 @@ func TestByeWhileRinging(t *testing.T) {
 
 // 8000 and 119 ring the duty desk together; one desk's "decline" does not silence the other.
 func TestDutyDesk(t *testing.T) {
+	t.Parallel()
 	for _, number := range []string{"8000", "119"} {
 		t.Run(number, func(t *testing.T) {
 			x, a, b := phones(t, labOptions{})
@@ -379,6 +393,7 @@ func TestDutyDesk(t *testing.T) {
 
 // An emergency call with nobody at the duty desk rings who is there.
 func TestEmergencyWithoutDesk(t *testing.T) {
+	t.Parallel()
 	_, a, b := phones(t, labOptions{members: []string{"8009"}})
 	a.invite("110", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -388,6 +403,7 @@ func TestEmergencyWithoutDesk(t *testing.T) {
 
 // A line that is full refuses a call with 488 and Warning 370, but never an emergency.
 func TestLineFull(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{line: 50_000, members: []string{"8009"}})
 	a, b, desk := newPhone(t, x, "2001", "UDP", "127.0.1.11"), newPhone(t, x, "8002", "UDP", "127.0.0.12"), newPhone(t, x, "8009", "UDP", "127.0.0.13")
 	a.register()
@@ -410,6 +426,7 @@ func TestLineFull(t *testing.T) {
 }
 
 func TestUnreadableOffer(t *testing.T) {
+	t.Parallel()
 	_, a, _ := phones(t, labOptions{})
 	inv := a.invite("8002", "v=0\r\nm=audio\r\n")
 	res := a.final("INVITE")
@@ -420,6 +437,7 @@ func TestUnreadableOffer(t *testing.T) {
 }
 
 func TestCallLimits(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{limits: call.Limits{PerTerminal: 1}})
 	c := newPhone(t, x, "8003", "UDP", "127.0.0.14")
 	c.register()
@@ -437,6 +455,7 @@ func TestCallLimits(t *testing.T) {
 }
 
 func TestTotalLimitSparesEmergency(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{limits: call.Limits{Calls: 1}, members: []string{"8009"}})
 	c, desk := newPhone(t, x, "8003", "UDP", "127.0.0.14"), newPhone(t, x, "8009", "UDP", "127.0.0.15")
 	c.register()
@@ -453,6 +472,7 @@ func TestTotalLimitSparesEmergency(t *testing.T) {
 }
 
 func TestHangupByOperator(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	connect(t, a, b)
 	eventually(t, "established", func() bool { s := x.calls.Snapshot(); return len(s) == 1 && s[0].State == call.StateEstablished })
@@ -475,6 +495,7 @@ func TestHangupByOperator(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{})
 	inv := a.invite("8002", sdpFrom(a.local))
 	in := b.request("INVITE")
@@ -495,6 +516,7 @@ func TestDrain(t *testing.T) {
 
 // A defect in one call ends that call with a word to everybody, and no other.
 func TestPanicStaysInItsCall(t *testing.T) {
+	t.Parallel()
 	x, a, b := phones(t, labOptions{hook: func(i call.Info) {
 		if i.State == call.StateEstablished && i.From.Extension == "8003" {
 			panic("a defect")

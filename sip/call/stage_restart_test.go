@@ -19,6 +19,7 @@ func hunting(ring time.Duration) routes {
 // A hunt group over two restarts: the member whose turn it is rings on, those before it are left
 // alone, those after it have their turn.
 func TestHuntGroupRestarted(t *testing.T) {
+	t.Parallel()
 	o := labOptions{router: hunting(time.Minute)}
 	x := newExchange(t, o)
 	a := newPhone(t, x, "8001", "UDP", "127.0.0.11")
@@ -64,6 +65,7 @@ func TestHuntGroupRestarted(t *testing.T) {
 
 // A member's time goes on while the process is away: the next one has its turn.
 func TestTurnOverRestart(t *testing.T) {
+	t.Parallel()
 	o := labOptions{router: hunting(1500 * time.Millisecond)}
 	x := newExchange(t, o)
 	a, first, second := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12"), newPhone(t, x, "8002", "UDP", "127.0.0.12")

@@ -64,14 +64,12 @@ func (c *call) save() {
 		return
 	}
 	err := c.commit()
-	was := c.recoverable
-	c.recoverable = err == nil
-	if err != nil && (was || !c.stored) {
-		c.stored = true // it may have been; Delete is idempotent
+	if err != nil && !c.refused {
 		c.s.metrics.unrecoverable.Inc()
 		c.log.Error("call state not stored: a restart would cut this call", slog.Any(observe.Err, err))
 	}
-	c.stored = true
+	c.recoverable, c.refused = err == nil, err != nil
+	c.stored = true // it may be, also when Save fails; Delete is idempotent
 }
 
 // saveSoon has a state committed that is no loss when a crash comes first: the one before does as well. The call does not

@@ -31,6 +31,7 @@ func cryptoOf(t *testing.T, body string) srtp.Crypto {
 // A phone with SRTP only calls one without, one without calls one with SRTP only, and two that share no suite call each
 // other: the call is made, each side has keys of its own with us or none, and they stay in later offers.
 func TestSRTPEndsHere(t *testing.T) {
+	t.Parallel()
 	key := base64.StdEncoding.EncodeToString(make([]byte, 28))
 	for _, tt := range []struct {
 		name          string
@@ -113,6 +114,7 @@ func TestSRTPEndsHere(t *testing.T) {
 // Where one end requires encryption from phone to phone nothing ends here, and no key of ours goes over a flow that others
 // can read.
 func TestSRTPDoesNotEndHere(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		srtp      [2]site.SRTP
 		transport string
@@ -136,6 +138,7 @@ func TestSRTPDoesNotEndHere(t *testing.T) {
 
 // Keys are encrypted at rest, whoever made them: those of phones that keep SRTP from end to end as well.
 func TestKeysAreStoredEncrypted(t *testing.T) {
+	t.Parallel()
 	box, err := secret.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +219,7 @@ func wantSecured(t *testing.T, x *exchange, legs [2]bool, here bool) {
 
 // Who picks up a call has made an offer of its own: each side gets what it talks.
 func TestSRTPEndsHereInAPickup(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name           string
 		caller, picker func(string, ...string) string
@@ -262,6 +266,7 @@ func TestSRTPEndsHereInAPickup(t *testing.T) {
 // Where the caller makes no offer, the callee's is turned into what the caller can use; one that cannot use it is asked
 // again before the callee has its answer.
 func TestSRTPEndsHereForLateOffers(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name           string
 		transport      string // the caller's
@@ -315,6 +320,7 @@ func TestSRTPEndsHereForLateOffers(t *testing.T) {
 // Two parties that a transfer brings together talk although one has SRTP and the other one does not: who is on the phone
 // is offered at once what it talks there.
 func TestSRTPEndsHereAfterATransfer(t *testing.T) {
+	t.Parallel()
 	for _, attended := range []bool{false, true} {
 		t.Run(map[bool]string{false: "blind", true: "attended"}[attended], func(t *testing.T) {
 			x := newExchange(t, labOptions{srtp: [2]site.SRTP{site.SRTPOffered, site.SRTPOffered}})

@@ -42,6 +42,7 @@ func (p *pstn) free(t *testing.T, left int) {
 }
 
 func TestTollLimits(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{tolls: tollLimits{terminal: dialplan.LimitConfig{CallsPerHour: 2, AtOnce: 1}}}, 1)
 	g := p.gateways[0]
 	a.invite("013800000000", sdpFrom(a.local))
@@ -81,6 +82,7 @@ func TestTollLimits(t *testing.T) {
 
 // A forward is paid by whoever forwards: the caller's limit is not used, and the limit stops the forward alone.
 func TestWhoForwardsOutsidePays(t *testing.T) {
+	t.Parallel()
 	mobile := &route.Stage{Outside: &route.Outside{Trunks: []string{"pstn"}, Number: "+8613800000000", Toll: dialplan.LongDistance}, Diversion: &route.Diversion{From: "8002", Reason: route.Unconditional}}
 	p, a, b := newTrunk(t, labOptions{
 		tolls:  tollLimits{terminal: dialplan.LimitConfig{CallsPerHour: 1}},
@@ -100,6 +102,7 @@ func TestWhoForwardsOutsidePays(t *testing.T) {
 // A trunk that is over its limit is passed over, without a word to its gateway or about its health; what is over every
 // trunk's limit is refused.
 func TestTollLimitOfATrunk(t *testing.T) {
+	t.Parallel()
 	p, a, b := newTrunk(t, labOptions{tolls: tollLimits{trunk: map[string]dialplan.LimitConfig{"cheap": {AtOnce: 1}, "dear": {AtOnce: 1}}}}, 2)
 	p.mu.Lock()
 	p.names = []string{"cheap", "dear"}
@@ -122,6 +125,7 @@ func TestTollLimitOfATrunk(t *testing.T) {
 
 // After a restart an established call still counts among those at once, and the hour goes on.
 func TestTollLimitsAfterARestart(t *testing.T) {
+	t.Parallel()
 	o := labOptions{tolls: tollLimits{terminal: dialplan.LimitConfig{CallsPerHour: 2, AtOnce: 1}}}
 	p, a, _ := newTrunk(t, o, 1)
 	o.trunks = p

@@ -112,6 +112,7 @@ func moved(x *exchange, k *talk, c *phone, inv *message) {
 // A transfer whose target rings when the process dies goes on: the target rings, its answer reaches
 // the party, and the transferor is told.
 func TestTransferRestarted(t *testing.T) {
+	t.Parallel()
 	x, k, c, inv := transferRings(t)
 	x.restart(labOptions{})
 	c.send(c.reply(sameRequest(t, c, inv), 180, "Ringing", ""))
@@ -135,6 +136,7 @@ func TestTransferRestarted(t *testing.T) {
 
 // The target declines after the restart: the call is as it was.
 func TestTransferRestartedFails(t *testing.T) {
+	t.Parallel()
 	x, k, c, inv := transferRings(t)
 	x.restart(labOptions{})
 	sameRequest(t, c, inv)
@@ -150,6 +152,7 @@ func TestTransferRestartedFails(t *testing.T) {
 
 // A transferor that has hung up before the restart left the party alone; it waits on for the target.
 func TestPartyWaitsOverRestart(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"answer", "decline", "hang up"} {
 		t.Run(end, func(t *testing.T) {
 			x, k, c, inv := transferRings(t)
@@ -183,6 +186,7 @@ func TestPartyWaitsOverRestart(t *testing.T) {
 
 // Each of the two calls may be missing after a crash: what is left ends or goes on by itself.
 func TestTransferHalfRestored(t *testing.T) {
+	t.Parallel()
 	t.Run("without the attempt", func(t *testing.T) {
 		x, k, c, _ := transferRings(t)
 		x.lose(c.tag)
@@ -209,6 +213,7 @@ func TestTransferHalfRestored(t *testing.T) {
 // The party was stored with the next call, and still with the one that gave it away: it belongs to
 // the next one, and the other one ends without a word to it.
 func TestPartyStoredTwice(t *testing.T) {
+	t.Parallel()
 	x, k, c, inv := transferRings(t)
 	c.send(c.reply(inv, 200, "OK", sdpFrom(c.local)))
 	c.request("ACK")
@@ -228,6 +233,7 @@ func TestPartyStoredTwice(t *testing.T) {
 
 // The target has answered and the party has not heard of it: both are brought together again.
 func TestLinkRestarted(t *testing.T) {
+	t.Parallel()
 	x, k, c, inv := transferRings(t)
 	c.send(c.reply(inv, 200, "OK", sdpFrom(c.local)))
 	c.request("ACK")
@@ -293,6 +299,7 @@ func joined(x *exchange, k, k2 *talk) {
 
 // An attended transfer under way at a crash is begun anew: the party and the target talk, and the transferor is told.
 func TestAttendedTransferRestarted(t *testing.T) {
+	t.Parallel()
 	x, k, k2, _ := joining(t)
 	x.restart(labOptions{})
 	k2.b.answerOffer(sdpFrom(k2.b.local))
@@ -301,6 +308,7 @@ func TestAttendedTransferRestarted(t *testing.T) {
 
 // The target had answered before the crash, which nobody has acknowledged: it refuses to be asked again until that is done.
 func TestAttendedTransferRestartedGlare(t *testing.T) {
+	t.Parallel()
 	x, k, k2, re := joining(t)
 	x.restart(labOptions{})
 	again := k2.b.request("INVITE")
@@ -316,6 +324,7 @@ func TestAttendedTransferRestartedGlare(t *testing.T) {
 
 // The target does not want to, after the crash: both calls go on, each with its session.
 func TestAttendedTransferRestartedFails(t *testing.T) {
+	t.Parallel()
 	x, k, k2, _ := joining(t)
 	x.restart(labOptions{})
 	re := k2.b.request("INVITE")
@@ -331,6 +340,7 @@ func TestAttendedTransferRestartedFails(t *testing.T) {
 
 // The consultation of a transfer rings over a restart, for the party.
 func TestSemiAttendedTransferRestarted(t *testing.T) {
+	t.Parallel()
 	x, k, c := threePhones(t, labOptions{})
 	b := *k.b
 	b.tag = token()
@@ -361,6 +371,7 @@ func TestSemiAttendedTransferRestarted(t *testing.T) {
 
 // A call of ours goes on over two restarts, while either of its parties rings.
 func TestOriginateRestarted(t *testing.T) {
+	t.Parallel()
 	x := newExchange(t, labOptions{})
 	a, b := newPhone(t, x, "8001", "UDP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
 	a.register()
@@ -408,6 +419,7 @@ func (r *lostRouter) Route(ctx context.Context, _ route.Request) route.Plan {
 
 // Whom such a call rings was not found yet: it is looked for again.
 func TestOriginateRestartedEarly(t *testing.T) {
+	t.Parallel()
 	router := &lostRouter{}
 	x := newExchange(t, labOptions{router: router})
 	router.ports = x.ports

@@ -70,6 +70,7 @@ func (p *phone) answerOffer(body string) *message {
 // The subscription that a REFER makes is prolonged and ended by SUBSCRIBE like any other (RFC 3515 §2.4.4); the transfer goes
 // on without it.
 func TestReferSubscriptionIsRefreshed(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	by := k.db
 	subscribe := func(event, expires string, code int) *message {
@@ -114,6 +115,7 @@ func TestReferSubscriptionIsRefreshed(t *testing.T) {
 }
 
 func TestBlindTransfer(t *testing.T) {
+	t.Parallel()
 	for _, transferor := range []string{"callee", "caller"} {
 		t.Run(transferor, func(t *testing.T) {
 			x, k, c := threePhones(t, labOptions{})
@@ -174,6 +176,7 @@ func TestBlindTransfer(t *testing.T) {
 
 // What a new party answers differently is brought to the other one, until both agree.
 func TestTransferDifferences(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	k.da.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
@@ -199,6 +202,7 @@ func TestTransferDifferences(t *testing.T) {
 
 // The party was on hold; its target is offered a talk, not the hold.
 func TestTransferFromHold(t *testing.T) {
+	t.Parallel()
 	x, k, c := threePhones(t, labOptions{})
 	reinvite(t, k, k.da, sdpFrom(k.a.local, "a=sendonly"), sdpFrom(k.b.local, "a=recvonly"))
 	eventually(t, "held", func() bool { return state(x) == call.StateHeld })
@@ -214,6 +218,7 @@ func TestTransferFromHold(t *testing.T) {
 
 // A target that does not answer leaves the call as it was.
 func TestTransferFails(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		code int
 		want string
@@ -246,6 +251,7 @@ func TestTransferFails(t *testing.T) {
 
 // A target that cannot use the party's description is asked for its own (RFC 3725 flow IV).
 func TestTransferFallsBackToALateOffer(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	k.db.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
@@ -274,6 +280,7 @@ func TestTransferFallsBackToALateOffer(t *testing.T) {
 }
 
 func TestReferRefused(t *testing.T) {
+	t.Parallel()
 	x, k, _ := threePhones(t, labOptions{})
 	for _, tt := range []struct {
 		name, to string
@@ -306,6 +313,7 @@ func TestReferRefused(t *testing.T) {
 
 // RFC 4488: no subscription, no NOTIFY.
 func TestReferWithoutSubscription(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	res := k.db.refer("<sip:8003@"+domain+">", [2]string{"Refer-Sub", "false"}, [2]string{"Supported", "norefersub"})
 	if res.code() != 202 || res.header("Refer-Sub") != "false" {
@@ -323,6 +331,7 @@ func TestReferWithoutSubscription(t *testing.T) {
 
 // A transferor that does not wait: the party stays, and is hung up when nobody answers.
 func TestTransferorHangsUp(t *testing.T) {
+	t.Parallel()
 	for _, answers := range []bool{true, false} {
 		t.Run(fmt.Sprintf("answered %v", answers), func(t *testing.T) {
 			x, k, c := threePhones(t, labOptions{})
@@ -357,6 +366,7 @@ func TestTransferorHangsUp(t *testing.T) {
 
 // The party hangs up in every moment of its transfer.
 func TestPartyHangsUp(t *testing.T) {
+	t.Parallel()
 	t.Run("while it rings", func(t *testing.T) {
 		x, k, c := threePhones(t, labOptions{})
 		k.db.refer("<sip:8003@" + domain + ">")
@@ -403,6 +413,7 @@ func TestPartyHangsUp(t *testing.T) {
 }
 
 func TestTargetHangsUpAtOnce(t *testing.T) {
+	t.Parallel()
 	x, k, c := threePhones(t, labOptions{})
 	k.db.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
@@ -418,6 +429,7 @@ func TestTargetHangsUpAtOnce(t *testing.T) {
 
 // Both transfer at once: the second is asked to wait.
 func TestTransferTwice(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	k.db.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
@@ -433,6 +445,7 @@ func TestTransferTwice(t *testing.T) {
 
 // Glare: the party's own re-INVITE crosses ours; ours is repeated.
 func TestTransferGlare(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	k.db.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
@@ -451,6 +464,7 @@ func TestTransferGlare(t *testing.T) {
 
 // A call of before the restart is transferred like any other, and the new call survives one.
 func TestTransferAndRestart(t *testing.T) {
+	t.Parallel()
 	x, k, c := threePhones(t, labOptions{})
 	eventually(t, "established", func() bool { return state(x) == call.StateEstablished })
 	x.stop()
@@ -478,6 +492,7 @@ func TestTransferAndRestart(t *testing.T) {
 
 // The party refuses what the target can do, and is asked for an offer of its own.
 func TestTransferPartyRefusesTheOffer(t *testing.T) {
+	t.Parallel()
 	_, k, c := threePhones(t, labOptions{})
 	k.db.refer("<sip:8003@" + domain + ">")
 	inv := c.request("INVITE")
