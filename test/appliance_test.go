@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -303,30 +302,6 @@ func eventually(t *testing.T, bound time.Duration, what string, check func() err
 		}
 		time.Sleep(pause) // between two looks; nothing is measured by it
 	}
-}
-
-// freePorts finds ports that nobody uses now, for UDP and TCP alike.
-func freePorts(t *testing.T) ports {
-	t.Helper()
-	free := func() int {
-		for range 100 {
-			tcp, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			port := tcp.Addr().(*net.TCPAddr).Port
-			udp, err := net.ListenPacket("udp4", fmt.Sprintf("127.0.0.1:%d", port))
-			tcp.Close()
-			if err == nil {
-				udp.Close()
-				return port
-			}
-		}
-		t.Fatal("no free port")
-		return 0
-	}
-	// The relay's range lies below the kernel's ephemeral ports (32768 and up), so that nothing here takes one meanwhile.
-	return ports{sip: free(), tls: free(), https: free(), provisioning: free(), tftp: free(), metrics: free(), media: free(), rtpFirst: 20000, rtpLast: 29999}
 }
 
 // lockedBuffer collects a process's output while the test reads it.

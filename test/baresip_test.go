@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +44,7 @@ func startSoftphone(t *testing.T, w *world, site string, acc account, transport 
 func startBaresip(t *testing.T, w *world, site string, acc account, tone int, config, line string) *softphone {
 	t.Helper()
 	dir := t.TempDir()
-	base := 20 * (300 + rand.IntN(1000))
+	base := softphonePorts(t)
 	address := w.address(site)
 	s := &softphone{port: base, dir: dir, host: w.site(site), control: fmt.Sprintf("%s:%d", address, base+10), account: acc}
 	writeTone(t, filepath.Join(dir, "tone.wav"), tone, 120*time.Second)
