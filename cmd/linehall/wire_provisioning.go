@@ -12,6 +12,12 @@ import (
 	"linehall/internal/setting"
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/phone"
+	"linehall/provisioning/phone/cisco"
+	"linehall/provisioning/phone/fanvil"
+	"linehall/provisioning/phone/grandstream"
+	"linehall/provisioning/phone/htek"
+	"linehall/provisioning/phone/poly"
+	"linehall/provisioning/phone/snom"
 	"linehall/provisioning/phone/yealink"
 	"linehall/provisioning/serve"
 )
@@ -34,10 +40,17 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 		return nil, err
 	}
 	server := serve.New(serve.Options{
-		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Brands: []serve.Brand{yealink.Brand{}},
+		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Brands: phoneBrands(),
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
 	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
+}
+
+// phoneBrands are the vendors whose phones we write files for.
+func phoneBrands() []phone.Brand {
+	return []phone.Brand{
+		yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{},
+	}
 }
 
 // organisationOf is what all phones have in common.

@@ -34,10 +34,32 @@ type Settings struct {
 
 	// AdminPassword of the phone's menus and web page; "" leaves it.
 	AdminPassword string
+	WebOpen       bool // the phone's own web page stays reachable
 
-	// Extra are lines in the brand's own format that win over ours.
+	Network   Network
+	Keys      []Key // busy lamps, in their order
+	Directory Directory
+
+	// Extra are lines "key = value" in the brand's own words that win over
+	// ours.
 	Extra []byte
 }
+
+// Network is how the phone marks what it sends.
+type Network struct {
+	VLAN         int  // 802.1Q id; 0 leaves what is set on the phone
+	VLANPriority int  // 802.1p, with VLAN
+	LLDP         bool // learns its VLAN from the switch
+	DSCPSignal   int  // 0 to 63
+	DSCPVoice    int
+}
+
+// Key is a busy lamp with the number that it watches and dials.
+type Key struct{ Number, Label string }
+
+// Directory is the phone book that the phone fetches; without a URL it has
+// none.
+type Directory struct{ Name, URL string }
 
 // Account is one SIP registration.
 type Account struct {
@@ -52,12 +74,18 @@ type Account struct {
 	SRTP        SRTP
 	Expires     time.Duration
 	Codecs      []Codec // best first; others are off
+
+	Backup     string // address of a second server with the same ports; "" = none
+	Voicemail  string // number of the mailbox; "" = none
+	Pickup     string // code in front of a ringing number; "" = none
+	AutoAnswer bool   // answers by itself when the call asks for it (intercom, paging)
 }
 
 // Provisioning says where and how often the phone asks again.
 type Provisioning struct {
 	URL   string        // folder of the phone's file; ends with a slash
 	CAURL string        // where the phone gets the certificate authority to trust
+	CA    []byte        // the same as PEM, for phones that take it only inside their file
 	Every time.Duration // asks again after this long
 	Final bool          // the URL is the phone's own: it must no longer look for another server
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, secure bool) 
 	s.log(a, result)
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
+	if bytes.HasPrefix(result.content, []byte("<?xml")) {
+		header.Set("Content-Type", "application/xml; charset=utf-8")
+	}
 	if result.binary {
 		header.Set("Content-Type", "application/x-x509-ca-cert")
 	}

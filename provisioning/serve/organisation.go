@@ -44,6 +44,9 @@ const (
 	// registration is how long a registration lasts (RFC 3261 section 10.2):
 	// short enough that a lost phone is noticed, long enough for 120 of them.
 	registration = 5 * time.Minute
+	// DSCP of what phones send (RFC 4594): CS3 and EF.
+	dscpSignalling = 24
+	dscpVoice      = 46
 	// maxTemplate bounds a template's file.
 	maxTemplate = 64 << 10
 )
@@ -56,7 +59,10 @@ const prefix = "/prov/"
 
 // common is what a file for all phones of a model holds.
 func (o *Organisation) common(model string) phone.Settings {
-	return phone.Settings{Model: model, Language: o.Language, TimeZone: o.TimeZone, NTP: o.NTP, DialNow: o.DialNow}
+	return phone.Settings{
+		Model: model, Language: o.Language, TimeZone: o.TimeZone, NTP: o.NTP, DialNow: o.DialNow,
+		Network: phone.Network{LLDP: true, DSCPSignal: dscpSignalling, DSCPVoice: dscpVoice},
+	}
 }
 
 // own is our address as the phone reaches it.
@@ -70,8 +76,9 @@ func (o *Organisation) own(local netip.Addr) (netip.Addr, error) {
 	return local.Unmap().WithZone(""), nil
 }
 
-// bootstrap is what a phone gets that has not proved anything.
-func (o *Organisation) bootstrap(terminal directory.Terminal, local netip.Addr) (phone.Settings, error) {
+// bootstrap is what a phone gets that has not proved anything; secure says
+// that the address to ask next is that of HTTPS, else it is the plain one.
+func (o *Organisation) bootstrap(terminal directory.Terminal, local netip.Addr, secure bool) (phone.Settings, error) {
 	own, err := o.own(local)
 	if err != nil {
 		return phone.Settings{}, err
@@ -82,6 +89,9 @@ func (o *Organisation) bootstrap(terminal directory.Terminal, local netip.Addr) 
 	if o.HTTPPort != 0 {
 		// Before it trusts our root, a phone can fetch the root only without it.
 		settings.Provisioning.CAURL = "http://" + hostPort(own, o.HTTPPort) + "/" + caName
+		if !secure {
+			settings.Provisioning.URL = "http://" + hostPort(own, o.HTTPPort) + "/"
+		}
 	}
 	return settings, nil
 }
@@ -113,7 +123,7 @@ func (s *Server) addSecrets(
 	settings.Account = &phone.Account{
 		User: terminal.Extension, AuthUser: terminal.AuthUser, Password: password, DisplayName: terminal.DisplayName,
 		Domain: o.Domain, Server: own.String(), Port: o.SIPPort, Transport: o.Transport, SRTP: o.SRTP,
-		Expires: registration, Codecs: []phone.Codec{phone.G722, phone.PCMA, phone.PCMU},
+		Expires: registration, Codecs: []phone.Codec{phone.G722, phone.PCMA, phone.PCMU}, AutoAnswer: true,
 	}
 	if settings.Account.DisplayName == "" {
 		settings.Account.DisplayName = terminal.Extension

@@ -57,20 +57,13 @@ type Audit interface {
 	Append(ctx context.Context, event audit.Event) error
 }
 
-// Brand writes the files of one vendor's phones.
-type Brand interface {
-	Name() string
-	File(name string) (phone.File, bool)
-	Render(file phone.File, settings phone.Settings) ([]byte, error)
-}
-
 // Options are what a Server is made of.
 type Options struct {
 	Directory    Directory
 	Atlas        *site.Atlas
 	Book         *enrolment.Book
 	Audit        Audit
-	Brands       []Brand
+	Brands       []phone.Brand
 	Organisation Organisation
 	CA           func() []byte // PEM of the root that phones shall trust
 	Now          func() time.Time
@@ -212,10 +205,17 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 			return result
 		}
 	}
-	brand, file, ok := s.file(a.name)
+	brand := phone.BrandOf(s.Brands, terminal.Model, hint.Brand, a.name)
+	if brand == nil {
+		result.result = resultNone
+		if known {
+			result.result = resultUnsupported
+		}
+		return result
+	}
+	result.brand = brand.Name()
+	file, ok := brand.File(a.name)
 	switch {
-	case !ok && known:
-		result.result = resultUnsupported
 	case !ok || file.Kind == phone.Boot || file.Kind == phone.Local:
 		result.result = resultNone
 	case file.Kind == phone.Common:
@@ -224,16 +224,6 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 		s.device(ctx, &result, a, brand, file, terminal, at)
 	}
 	return result
-}
-
-// file finds the brand whose phones ask for such a name.
-func (s *Server) file(name string) (Brand, phone.File, bool) {
-	for _, brand := range s.Brands {
-		if file, ok := brand.File(name); ok {
-			return brand, file, true
-		}
-	}
-	return nil, phone.File{}, false
 }
 
 // strange records a phone that gets nothing.
@@ -251,19 +241,22 @@ func (s *Server) strange(a ask, hint phone.Hint, mac string, at site.ID, known b
 }
 
 // common answers with what all phones of a model share; no secret is in it.
-func (s *Server) common(result *answer, a ask, brand Brand, file phone.File) {
-	organisation := s.organisation.Load()
-	content, err := brand.Render(file, organisation.common(file.Model))
+func (s *Server) common(result *answer, a ask, brand phone.Brand, file phone.File) {
+	settings, err := s.organisation.Load().bootstrap(directory.Terminal{Model: file.Model}, a.local, a.secure)
+	var content []byte
+	if err == nil {
+		settings.Provisioning.CA = s.CA()
+		content, err = brand.Render(file, settings)
+	}
 	if err != nil {
 		s.fail(result, a, err)
 		return
 	}
-	result.result, result.brand, result.content = resultCommon, brand.Name(), content
+	result.result, result.content = resultCommon, content
 }
 
 // device answers with a phone's own file.
-func (s *Server) device(ctx context.Context, result *answer, a ask, brand Brand, file phone.File, terminal directory.Terminal, at site.ID) {
-	result.brand = brand.Name()
+func (s *Server) device(ctx context.Context, result *answer, a ask, brand phone.Brand, file phone.File, terminal directory.Terminal, at site.ID) {
 	token, enrols, err := s.entitled(ctx, a, terminal, at)
 	if errors.Is(err, errRefused) {
 		result.result = resultToken
@@ -274,7 +267,8 @@ func (s *Server) device(ctx context.Context, result *answer, a ask, brand Brand,
 		return
 	}
 	organisation := s.organisation.Load()
-	settings, err := organisation.bootstrap(terminal, a.local)
+	settings, err := organisation.bootstrap(terminal, a.local, true)
+	settings.Provisioning.CA = s.CA()
 	if err == nil && token != "" {
 		err = s.addSecrets(ctx, &settings, organisation, terminal, a.local, token)
 	}

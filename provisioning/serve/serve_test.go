@@ -26,6 +26,12 @@ import (
 	"linehall/internal/site"
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/phone"
+	"linehall/provisioning/phone/cisco"
+	"linehall/provisioning/phone/fanvil"
+	"linehall/provisioning/phone/grandstream"
+	"linehall/provisioning/phone/htek"
+	"linehall/provisioning/phone/poly"
+	"linehall/provisioning/phone/snom"
 	"linehall/provisioning/phone/yealink"
 	"linehall/provisioning/serve"
 )
@@ -51,7 +57,9 @@ type exchange struct {
 	plain  string
 	secure *httptest.Server
 	secret string // the SIP password of 2001
-	ca     func() []byte
+
+	terminals *directory.Directory
+	ca        func() []byte
 }
 
 func newExchange(t *testing.T) *exchange {
@@ -67,10 +75,11 @@ func newExchange(t *testing.T) *exchange {
 	must(t, err)
 	terminals, err := directory.Open(t.Context(), db, box)
 	must(t, err)
+	x.terminals = terminals
 	must(t, terminals.Apply(t.Context(), []directory.Terminal{
 		{Extension: "2001", DisplayName: "林东值班室", Site: "branch1", MAC: ours, Model: "T33G", State: directory.Active, Template: "loud"},
 		{Extension: "2002", Site: "branch1", MAC: "00:15:65:00:00:02", Model: "T33G", State: directory.Disabled},
-		{Extension: "2003", Site: "branch1", MAC: "c0:74:ad:00:00:03", Model: "GRP2614", State: directory.Active},
+		{Extension: "2003", Site: "branch1", MAC: "7c:2f:80:00:00:03", Model: "N510", State: directory.Active},
 		{Extension: "2004", Site: "branch1", MAC: "00:15:65:00:00:04", Model: "T33G", State: directory.Active, Template: "gone"},
 	}))
 	x.secret, err = terminals.Password(t.Context(), "2001")
@@ -87,7 +96,7 @@ func newExchange(t *testing.T) *exchange {
 	must(t, os.MkdirAll(filepath.Join(folder, "templates", "yealink"), 0o700))
 	must(t, os.WriteFile(filepath.Join(folder, "templates", "yealink", "loud.cfg"), []byte("phone_setting.ring_type = Ring2.wav\n"), 0o600))
 	x.server = serve.New(serve.Options{
-		Directory: terminals, Atlas: site.NewAtlas(table), Book: x.book, Audit: x.audit, Brands: []serve.Brand{yealink.Brand{}},
+		Directory: terminals, Atlas: site.NewAtlas(table), Book: x.book, Audit: x.audit, Brands: []phone.Brand{yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{}},
 		CA: func() []byte { return x.ca() }, Now: func() time.Time { return x.now },
 		Log: slog.New(slog.NewTextHandler(x.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: x.reg,
 		Organisation: serve.Organisation{
@@ -158,7 +167,7 @@ func (x *exchange) settings(r reply) map[string]string {
 	if r.status != http.StatusOK {
 		x.t.Fatalf("status %d: %s", r.status, r.body)
 	}
-	lines, err := yealink.Parse([]byte(r.body), true)
+	lines, err := yealink.Brand{}.Parse([]byte(r.body))
 	must(x.t, err)
 	settings := map[string]string{}
 	for _, line := range lines {
@@ -268,7 +277,7 @@ func TestSecretsStayInsideTheGate(t *testing.T) {
 		"disabled phone":          x.do(http.MethodGet, branch, x.secure.URL+"/prov/001565000002.cfg", "", nil),
 		"another phone's file":    x.get(branch, x.secure.URL+"/prov/001565000004.cfg"),
 		"missing template":        x.do(http.MethodGet, branch, x.secure.URL+"/prov/001565000004.cfg", "", nil),
-		"other brand":             x.do(http.MethodGet, branch, x.secure.URL+"/prov/cfgc074ad000003.xml", "", nil),
+		"other brand":             x.do(http.MethodGet, branch, x.secure.URL+"/prov/cfg7c2f80000003.xml", "", nil),
 		"traversal":               x.get(branch, x.secure.URL+"/prov/..%2f..%2fetc%2fpasswd"),
 		"traversal in a token":    x.get(branch, x.secure.URL+"/prov/t/../"+oursFile),
 		"backslash":               x.get(branch, x.secure.URL+"/prov/..%5c..%5c"+oursFile),
@@ -374,7 +383,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("/prov/t/abc/001565000001.cfg", agent)
 	f.Add("//..%2f/", "")
 	server := serve.New(serve.Options{
-		Directory: nobody{}, Atlas: site.NewAtlas(nil), Brands: []serve.Brand{yealink.Brand{}}, CA: func() []byte { return []byte("x") },
+		Directory: nobody{}, Atlas: site.NewAtlas(nil), Brands: []phone.Brand{yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{}}, CA: func() []byte { return []byte("x") },
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	f.Fuzz(func(t *testing.T, path, userAgent string) {

@@ -97,7 +97,7 @@ func TestTFTPServesTheBootstrapOnly(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", ":0"} {
 		client := startTFTP(t, x, address, branch)
 		content, accepted := client.fetch(oursFile)
-		if _, err := yealink.Parse(content, true); err != nil || accepted != "" {
+		if _, err := (yealink.Brand{}).Parse(content); err != nil || accepted != "" {
 			t.Errorf("%v, options %q, file:\n%s", err, accepted, content)
 		}
 		x.wantNoSecret("TFTP", reply{body: string(content)})

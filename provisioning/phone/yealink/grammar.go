@@ -4,63 +4,45 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"unicode/utf8"
+
+	"linehall/provisioning/phone"
 )
 
-// Line is one setting.
-type Line struct{ Key, Value string }
+// firstLine must be exactly this, or the phone ignores the file.
+const firstLine = "#!version:1.0.0.1"
 
-// maxLines bounds a file: the longest vendor template has about 2,000 keys.
-const maxLines = 10_000
-
-// Parse reads a file by the phone's line grammar: a fixed first line when
-// whole is true, comments after #, and "key = value". A key that is there
-// twice is an error: which one wins depends on the firmware.
-func Parse(content []byte, whole bool) ([]Line, error) {
-	var lines []Line
-	seen := map[string]int{}
-	content = bytes.TrimPrefix(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(content) {
-		return nil, fmt.Errorf("not UTF-8")
-	}
-	number := 0
-	for text := range strings.Lines(string(content)) {
-		number++
-		text = strings.TrimSpace(text)
-		if whole && number == 1 {
-			if text != firstLine {
-				return nil, fmt.Errorf("line 1: want %q", firstLine)
-			}
-			continue
-		}
-		if text == "" || text[0] == '#' {
-			continue
-		}
-		key, value, ok := strings.Cut(text, "=")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("line %d: no \"=\"", number)
-		case !validKey(key):
-			return nil, fmt.Errorf("line %d: %q is no key", number, key)
-		case strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c == 0x7f }):
-			return nil, fmt.Errorf("line %d: a control character", number)
-		case seen[key] > 0:
-			return nil, fmt.Errorf("line %d: key %s is there already at line %d", number, key, seen[key])
-		case len(lines) >= maxLines:
-			return nil, fmt.Errorf("more than %d lines", maxLines)
-		}
-		seen[key] = number
-		lines = append(lines, Line{key, value})
-	}
-	if whole && number == 0 {
+// Parse reads a file by the phone's line grammar: the fixed first line, then
+// "key = value" and comments after #.
+func (Brand) Parse(content []byte) ([]phone.Line, error) {
+	first, _, _ := bytes.Cut(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), []byte("\n"))
+	if string(bytes.TrimSpace(first)) != firstLine {
 		return nil, fmt.Errorf("line 1: want %q", firstLine)
 	}
-	return lines, nil
+	return phone.ParseLines(content)
 }
 
-func validKey(key string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-	return key != "" && len(key) <= 128 && strings.Trim(strings.ToLower(key), letters+"._-") == "" &&
-		strings.Contains(letters, strings.ToLower(key[:1]))
+// write makes the file; note is a comment at its top.
+func write(note string, lines []phone.Line) []byte {
+	var b bytes.Buffer
+	b.WriteString(firstLine + "\n")
+	if note != "" {
+		b.WriteString("# " + note + "\n")
+	}
+	for _, line := range lines {
+		b.WriteString(line.Key + " = " + line.Value + "\n")
+	}
+	return b.Bytes()
 }
+
+// comment says whose file it is.
+func comment(s phone.Settings) string {
+	what := "without secrets: the phone has not enrolled"
+	if s.Account != nil {
+		what = "extension " + s.Account.User
+	}
+	return strings.TrimSpace(s.MAC+" "+clean(phone.Plain(s.Model))) + ", " + what
+}
+
+// clean keeps a text from meaning anything to the phone's parser: # begins a
+// comment, quotes are stripped by some firmware, %NULL% is the empty text.
+func clean(text string) string { return phone.Widen(text, `#"%`) }

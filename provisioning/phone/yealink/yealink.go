@@ -20,11 +20,14 @@
 package yealink
 
 import (
+	_ "embed" // lines.tmpl and models.csv
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"linehall/provisioning/phone"
+	"linehall/provisioning/phone/sheet"
 )
 
 // Brand answers for all Yealink desk phones.
@@ -32,6 +35,17 @@ type Brand struct{}
 
 // Name is the brand's name in lists and metrics.
 func (Brand) Name() string { return phone.Yealink }
+
+// Models lists the desk phones.
+func (Brand) Models() []phone.Model { return form.Models() }
+
+//go:embed lines.tmpl
+var lines string
+
+//go:embed models.csv
+var models string
+
+var form = sheet.Must(lines, models, clean)
 
 var (
 	deviceName = regexp.MustCompile(`^(?i)([0-9a-f]{12})(-local)?\.(cfg|boot)$`)
@@ -58,27 +72,40 @@ func (Brand) File(name string) (phone.File, bool) {
 		return phone.File{Kind: phone.Boot}, true
 	}
 	if groups := commonName.FindStringSubmatch(name); groups != nil {
-		model, ok := modelByNumber(strings.TrimPrefix(groups[1], "0"))
-		return phone.File{Kind: phone.Common, Model: model}, ok
+		number := strings.TrimPrefix(groups[1], "0")
+		i := slices.IndexFunc(form.Models(), func(m phone.Model) bool { return m.File == number })
+		if i < 0 {
+			return phone.File{}, false
+		}
+		return phone.File{Kind: phone.Common, Model: form.Models()[i].Name}, true
 	}
 	return phone.File{}, false
 }
 
 // Render writes the file. Boot and local files do not exist.
-func (Brand) Render(file phone.File, settings phone.Settings) ([]byte, error) {
-	var w writer
+func (b Brand) Render(file phone.File, settings phone.Settings) ([]byte, error) {
+	note := ""
 	switch file.Kind {
 	case phone.Device:
-		w.comment(settings)
-		w.general(settings)
-		w.provisioning(settings.Provisioning)
-		w.accounts(settings)
-	case phone.Common:
-		w.general(settings)
+		note = comment(settings)
+	case phone.Common: // the address of a phone's own file comes with that file
+		settings.Account, settings.Provisioning = nil, phone.Provisioning{}
 	case phone.Boot, phone.Local:
 		return nil, fmt.Errorf("yealink phones have no such file with us: kind %d", file.Kind)
 	default:
 		return nil, fmt.Errorf("unknown kind %d of file", file.Kind)
 	}
-	return w.finish(settings.Extra)
+	lines, err := b.Lines(settings)
+	if err != nil {
+		return nil, err
+	}
+	return write(note, lines), nil
+}
+
+// Lines are the settings in the phone's words.
+func (Brand) Lines(settings phone.Settings) ([]phone.Line, error) { return form.Lines(settings) }
+
+// Resync makes a phone fetch its file; it restarts when that needs it.
+func (Brand) Resync() phone.Resync {
+	return phone.Resync{Event: "check-sync;reboot=false", Reboot: "check-sync;reboot=true"}
 }
