@@ -38,7 +38,7 @@ test: tools build ## everything that must pass: unit tests with the race detecto
 unit: ## Go tests of every package, with the race detector
 	$(GO) vet ./...
 	$(RACE) $$($(GO) list ./... | grep -vE '^linehall/(test|sip/call|sip/subscribe)$$')
-	$(RACE) -p 1 ./sip/call ./sip/subscribe # retransmissions in real time: nothing else beside them
+	$(RACE) -p 1 -parallel 6 ./sip/call ./sip/subscribe # they wait most of the time, for retransmissions in real time: nothing else beside them
 
 e2e: build web/node_modules/.package-lock.json ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
 	$(GO) test -count=1 -timeout 12m ./test/...

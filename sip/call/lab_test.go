@@ -55,6 +55,7 @@ type exchange struct {
 	t     *testing.T
 	dir   string
 	ports map[string]string // listener addresses, kept across restarts
+	media uint16            // first port of its relay, kept as well: a call that comes back has its old ports
 
 	db      *sql.DB
 	conn    *sql.Conn // of writer
@@ -128,9 +129,21 @@ func (w *trace) Message(in bool, flow stack.Flow, data []byte) {
 	_, _ = fmt.Fprintf(w, "%s %s %s %s (%s)\n", time.Now().Format("15:04:05.000000"), arrow, flow.Remote, line, cseq)
 }
 
+// relayPorts is how many ports the relay of an exchange has; relayRanges holds the first ports of those that are free.
+const relayPorts = 1000
+
+var relayRanges = func() chan uint16 {
+	free := make(chan uint16, 10)
+	for i := range uint16(cap(free)) {
+		free <- 20000 + i*relayPorts
+	}
+	return free
+}()
+
 func newExchange(t *testing.T, o labOptions) *exchange {
 	t.Helper()
-	x := &exchange{t: t, dir: t.TempDir(), trace: newTrace(t), ports: map[string]string{}}
+	x := &exchange{t: t, dir: t.TempDir(), trace: newTrace(t), ports: map[string]string{}, media: <-relayRanges}
+	t.Cleanup(func() { relayRanges <- x.media })
 	for _, transport := range []string{stack.UDP, stack.TCP, stack.TLS} {
 		x.ports[transport] = stacktest.Address(t)
 	}
@@ -209,7 +222,7 @@ func (x *exchange) start(o labOptions) {
 		Stack: st, Auth: auth, Location: x.places, Directory: x.people, Sites: atlas, Domain: domain, Log: log,
 	}))
 	st.HandleAtOnce(sip.REGISTER, register.Serve)
-	rel := must[*relay.Relay](t)(relay.New(relay.Options{First: 20000, Last: 29999, Log: log, Quarantine: time.Millisecond}))
+	rel := must[*relay.Relay](t)(relay.New(relay.Options{First: x.media, Last: x.media + relayPorts - 1, Log: log, Quarantine: time.Millisecond}))
 	x.ledger = line.NewLedger(table, log, nil)
 	media := anchor.New(anchor.Options{Relay: rel, Ledger: x.ledger, Log: log})
 	members := o.members

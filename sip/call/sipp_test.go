@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -25,16 +26,19 @@ type sippPhone struct {
 	inf     string
 }
 
-var nextSIPpPort atomic.Uint32
+const firstSIPpPort, sippPorts = 12000, 8000
+
+var nextSIPpPort atomic.Uint32 //nolint:gochecknoglobals // no test of a process gets the port of another one
+
+func init() { nextSIPpPort.Store(rand.Uint32N(sippPorts)) } //nolint:gochecknoinits // processes begin at different ports
 
 // sippPort is the first of four ports in a row that nobody has at an address: below the ephemeral range and the relay's,
 // so that sockets of other programs cannot take it between two runs of SIPp, and given to no two tests of this process.
 func sippPort(t *testing.T, ip string) int {
 	t.Helper()
-	const first, ports = 12000, 8000
 next:
-	for range ports / 4 {
-		port := first + int(4*nextSIPpPort.Add(1)%ports)
+	for range sippPorts / 4 {
+		port := firstSIPpPort + int(4*nextSIPpPort.Add(1)%sippPorts)
 		for i := range 4 {
 			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip), Port: port + i})
 			if err != nil {
