@@ -41,7 +41,7 @@ unit: ## Go tests of every package, with the race detector
 	$(RACE) -p 1 -parallel 6 ./sip/call ./sip/subscribe # they wait most of the time, for retransmissions in real time: nothing else beside them
 
 e2e: build web/node_modules/.package-lock.json ## end-to-end tests: the real binary with SIPp, baresip, Chromium, Firefox
-	$(GO) test -count=1 -timeout 12m ./test/...
+	$(GO) test -count=1 -timeout 12m -parallel 3 ./test/... # those that mostly wait run beside each other
 
 web-test: web/node_modules/.package-lock.json ## type check, lint and unit tests of the pages
 	npm --prefix web run --silent typecheck

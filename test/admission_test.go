@@ -79,6 +79,7 @@ func (a *appliance) established(want int) {
 // nobody's call, a flash call passes and ends the newest routine call, whose phone is told why and whose record says for
 // whom. Then all is given back.
 func TestPriorityOnAFullLine(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, officer("8010"))
 	const room = 18 // G.711 on 2 Mbit/s without the office's 15 % and 120 kbit/s for the voices of meetings
 	callees := a.accounts(2001, 2005)

@@ -12,6 +12,7 @@ import (
 
 // Each mistake is named with file, line and column by `check`, and keeps `serve` from starting.
 func TestConfigurationErrorsAreLocated(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		file   string // which file gets the mistake
@@ -80,6 +81,7 @@ line:
 }
 
 func TestCheckAcceptsTheDemo(t *testing.T) {
+	t.Parallel()
 	a := prepareAppliance(t)
 	if stdout, stderr, code := a.try("check"); code != 0 {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
@@ -88,6 +90,7 @@ func TestCheckAcceptsTheDemo(t *testing.T) {
 
 // SIGHUP takes a good change, refuses a bad one as a whole, and says so in the metrics.
 func TestReloadIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	terminals := filepath.Join(a.dir, "terminals.csv")
 	good, err := os.ReadFile(terminals)

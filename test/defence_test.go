@@ -120,6 +120,7 @@ func (a *appliance) bans() []banned {
 
 // Guesses and scans are banned within twenty tries, a restart later still; an address with a phone never is as a whole.
 func TestDefence(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	const home = "127.0.0.77"
 	port := phonePort(t)

@@ -37,6 +37,7 @@ func (a *appliance) registered() int {
 }
 
 func TestRegistrationOverUDPAndTCP(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	for i, transport := range []string{"u1", "t1"} {
 		extension := strconv.Itoa(8001 + i)

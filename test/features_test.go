@@ -167,6 +167,7 @@ func group(number, strategy string, members ...string) map[string]any {
 
 // What people switch by codes, as the calls of independent phones experience it.
 func TestFeatures(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, func(s settings, _ *appliance) {
 		s.set("appliance.language", "en")
 		s.set("dialplan.groups", []any{group("8100", "all", "8012", "8013"), group("8101", "linear", "8012", "8013")})

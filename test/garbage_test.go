@@ -91,6 +91,7 @@ func TestGarbageOnEveryPort(t *testing.T) {
 }
 
 func TestMetricsOfTheContract(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	a.registerAll([]account{a.account("8001")}, "127.0.0.2", phonePort(t), "u1")
 	response, err := a.http.Get(fmt.Sprintf("http://127.0.0.1:%d/001565aabbcc.cfg", a.ports.provisioning))

@@ -70,6 +70,7 @@ func TestLampsFollowCalls(t *testing.T) {
 // The process dies in the middle of calls and starts again, twice: the lamps go on in the same subscriptions, CSeq and version never
 // fall, and at the end everything is dark.
 func TestLampsSurviveKill9(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
@@ -114,6 +115,7 @@ func TestLampsSurviveKill9(t *testing.T) {
 
 // baresip, which shares no code with us, watches a colleague's presence and its own mailbox.
 func TestBaresipWatches(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	acc := a.account("8001")
 	colleagues := a.accounts(8002, 8002)

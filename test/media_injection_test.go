@@ -13,6 +13,7 @@ import (
 // A stranger who knows the ports of a relayed call sends RTP into both legs: nobody hears it, and the sound of the call
 // keeps going to its parties and to nobody else.
 func TestInjectedRTPIsNeitherHeardNorFollowed(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	d := newDesks(t, a)
 	near, far := d.at("8001", 51), d.in(1, "2001", 51)

@@ -17,6 +17,7 @@ import (
 
 // Other networks, the number plan, a capture server, scanners and a crash, as phones in the test's own hands meet them.
 func TestNeighboursByHand(t *testing.T) {
+	t.Parallel()
 	port := phonePort(t)
 	capture, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 // What only a phone in the test's own hands can do, and see: flows, paths, glare, early dialogs, headers of who calls and why.
 func TestPhonesByHand(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, func(s settings, _ *appliance) {
 		s.set("dialplan.groups", []any{group("8100", "all", "8025"), group("8101", "longest_idle", "8034", "8035"), group("8102", "memory", "8034", "8035")})
 	})

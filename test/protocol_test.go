@@ -11,6 +11,7 @@ import (
 
 // The process dies while ten phones ring and starts again: they ring on, are answered, and every call is on record once.
 func TestRingingCallsSurviveKill9(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	const calls = 10
 	callers, callees := a.accounts(8001, 8010), a.accounts(6001, 6010)

@@ -13,11 +13,13 @@ import (
 // The process dies in the middle of ten calls and starts again: the registrations are there, and whoever hangs up, the BYE
 // gets its 200 and reaches the other side.
 func TestCallsSurviveKill9(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, uac, uas string }{
 		{"the caller hangs up", "uac", "uas"},
 		{"the callee hangs up", "uac_waits", "uas_hangs_up"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			a := startAppliance(t)
 			const calls = 10
 			callers, callees := a.accounts(8001, 8010), a.accounts(6001, 6010)
@@ -86,6 +88,7 @@ func TestCallsSurviveKill9(t *testing.T) {
 // The process dies while the target of a transfer rings: it rings on, the party hears whoever answers, the transferor is
 // told.
 func TestTransferSurvivesKill9(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	d := newDesks(t, a)
 	first, second, target := d.at("8001", 31), d.at("8002", 32), d.in(1, "2001", 31)

@@ -9,6 +9,7 @@ import (
 // A phone's 302 is followed: the call rings where it was sent, which is told by whom, and is answered
 // there. Phones are SIPp's.
 func TestPhonesDeflectCalls(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	caller, by, to := a.account("8001"), a.account("8011"), a.account("2001")
 	target := fmt.Sprintf("127.0.0.1:%d", a.ports.sip)

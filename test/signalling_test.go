@@ -13,6 +13,7 @@ import (
 
 // What SIPp's phones say to each other through the appliance: fax, withheld numbers, late offers, texts, reports, feature keys.
 func TestSignallingBetweenOtherPhones(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	caller, callee := a.account("8011"), a.account("8012")
 	for _, tt := range []struct {
@@ -129,6 +130,7 @@ func (a *appliance) lastRecord() record {
 
 // Several phones of one number, a boss and a secretary, a limit, and an operator who ends a call.
 func TestLinesThatPeopleShare(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, func(s settings, _ *appliance) { s.set("appliance.language", "en") })
 	d := newDesks(t, a)
 	caller, second, table, wall := d.at("8001", 31), d.at("8002", 32), d.at("8003", 33), d.at("8003", 34)

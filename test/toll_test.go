@@ -10,6 +10,7 @@ import (
 // A telephone makes as many calls outside as its class may within an hour; the next one is refused in words, also after
 // kill -9, counted, shown as an alarm and in "dialplan explain", and in the audit log. Other telephones go on.
 func TestTollLimits(t *testing.T) {
+	t.Parallel()
 	port := phonePort(t)
 	a := startAppliance(t, func(s settings, _ *appliance) {
 		outsidePlan(s)

@@ -13,6 +13,7 @@ import (
 // Somebody looks up what happened in a call: both phones and the exchange in one ladder, no secret in it, and the same
 // after the call has gone to the database.
 func TestTraceOfACall(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t)
 	a.linesim(time.Minute, "phones", "--socket", filepath.Join(a.data, "linehall.sock"), "--server", "127.0.0.1",
 		"--transport", "udp", "--count", "12", "--pairs", "1", "--hold", "500ms")

@@ -121,6 +121,7 @@ func told(t *testing.T, r phone.Referral, err error, final int) {
 // Parties of calls change; independent phones hear it. Who was transferred, picked up or called back talks to whom it should, told
 // apart by the tone of each phone.
 func TestTransfersAndPickup(t *testing.T) {
+	t.Parallel()
 	a := startAppliance(t, func(s settings, _ *appliance) { s.set("appliance.language", "en") })
 	d := newDesks(t, a)
 	first, second, third, branch := d.at("8001", 21), d.at("8002", 22), d.at("8003", 23), d.in(1, "2001", 21)

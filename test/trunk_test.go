@@ -78,6 +78,7 @@ func outsidePlan(s settings) {
 // A call to a number outside fails over from the gateway that is dead, shows nothing internal, and an emergency call
 // carries the identity of the caller's site; calls from the gateway ring by day one phone and by night another.
 func TestTrunkByAddress(t *testing.T) {
+	t.Parallel()
 	port := phonePort(t)
 	a := startAppliance(t, func(s settings, _ *appliance) {
 		outsidePlan(s)
@@ -122,6 +123,7 @@ func TestTrunkByAddress(t *testing.T) {
 
 // The provider is linesim's little registrar and proxy, which shares no code with ours: it challenges REGISTER and INVITE.
 func TestTrunkWithAnAccount(t *testing.T) {
+	t.Parallel()
 	const secret = "Kx7mPq2v"
 	provider := phonetest.Start(t, phonetest.Options{Password: secret})
 	var tree settings

@@ -53,6 +53,7 @@ func providerTLS(t *testing.T, file string, addresses ...net.IP) *tls.Config {
 // a party outside is transferred to an extension, after the consultation and while the extension still rings; and where
 // the trunk requires encrypted media, a call in clear never leaves.
 func TestTrunkOverTLS(t *testing.T) {
+	t.Parallel()
 	const secret = "Kx7mPq2v"
 	var tree settings
 	var provider *phonetest.Proxy
