@@ -24,7 +24,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		servers []string
 	)
 	cmd := &cobra.Command{
-		Use:       "bench [register|call|relay|relay-peak|srtp|sfu|all]",
+		Use:       "bench [register|call|relay|relay-peak|kernel|srtp|sfu|all]",
 		Short:     "CPU and delay of the appliance beside other servers, in one interleaved run",
 		ValidArgs: append(bench.Names(), "all"),
 		Long: "Starts each server with a configuration of its own, loads all alike, interleaved, and prints medians and ratios.\n" +
@@ -57,7 +57,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, sipgo, linehall-tick, rtpengine, c, janus, direct (default: all that do the work)")
+	f.StringSliceVar(&servers, "server", nil, "only these servers: linehall, kamailio, sipgo, linehall-tick, linehall-kernel, routed, rtpengine, c, janus, direct (default: all that do the work)")
 	f.StringVar(&suite.Peers.Linehall, "linehall", besideSelf("linehall"), "the appliance's binary")
 	f.IntVar(&suite.Peers.Accounts, "accounts", 120, "users per site (at least as many as --calls)")
 	f.IntVar(&suite.Repetitions, "repetitions", 3, "runs of each server; medians are taken of them")

@@ -41,6 +41,8 @@ type Terminal struct {
 	CAFile      string `json:"ca_file"`
 }
 
+var errNoKernel = errors.New("the appliance does not use the kernel")
+
 var errNoPassword = errors.New("no password in it: it must come from `terminal show EXT --secrets --json` or the socket")
 
 // FromFile reads a JSON list of terminals, or an object with such a list under "terminals".
@@ -85,6 +87,26 @@ func FromSocket(ctx context.Context, socket string) ([]Terminal, error) {
 		terminals = append(terminals, full)
 	}
 	return terminals, nil
+}
+
+// KernelFlows asks a running appliance how many directions of media the kernel carries for it.
+func KernelFlows(ctx context.Context, socket string) (int, error) {
+	client := socketClient(socket)
+	defer client.CloseIdleConnections()
+	var status struct {
+		Kernel struct {
+			On     bool   `json:"on"`
+			Reason string `json:"reason"`
+			Flows  int    `json:"flows"`
+		} `json:"kernel_path"`
+	}
+	if err := get(ctx, client, "/api/v1/status", &status); err != nil {
+		return 0, err
+	}
+	if !status.Kernel.On {
+		return 0, fmt.Errorf("%w: %s", errNoKernel, status.Kernel.Reason)
+	}
+	return status.Kernel.Flows, nil
 }
 
 func socketClient(socket string) *http.Client {

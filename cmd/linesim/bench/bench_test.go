@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"linehall/cmd/linesim/phone/phonetest"
+	"linehall/cmd/linesim/report"
 )
 
 func target(t *testing.T, users int) SIPTarget {
@@ -176,4 +177,40 @@ func FuzzMessage(f *testing.F) {
 		_ = param(m.get("www-authenticate"), "nonce")
 		_ = respond(m, "200 OK", "t", "", "")
 	})
+}
+
+// Packets cross the cables of a test network, with and without a box between.
+func TestNetworkCarriesPackets(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	for _, way := range []string{"direct", "routed"} {
+		n, err := newNetwork(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(n.close)
+		target, stop, err := Peers{network: n}.between(t.Context(), way)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		target.network, target.machine = n, true
+		r, err := Relay(t.Context(), target, RelayLoad{Calls: 3, Warm: 100 * time.Millisecond, Measure: 300 * time.Millisecond, Core: -1})
+		if err != nil || r.Lost != 0 || r.Operations < 60 || r.CPUPerOp <= 0 {
+			t.Errorf("%s: %+v, %v", way, r, err)
+		}
+	}
+}
+
+func TestCostsAreThoseAboveTheFloor(t *testing.T) {
+	b := bench{servers: []string{"direct", "linehall-kernel", "other"}, floor: "direct", ours: "linehall-kernel"}
+	var runs []Result
+	for i, server := range b.servers {
+		runs = append(runs, Result{Server: server, CPUPerOp: []float64{10, 12, 30}[i], Delay: report.Summary{P50: []float64{1, 2, 5}[i]}})
+	}
+	m := medians(b, b.servers, runs)
+	if m[0].AddedCPU != 0 || m[1].AddedCPU != 2 || m[1].AddedP50 != 1 || m[2].Ratio != 0.1 || m[1].Ratio != 0 {
+		t.Errorf("%+v", m)
+	}
 }

@@ -34,9 +34,9 @@ func (p Peers) forward(ctx context.Context) (target RelayTarget, undo func(), er
 				return nil, fmt.Errorf("%d parties: %w", len(g.parties), errPorts)
 			}
 			fmt.Fprintf(&lines, "%d %s %d\n", port, party.local.Addr(), party.local.Port())
-			g.aim(i, loopback(port))
+			g.aim(i, netip.AddrPortFrom(p.network.server(), uint16(port))) //nolint:gosec // a port
 		}
-		started, err := p.start(dir, lines.String(), nil, program)
+		started, err := p.start(dir, lines.String(), nil, program, p.network.server().String())
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,8 @@ import (
 // It tells whose loss is whose: what a receive queue of ours dropped, the kernel counts on that socket; everything else
 // that was sent and did not arrive was lost by the relay.
 type generator struct {
-	core    int // to run on; -1: any
+	core    int      // to run on; -1: any
+	network *network // of the parties
 	parties []party
 	ours    map[string]bool // as /proc/net/udp writes their addresses
 	epoll   int
@@ -56,6 +57,7 @@ type volley struct {
 	deaf                   []string // parties that heard nothing, and where they send
 	delay                  report.Histogram
 	took                   time.Duration
+	calls                  time.Duration // spent in system calls that send and receive
 }
 
 // lostThere is what the relay lost.
@@ -77,13 +79,14 @@ const (
 var errGenerator = errors.New("load generator")
 
 // newGenerator opens a socket per address.
-func newGenerator(core int, locals []netip.Addr) (g *generator, err error) {
-	g = &generator{core: core, ours: map[string]bool{}, byFD: map[int32]int{}}
+func newGenerator(core int, n *network, locals []netip.Addr) (g *generator, err error) {
+	g = &generator{core: core, network: n, ours: map[string]bool{}, byFD: map[int32]int{}}
 	if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("%w: %w", errGenerator, err)
 	}
 	for _, local := range locals {
-		p, err := openParty(local)
+		var p party
+		err := n.inside(local, func() (err error) { p, err = openParty(local); return err })
 		if err != nil {
 			g.close()
 			return nil, err
@@ -220,12 +223,14 @@ func (g *generator) send(v *volley, packet []byte) {
 		}
 		g.scratch = packet
 	}
+	begun := time.Now()
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(p.fd), uintptr(unsafe.Pointer(&packet[0])), uintptr(len(packet)),
 		unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&p.to)), unix.SizeofSockaddrInet4)
 	if errno == unix.ECONNREFUSED { // of an earlier one
 		_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(p.fd), uintptr(unsafe.Pointer(&packet[0])), uintptr(len(packet)),
 			unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&p.to)), unix.SizeofSockaddrInet4)
 	}
+	v.calls += time.Since(begun)
 	if errno != 0 {
 		v.unsent++
 		return
@@ -242,7 +247,9 @@ func (g *generator) listen(v *volley, heard []bool, id uint64) {
 	}
 	for i := range n {
 		g.message.SetControllen(len(g.control))
+		begun := time.Now()
 		size, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(events[i].Fd), uintptr(unsafe.Pointer(&g.message)), 0)
+		v.calls += time.Since(begun)
 		if errno != 0 || size < rtpSize {
 			continue // an error of the network
 		}
@@ -277,9 +284,19 @@ func received(control []byte) int64 {
 //
 //	sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ref pointer drops
 func (g *generator) drops() (sum uint64, err error) {
-	data, err := os.ReadFile("/proc/self/net/udp")
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errGenerator, err)
+	var data []byte
+	places := []netip.Addr{{}}
+	if g.network != nil {
+		places = []netip.Addr{nearPhones, farPhones}
+	}
+	for _, at := range places {
+		if err := g.network.inside(at, func() error {
+			part, err := os.ReadFile("/proc/thread-self/net/udp")
+			data = append(data, part...)
+			return err
+		}); err != nil {
+			return 0, fmt.Errorf("%w: %w", errGenerator, err)
+		}
 	}
 	for line := range strings.SplitSeq(string(data), "\n") {
 		fields := strings.Fields(line)

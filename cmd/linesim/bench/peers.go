@@ -35,6 +35,10 @@ type Peers struct {
 	Pinned bool
 	// Tick is the relay's setting in the appliance's configuration.
 	Tick string
+	// Kernel lets the appliance move calls into the kernel.
+	Kernel bool
+
+	network *network // of the servers; nil: the machine's own
 }
 
 // running is a started server.
@@ -166,8 +170,8 @@ func (p Peers) rtpengine(ctx context.Context) (r *running, target RelayTarget, e
 		return nil, RelayTarget{}, err
 	}
 	defer func() { discard(dir, err) }()
-	control := loopback(port)
-	proc, err := p.start(dir, "", nil, "rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1", "--interface=127.0.0.1",
+	control := netip.AddrPortFrom(p.network.server(), uint16(port)) //nolint:gosec // a port
+	proc, err := p.start(dir, "", nil, "rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1", "--interface="+control.Addr().String(),
 		"--listen-ng="+control.String(), "--port-min="+strconv.Itoa(mediaMin), "--port-max="+strconv.Itoa(mediaMax), "--num-threads=1",
 		"--pidfile="+filepath.Join(dir, "pid"))
 	if err != nil {
@@ -175,7 +179,7 @@ func (p Peers) rtpengine(ctx context.Context) (r *running, target RelayTarget, e
 	}
 	r = &running{process: proc, dir: dir}
 	err = proc.await(ctx, 10*time.Second, func(context.Context) error {
-		n, err := dialNG(control)
+		n, err := p.network.dialNG(control)
 		if err != nil {
 			return err
 		}
@@ -186,7 +190,7 @@ func (p Peers) rtpengine(ctx context.Context) (r *running, target RelayTarget, e
 		r.stop()
 		return nil, RelayTarget{}, err
 	}
-	return r, rtpengineTarget(proc, control), nil
+	return r, p.rtpengineTarget(proc, control), nil
 }
 
 // appliance under test.
@@ -216,13 +220,21 @@ func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 	}
 	defer func() { discard(dir, err) }()
 	l = &linehall{binary: binary, config: filepath.Join(dir, "linehall.yaml"), data: filepath.Join(dir, "data")}
-	values := map[string]string{"DIR": dir, "DOMAIN": benchDomain, "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax), "TICK": cmp.Or(p.Tick, "auto")}
+	values := map[string]string{"DIR": dir, "DOMAIN": benchDomain, "MINPORT": strconv.Itoa(mediaMin), "MAXPORT": strconv.Itoa(mediaMax), "TICK": cmp.Or(p.Tick, "auto"), "KERNEL": "off", "HQ": "127.0.0.0/24", "BRANCH1": "127.0.1.0/24"}
 	for _, name := range []string{"SIP", "HTTPS", "METRICS", "MEDIA"} {
 		port, err := freePort()
 		if err != nil {
 			return nil, err
 		}
 		values[name] = "127.0.0.1:" + strconv.Itoa(port)
+	}
+	if p.Kernel {
+		values["KERNEL"] = "auto"
+	}
+	if p.network != nil {
+		_, port, _ := strings.Cut(values["SIP"], ":")
+		values["SIP"] = nearBox.String() + ":" + port
+		values["HQ"], values["BRANCH1"] = netip.PrefixFrom(nearPhones, 24).Masked().String(), netip.PrefixFrom(farPhones, 24).Masked().String()
 	}
 	l.base, l.sip = "https://"+values["HTTPS"], netip.MustParseAddrPort(values["SIP"])
 	if err := errors.Join(write(dir, "linehall.yaml", values), writeTerminals(filepath.Join(dir, "terminals.csv"), p.Accounts)); err != nil {

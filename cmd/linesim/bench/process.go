@@ -156,6 +156,7 @@ func (p Peers) start(dir, input string, env []string, name string, args ...strin
 		}
 		defer back()
 	}
+	name, args = p.network.command(name, args...)
 	return start(dir, input, env, name, args...)
 }
 

@@ -34,6 +34,9 @@ type RelayTarget struct {
 	path      relayPath
 	process   *process
 	control   netip.AddrPort // of rtpengine
+	network   *network       // of the parties; nil: the machine's own
+	machine   bool           // CPU is the server's and that of the generator's system calls
+	inKernel  func(context.Context) (int, error)
 }
 
 // join opens the parties and the way between them.
@@ -43,7 +46,7 @@ func (t RelayTarget) join(ctx context.Context, load RelayLoad) (g *generator, un
 	if !near.IsValid() {
 		near, far = home, home
 	}
-	if g, err = newGenerator(load.Core, homes(load.Calls, near, far)); err != nil {
+	if g, err = newGenerator(load.Core, t.network, homes(load.Calls, near, far)); err != nil {
 		return nil, nil, err
 	}
 	leave, err := t.path(ctx, g)
@@ -92,6 +95,9 @@ func (r *Result) volley(ctx context.Context, t RelayTarget, g *generator, length
 	r.Operations, r.Lost, r.Failed = v.received, v.lostThere(), v.unsent+v.lostHere
 	r.Seconds = v.took.Seconds()
 	r.Delay = v.delay.Summary()
+	if t.machine {
+		after.cpu += v.calls
+	}
 	r.spend(before, after)
 	if v.lostHere+v.unsent > 0 {
 		r.Note = fmt.Sprintf("the generator lost %d and could not send %d", v.lostHere, v.unsent)

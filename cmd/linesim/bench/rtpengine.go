@@ -16,9 +16,12 @@ type ng struct{ conn *net.UDPConn }
 
 var errNG = errors.New("rtpengine control")
 
-func dialNG(to netip.AddrPort) (*ng, error) {
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
-	if err != nil {
+func (n *network) dialNG(to netip.AddrPort) (*ng, error) {
+	var conn *net.UDPConn
+	if err := n.inside(to.Addr(), func() (err error) {
+		conn, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNG, err)
 	}
 	return &ng{conn: conn}, nil
@@ -123,9 +126,9 @@ func bskip(text string, depth int) (rest string, err error) {
 }
 
 // rtpengineTarget relays through rtpengine: offer and answer per call, as a proxy would have it.
-func rtpengineTarget(p *process, control netip.AddrPort) RelayTarget {
-	return RelayTarget{Name: "rtpengine", process: p, control: control, path: func(_ context.Context, g *generator) (func(), error) {
-		n, err := dialNG(control)
+func (p Peers) rtpengineTarget(proc *process, control netip.AddrPort) RelayTarget {
+	return RelayTarget{Name: "rtpengine", process: proc, control: control, path: func(_ context.Context, g *generator) (func(), error) {
+		n, err := p.network.dialNG(control)
 		if err != nil {
 			return nil, err
 		}

@@ -45,8 +45,16 @@ func unique() string {
 var processStart = time.Now().UnixNano() // constant after the start
 
 func newAgent(ctx context.Context, bind netip.Addr, server netip.AddrPort) (*agent, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(bind, 0)))
-	if err != nil {
+	return (*network)(nil).newAgent(ctx, bind, server)
+}
+
+// newAgent opens an agent in the network of its address.
+func (n *network) newAgent(ctx context.Context, bind netip.Addr, server netip.AddrPort) (*agent, error) {
+	var conn *net.UDPConn
+	if err := n.inside(bind, func() (err error) {
+		conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(bind, 0)))
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	const buffer = 4 << 20

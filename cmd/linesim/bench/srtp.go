@@ -65,8 +65,9 @@ func newCrypto() []byte {
 	return key
 }
 
-// securedCallsThrough sets up real calls by SIP between a phone that has SRTP only and one that has none.
-func securedCallsThrough(server netip.AddrPort, near, far []Account) relayPath {
+// agentCalls sets up real calls by SIP between two sites; secure: between a phone that has SRTP only and one that has none.
+func (l *linehall) agentCalls(n *network, secure bool) relayPath {
+	near, far := l.accounts["hq"], l.accounts["branch1"]
 	return func(ctx context.Context, g *generator) (undo func(), err error) {
 		calls := len(g.parties) / 2
 		if calls > len(near) || calls > len(far) {
@@ -78,11 +79,11 @@ func securedCallsThrough(server netip.AddrPort, near, far []Account) relayPath {
 				off()
 			}
 		}()
-		caller, err := newAgent(life, g.parties[0].local.Addr(), server)
+		caller, err := n.newAgent(life, g.parties[0].local.Addr(), l.sip)
 		if err != nil {
 			return nil, err
 		}
-		callee, err := newAgent(life, g.parties[1].local.Addr(), server)
+		callee, err := n.newAgent(life, g.parties[1].local.Addr(), l.sip)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +106,11 @@ func securedCallsThrough(server netip.AddrPort, near, far []Account) relayPath {
 				return nil, err
 			}
 			own := newCrypto()
-			o, m, credentials, err := caller.invite(ctx, near[i], far[i].User, secured(g.parties[2*i].local, own), nil)
+			offer := audio(g.parties[2*i].local)
+			if secure {
+				offer = secured(g.parties[2*i].local, own)
+			}
+			o, m, credentials, err := caller.invite(ctx, near[i], far[i].User, offer, nil)
 			if err != nil {
 				return nil, fmt.Errorf("call %d: %w", i, err)
 			}
@@ -114,12 +119,14 @@ func securedCallsThrough(server netip.AddrPort, near, far []Account) relayPath {
 			if err != nil {
 				return nil, err
 			}
-			theirs, err := cryptoOf(m.body)
-			if err == nil {
-				err = g.secure(2*i, own, theirs)
-			}
-			if err != nil {
-				return nil, err
+			if secure {
+				theirs, err := cryptoOf(m.body)
+				if err == nil {
+					err = g.secure(2*i, own, theirs)
+				}
+				if err != nil {
+					return nil, err
+				}
 			}
 			g.aim(2*i, to)
 			g.aim(2*i+1, <-answered)
@@ -131,7 +138,7 @@ func securedCallsThrough(server netip.AddrPort, near, far []Account) relayPath {
 // securedRelay is the appliance's.
 func (l *linehall) securedRelay() RelayTarget {
 	t := l.relay()
-	t.path = securedCallsThrough(l.sip, l.accounts["hq"], l.accounts["branch1"])
+	t.path = l.agentCalls(nil, true)
 	return t
 }
 
@@ -139,7 +146,7 @@ func (l *linehall) securedRelay() RelayTarget {
 func securedRTPEngine(t RelayTarget) RelayTarget {
 	control := t.control
 	t.path = func(_ context.Context, g *generator) (undo func(), err error) {
-		n, err := dialNG(control)
+		n, err := t.network.dialNG(control)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,15 @@ type bench struct {
 	name    string
 	servers []string
 	unit    string // what one operation is
+	floor   string // the server whose costs are taken off all others'; "": nothing is
+	ours    string // what the ratios are of; "": linehall
 	run     func(ctx context.Context, server string) (Result, error)
 }
 
 // Names lists the benches in the order they run.
-func Names() []string { return []string{"register", "call", "relay", "relay-peak", "srtp", "sfu"} }
+func Names() []string {
+	return []string{"register", "call", "relay", "relay-peak", "kernel", "srtp", "sfu"}
+}
 
 // ErrUnknown says that there is no such bench or server.
 var ErrUnknown = errors.New("unknown")
@@ -65,6 +70,7 @@ func (s Suite) benches() []bench {
 		{name: "relay-peak", unit: "packet", servers: relays, run: func(ctx context.Context, server string) (Result, error) {
 			return s.runRelay(ctx, server, RelayPeak)
 		}},
+		{name: "kernel", unit: "packet", servers: vethServers(), run: s.runKernel, floor: "direct", ours: "linehall-kernel"},
 		{name: "srtp", unit: "packet", servers: []string{"linehall", "linehall-tick", "rtpengine"}, run: s.runSRTP},
 		{name: "sfu", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: s.runSFU},
 	}
@@ -235,6 +241,10 @@ type Median struct {
 	RSSMiB   float64 `json:"rss_mib"`
 	Failed   uint64  `json:"failed"` // worst run
 	Lost     uint64  `json:"lost"`   // worst run
+
+	// Beside the run without a server, where a bench has one; CPU is then that of the generator's system calls too, and the ratio is one of differences.
+	AddedCPU float64 `json:"added_cpu_us_per_operation,omitempty"`
+	AddedP50 float64 `json:"added_p50_ms,omitempty"`
 }
 
 // Run runs the named benches (all when none is named). The report holds what was measured, even with an error.
@@ -335,14 +345,34 @@ func medians(b bench, servers []string, runs []Result) []Median {
 		}
 		list = append(list, m)
 	}
+	addFloor(list, b.floor)
 	for i := range list {
 		for _, ours := range list {
-			if ours.Server == "linehall" && list[i].Server != "linehall" && list[i].CPUPerOp > 0 {
-				list[i].Ratio = ours.CPUPerOp / list[i].CPUPerOp
+			if ours.Server == cmp.Or(b.ours, "linehall") && list[i].Server != ours.Server && list[i].cost(b.floor) > 0 {
+				list[i].Ratio = ours.cost(b.floor) / list[i].cost(b.floor)
 			}
 		}
 	}
 	return list
+}
+
+// addFloor takes the costs of a server, or of none, off the others'.
+func addFloor(list []Median, floor string) {
+	at := slices.IndexFunc(list, func(m Median) bool { return m.Server == floor })
+	if at < 0 {
+		return
+	}
+	for i := range list {
+		list[i].AddedCPU, list[i].AddedP50 = list[i].CPUPerOp-list[at].CPUPerOp, list[i].P50-list[at].P50
+	}
+}
+
+// cost is what is compared.
+func (m Median) cost(floor string) float64 {
+	if floor != "" {
+		return m.AddedCPU
+	}
+	return m.CPUPerOp
 }
 
 func rate(r Result) float64 {
@@ -384,17 +414,20 @@ func machine(ctx context.Context) Machine {
 func (r *Report) Print(w io.Writer) {
 	rows := make([][]any, 0, len(r.Medians))
 	for _, m := range r.Medians {
-		ratio := ""
+		ratio, added := "", ""
+		if m.AddedCPU != 0 || m.AddedP50 != 0 {
+			added = fixed(m.AddedCPU, 1) + " us, p50 " + fixed(m.AddedP50, 3)
+		}
 		if m.Ratio > 0 {
 			ratio = fixed(m.Ratio, 2) + "x"
 		}
 		rows = append(rows, []any{
-			m.Bench, m.Server, fixed(m.Rate, 0), fixed(m.CPUPerOp, 1) + " us / " + m.Unit, ratio,
+			m.Bench, m.Server, fixed(m.Rate, 0), fixed(m.CPUPerOp, 1) + " us / " + m.Unit, added, ratio,
 			fixed(m.P50, 3), fixed(m.P99, 3), fixed(m.P999, 3), fixed(m.RSSMiB, 0), m.Failed, m.Lost, m.Runs,
 		})
 	}
 	report.Table(w, fmt.Sprintf("Medians; %d CPUs (%s), kernel %s, %s, commit %s", r.Machine.CPUs, r.Machine.CPU, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit),
-		[]string{"bench", "server", "per second", "server CPU", "linehall / this", "p50 ms", "p99 ms", "p99.9 ms", "RSS MiB", "failed", "lost", "runs"}, rows)
+		[]string{"bench", "server", "per second", "server CPU", "above the floor", "linehall / this", "p50 ms", "p99 ms", "p99.9 ms", "RSS MiB", "failed", "lost", "runs"}, rows)
 }
 
 func fixed(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }

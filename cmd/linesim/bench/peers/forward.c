@@ -1,4 +1,4 @@
-/* The least that a relay does: the measure of what the machine takes for the work itself.
+/* The least that a relay does: the measure of what the machine takes for the work itself. The argument is its address.
  * Standard input has one line per socket, two per call: LOCAL_PORT PEER_IP PEER_PORT. What arrives on the first socket
  * of a call leaves from the second one towards its peer, and the other way round. It says "ready" and never ends. */
 #define _GNU_SOURCE
@@ -12,14 +12,14 @@
 
 struct end { int fd; struct sockaddr_in peer; };
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct end ends[8192];
 	int n = 0, local, port, ep = epoll_create1(0);
 	char ip[64];
 
 	while (n < 8192 && scanf("%d %63s %d", &local, ip, &port) == 3) {
-		struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(local), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(local), .sin_addr.s_addr = inet_addr(argc > 1 ? argv[1] : "127.0.0.1") };
 		struct epoll_event ev = { .events = EPOLLIN, .data.u32 = n };
 		struct end *e = &ends[n++];
 		e->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
