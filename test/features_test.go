@@ -20,6 +20,7 @@ type desks struct {
 	ctx    context.Context //nolint:containedctx // the phones live as long as the test
 	engine *voice.Engine
 	live   *sync.WaitGroup // the telephones
+	srtp   bool            // the next ones talk SRTP only
 }
 
 // desk is a phone and what a person does at it.
@@ -66,7 +67,7 @@ func (d *desks) registered(account phone.Account, server netip.AddrPort, bind ne
 	p := &desk{t: t, react: phone.Reaction{RingFor: -1}, alerts: make(chan *phone.Call, 16)}
 	var err error
 	p.Phone, err = phone.New(phone.Config{
-		Account: account, Server: server, Transport: phone.UDP, Bind: bind, Media: d.engine,
+		Account: account, Server: server, Transport: phone.UDP, Bind: bind, Media: d.engine, SRTP: d.srtp,
 		Answer: func(r phone.Ring) phone.Reaction {
 			p.mu.Lock()
 			defer p.mu.Unlock()

@@ -53,8 +53,8 @@ func organisation(n int) func(settings, *appliance) {
 	}
 }
 
-// gather registers the telephones and makes the calls.
-func gather(t *testing.T, a *appliance, n int) *crowd {
+// gather registers the telephones and makes the calls; secured: between one that talks SRTP only and one that talks none.
+func gather(t *testing.T, a *appliance, n int, secured bool) *crowd {
 	t.Helper()
 	terminals, err := directory.FromSocket(t.Context(), filepath.Join(a.data, "linehall.sock"))
 	if err != nil {
@@ -69,7 +69,9 @@ func gather(t *testing.T, a *appliance, n int) *crowd {
 	c := &crowd{a: a, ports: map[string]bool{}}
 	near, far := make([]*desk, n), make([]*desk, n)
 	for i := range n {
+		d.srtp = secured
 		near[i] = d.registered(accounts[strconv.Itoa(8001+i)], server, netip.MustParseAddr("127.0.0.9"))
+		d.srtp = false
 		far[i] = d.registered(accounts[strconv.Itoa(6001+i)], server, netip.MustParseAddr("127.0.5.9"))
 		far[i].answers(phone.Reaction{Sound: phone.Sound{Send: ownTone("8002")}})
 	}
@@ -239,21 +241,25 @@ func (c *crowd) active(want int) {
 	})
 }
 
-// Relayed calls, 500 at once for five minutes, with a crash in the middle: nothing is lost by us, all calls go on after the
-// crash, the gap is under a second, and the memory stays what it was.
+// Relayed calls, 500 at once for five minutes, with a crash in the middle, in clear and with keys of ours on one side: nothing
+// is lost by us, all calls go on after the crash, the gap is under a second, and the memory stays what it was.
 func TestSoakRelayedCalls(t *testing.T) {
 	if os.Getenv("LINEHALL_SOAK") == "" {
-		t.Skip("runs under make soak: 500 relayed calls, 50,000 packets/s, for five minutes (TestMediaSurvivesKill9 is the short form)")
+		t.Skip("runs under make soak: twice 500 relayed calls, 50,000 packets/s, for five minutes (TestMediaSurvivesKill9 is the short form)")
 	}
-	a := startAppliance(t, organisation(soakCalls))
-	c := gather(t, a, soakCalls)
-	c.active(soakCalls)
-	c.lasts("before the crash", soakLength/2)
-	c.crash()
-	c.active(soakCalls)
-	c.lasts("after the crash", soakLength/2)
-	c.hangUpAll()
-	a.recorded()
+	for name, secured := range map[string]bool{"RTP": false, "SRTP ends here": true} {
+		t.Run(name, func(t *testing.T) {
+			a := startAppliance(t, organisation(soakCalls))
+			c := gather(t, a, soakCalls, secured)
+			c.active(soakCalls)
+			c.lasts("before the crash", soakLength/2)
+			c.crash()
+			c.active(soakCalls)
+			c.lasts("after the crash", soakLength/2)
+			c.hangUpAll()
+			a.recorded()
+		})
+	}
 }
 
 // recorded checks that the quality of the last call is on record: of every second, and in the words of both telephones.

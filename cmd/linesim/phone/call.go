@@ -65,6 +65,7 @@ type Call struct {
 	media   netip.AddrPort // where the peer wants our sound
 	law     tone.Law
 	shown   string // the name that the server asserts for who answered
+	theirs  string // the key of the peer's SRTP
 	held    bool   // by the peer
 	holding bool   // by us
 	state   callState
@@ -191,6 +192,9 @@ func (c *Call) Hold(ctx context.Context, on bool) error {
 	return c.adopt(res.Body())
 }
 
+// errProtection: one side talks SRTP and the other one does not.
+var errProtection = errors.New("the description is not protected as this phone is")
+
 // adopt applies the other side's session description to our media.
 func (c *Call) adopt(body []byte) error {
 	media, err := parseSDP(body)
@@ -198,7 +202,12 @@ func (c *Call) adopt(body []byte) error {
 		return err
 	}
 	c.mu.Lock()
-	c.law, c.media, c.held = media.laws[0], media.address, media.held
+	if (media.key != "") != (c.session.key != "") {
+		c.mu.Unlock()
+		return errProtection
+	}
+	c.law, c.media, c.held, c.theirs = media.laws[0], media.address, media.held, media.key
+	c.session.tag = media.tag // an answer takes the one of the offer (RFC 4568 §5.1.2)
 	c.mu.Unlock()
 	c.play()
 	return nil
@@ -207,7 +216,7 @@ func (c *Call) adopt(body []byte) error {
 // play sends and listens as agreed; nothing happens before the first agreement and after the end.
 func (c *Call) play() {
 	c.mu.Lock()
-	target := voice.Target{Remote: c.media, Law: c.law, Send: c.sound.Send, Expect: c.sound.Expect, Mute: c.held || c.holding}
+	target := voice.Target{Remote: c.media, Law: c.law, Send: c.sound.Send, Expect: c.sound.Expect, Mute: c.held || c.holding, Own: c.session.key, Theirs: c.theirs}
 	off := c.state == ended || !c.media.IsValid()
 	c.mu.Unlock()
 	if !off {
@@ -344,11 +353,15 @@ func (p *Phone) newCall(id, peer string, outgoing bool, sound Sound) (*Call, err
 	if err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
+	key := ""
+	if p.cfg.SRTP {
+		key = newKey()
+	}
 	return &Call{
 		phone: p, id: id, peer: peer, outgoing: outgoing, sound: sound, stream: stream,
 		done: make(chan struct{}), acked: make(chan struct{}),
 		seq:     1 + rand.Uint32N(1000),
-		session: session{id: rand.Uint64N(1 << 53), version: 1, local: stream.Local(), laws: laws(), direction: "sendrecv"},
+		session: session{id: rand.Uint64N(1 << 53), version: 1, local: stream.Local(), laws: laws(), direction: "sendrecv", key: key, tag: "1"},
 	}, nil
 }
 

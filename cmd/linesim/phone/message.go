@@ -10,10 +10,19 @@ import (
 	"net/netip"
 
 	"github.com/emiago/sipgo/sip"
+
+	"linehall/cmd/linesim/voice"
 )
 
 // branchCookie marks a transaction identifier of RFC 3261 (§8.1.1.7).
 const branchCookie = "z9hG4bK"
+
+// newKey is a master key with its salt (RFC 4568 §6.1).
+func newKey() string {
+	b := make([]byte, voice.KeyLength)
+	_, _ = rand.Read(b) // never fails (Go 1.24)
+	return string(b)
+}
 
 // newToken returns n random bytes in hex: tags, branches, call identifiers.
 func newToken(n int) string {

@@ -3,7 +3,7 @@
 // re-INVITE, transfer, busy lamps, and G.711 media from package voice. It has one SIP socket of its own, so that an appliance sees 120
 // phones and not one.
 //
-// It does not do early media, SRTP or ICE. A Phone may be used from several goroutines; callbacks run on
+// It does not do early media or ICE. A Phone may be used from several goroutines; callbacks run on
 // goroutines of the phone and must not block for longer than a call lasts.
 //
 //	p, _ := phone.New(phone.Config{Account: acc, Server: addr, Transport: phone.UDP, Bind: ip, Media: engine})
@@ -61,6 +61,7 @@ type Config struct {
 	Bind      netip.Addr    // own address: SIP and media
 	Expires   time.Duration // registration asked for; 0 means one hour
 	UserAgent string
+	SRTP      bool // talks SRTP with keys in the description (RFC 4568), and nothing else; false: RTP, and nothing else
 	Media     *voice.Engine
 	Answer    func(Ring) Reaction // nil answers every call at once
 	OnCall    func(*Call)         // an incoming call was answered; nil is allowed

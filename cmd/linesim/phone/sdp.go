@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"github.com/pion/sdp/v3"
 
 	"linehall/cmd/linesim/tone"
+	"linehall/cmd/linesim/voice"
 )
 
 var errNoAudio = errors.New("no usable audio in the session description")
@@ -24,6 +26,8 @@ type session struct {
 	local       netip.AddrPort
 	laws        []tone.Law
 	direction   string
+	key         string // of our SRTP; "": RTP
+	tag         string // of our key in the description
 }
 
 // marshal writes the description: one audio line, telephone events (RFC 4733) beside the codecs.
@@ -31,13 +35,20 @@ func (s session) marshal() []byte {
 	var b strings.Builder
 	address := s.local.Addr().String()
 	fmt.Fprintf(&b, "v=0\r\no=- %d %d IN IP4 %s\r\ns=linesim\r\nc=IN IP4 %s\r\nt=0 0\r\n", s.id, s.version, address, address)
-	fmt.Fprintf(&b, "m=audio %d RTP/AVP", s.local.Port())
+	profile := "RTP/AVP"
+	if s.key != "" {
+		profile = "RTP/SAVP"
+	}
+	fmt.Fprintf(&b, "m=audio %d %s", s.local.Port(), profile)
 	for _, law := range s.laws {
 		fmt.Fprintf(&b, " %d", law)
 	}
 	b.WriteString(" 101\r\n")
 	for _, law := range s.laws {
 		fmt.Fprintf(&b, "a=rtpmap:%d %s/8000\r\n", law, law.Name())
+	}
+	if s.key != "" {
+		fmt.Fprintf(&b, "a=crypto:%s %s inline:%s\r\n", s.tag, suite, base64.StdEncoding.EncodeToString([]byte(s.key)))
 	}
 	fmt.Fprintf(&b, "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n", s.direction)
 	return []byte(b.String())
@@ -49,6 +60,7 @@ type remoteMedia struct {
 	laws      []tone.Law // in the peer's order, only those we speak
 	direction string     // as written by the peer
 	held      bool       // the peer does not want to hear us
+	key, tag  string     // of its SRTP; "": RTP
 }
 
 // parseSDP reads the first audio line.
@@ -88,6 +100,11 @@ func audioOf(d *sdp.SessionDescription, m *sdp.MediaDescription) (remoteMedia, e
 			r.direction = direction
 		}
 	}
+	if slices.Contains(m.MediaName.Protos, "SAVP") {
+		if r.key, r.tag = keyOf(m); r.key == "" {
+			return remoteMedia{}, errNoKey
+		}
+	}
 	for _, format := range m.MediaName.Formats {
 		pt, err := strconv.Atoi(format)
 		if err == nil && slices.Contains(laws(), tone.Law(pt)) {
@@ -100,6 +117,26 @@ func audioOf(d *sdp.SessionDescription, m *sdp.MediaDescription) (remoteMedia, e
 	// RFC 3264 §8.4, and the older form with an address of zeros.
 	r.held = r.direction == "sendonly" || r.direction == "inactive" || addr.IsUnspecified()
 	return r, nil
+}
+
+// suite is the one that a phone here talks (RFC 4568 §6.2).
+const suite = "AES_CM_128_HMAC_SHA1_80"
+
+var errNoKey = errors.New("no usable key in the session description")
+
+// keyOf reads the key of a media line (RFC 4568 §9.1): tag, suite, "inline:" and key and salt, then perhaps more.
+func keyOf(m *sdp.MediaDescription) (key, tag string) {
+	for _, a := range m.Attributes {
+		fields := strings.Fields(a.Value)
+		if a.Key != "crypto" || len(fields) < 3 || fields[1] != suite {
+			continue
+		}
+		text, _, _ := strings.Cut(strings.TrimPrefix(fields[2], "inline:"), "|")
+		if key, err := base64.StdEncoding.DecodeString(text); err == nil && len(key) == voice.KeyLength {
+			return string(key), fields[0]
+		}
+	}
+	return "", ""
 }
 
 // mirror is the direction to answer with (RFC 3264 §6.1).

@@ -11,7 +11,7 @@
 //  3. per stream: recvmmsg, header, statistics, tone detector         one owner: the stream's lock
 //  4. once a second: RTCP in, every five seconds: RTCP out
 //
-// It does not do SRTP, codecs other than G.711, or playout. Linux only.
+// It does not do codecs other than G.711, or playout. Linux only.
 //
 //	e := voice.NewEngine(voice.DefaultTick)
 //	go e.Run(ctx)

@@ -36,6 +36,7 @@ type receiver struct {
 	expect   float64
 	detector *tone.Detector
 	frozen   bool
+	follows  bool // another authentic source takes the place of the one before, as in a phone
 
 	ssrc     uint32
 	sender   *Stream // nil when the source lives in another process
@@ -43,6 +44,7 @@ type receiver struct {
 	first    int64  // extended sequence number
 	highest  int64  // extended
 	window   uint64 // bit i: highest-i has arrived
+	before   int64  // packets of sources before this one
 	received uint64
 	dup      uint64
 	late     uint64
@@ -88,11 +90,8 @@ func (r *receiver) packet(e *Engine, a arrival) {
 		return
 	}
 	ssrc := binary.BigEndian.Uint32(p[8:])
-	if !r.known {
-		r.known, r.ssrc, r.sender = true, ssrc, e.source(ssrc)
-		r.first = int64(binary.BigEndian.Uint16(p[2:]))
-		r.highest = r.first - 1
-		r.firstAt = a.at
+	if !r.known || r.follows && ssrc != r.ssrc {
+		r.source(e, ssrc, int64(binary.BigEndian.Uint16(p[2:])), a.at)
 	}
 	if ssrc != r.ssrc {
 		r.foreign++
@@ -109,6 +108,17 @@ func (r *receiver) packet(e *Engine, a arrival) {
 		}
 	}
 	r.detector.Write(p[header:])
+}
+
+// source begins to listen to a source.
+func (r *receiver) source(e *Engine, ssrc uint32, first, at int64) {
+	if r.known {
+		r.before += r.highest - r.first + 1
+	} else {
+		r.firstAt = at
+	}
+	r.known, r.ssrc, r.sender = true, ssrc, e.source(ssrc)
+	r.first, r.highest, r.window = first, first-1, 0
 }
 
 // extend widens a 16-bit sequence number to the one nearest to the highest seen (RFC 3550 A.1).
@@ -157,7 +167,7 @@ func (r *receiver) lost() uint64 {
 	if !r.known {
 		return 0
 	}
-	expected := r.highest - r.first + 1
+	expected := r.before + r.highest - r.first + 1
 	return uint64(max(expected-int64(r.received), 0))
 }
 

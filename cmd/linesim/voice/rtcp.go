@@ -39,7 +39,7 @@ func (s *Stream) sendReport() {
 	if err != nil {
 		return // the packets are built above from fields in range
 	}
-	s.rtcp.send(data)
+	s.rtcp.send(s.protected.outReport(data))
 }
 
 // metrics is what a phone says of what it hears (RFC 3611 §4.7). Losses are not told apart into bursts: all are gap.

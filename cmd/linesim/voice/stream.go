@@ -27,6 +27,8 @@ type Target struct {
 	Send   float64 // Hz
 	Expect float64 // Hz
 	Mute   bool    // send nothing (a held or one-way call); receiving goes on
+	// Own and Theirs are the keys of SRTP, KeyLength octets each; "": RTP.
+	Own, Theirs string
 }
 
 // Stream is one phone's media session. Its methods may be called from any goroutine.
@@ -53,11 +55,20 @@ type Stream struct {
 	packet    [rtpHeader + tone.FrameSamples]byte
 	in        receiver
 	take      func(arrival)
+	protected *protection // nil: RTP
 }
 
 func newStream(e *Engine, rtp, rtcp *udpSocket, ssrc uint32) *Stream {
 	s := &Stream{engine: e, ssrc: ssrc, rtp: rtp, rtcp: rtcp, seq: uint16(ssrc * 31), timestamp: ssrc * 7919}
-	s.take = func(a arrival) { s.in.packet(e, a) }
+	s.take = func(a arrival) {
+		data, ok := s.protected.in(a.data)
+		if !ok {
+			s.in.foreign++
+			return
+		}
+		a.data = data
+		s.in.packet(e, a)
+	}
 	return s
 }
 
@@ -78,7 +89,14 @@ func (s *Stream) Start(t Target) {
 	if s.generator == nil || s.target.Law != t.Law || s.target.Send != t.Send {
 		s.generator = tone.NewGenerator(t.Law, t.Send)
 	}
+	if t.Own != s.target.Own || t.Theirs != s.target.Theirs {
+		s.protected = nil
+		if t.Own != "" {
+			s.protected, _ = newProtection(t.Own, t.Theirs) // keys of another length: nobody hears anything
+		}
+	}
 	s.in.listen(t.Law, t.Expect)
+	s.in.follows = s.protected != nil
 	s.target = t
 	s.started = true
 	s.rtp.setRemote(t.Remote)
@@ -106,7 +124,7 @@ func (s *Stream) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	law, expect := s.in.law, s.in.expect
-	s.in = receiver{}
+	s.in = receiver{follows: s.in.follows}
 	s.in.listen(law, expect)
 	s.sent = 0
 }
@@ -138,11 +156,22 @@ func (s *Stream) turn(_ *Engine) {
 	}
 	s.turns++
 	if s.turns%rtcpRead == 0 {
-		s.rtcp.receive(s.in.report)
+		s.rtcp.receive(s.report)
 	}
 	if s.started && s.turns%rtcpWrite == 0 {
 		s.sendReport()
 	}
+}
+
+// report takes in what the other end says about us.
+func (s *Stream) report(a arrival) {
+	data, ok := s.protected.inReport(a.data)
+	if !ok {
+		s.in.foreign++
+		return
+	}
+	a.data = data
+	s.in.report(a)
 }
 
 func (s *Stream) sendFrame() {
@@ -158,7 +187,7 @@ func (s *Stream) sendFrame() {
 	binary.BigEndian.PutUint32(p[8:], s.ssrc)
 	s.generator.Fill(p[rtpHeader:])
 	s.sentAt[s.seq%sendHistory].Store(time.Now().UnixNano())
-	s.rtp.send(p)
+	s.rtp.send(s.protected.out(p))
 	s.sent++
 	s.seq++
 	s.timestamp += tone.FrameSamples

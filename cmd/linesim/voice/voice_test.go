@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,4 +129,28 @@ func TestOpinionScoreFollowsTheEModel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two phones with keys hear each other; who has other keys hears nothing, and a new source under the right key is followed.
+func TestProtectedPhonesHearEachOther(t *testing.T) {
+	e := startEngine(t)
+	a, b := open(t, e, "127.0.0.43"), open(t, e, "127.0.1.43")
+	own, theirs := strings.Repeat("a", voice.KeyLength), strings.Repeat("b", voice.KeyLength)
+	a.Start(voice.Target{Remote: b.Local(), Law: tone.ALaw, Send: 440, Expect: 600, Own: own, Theirs: theirs})
+	b.Start(voice.Target{Remote: a.Local(), Law: tone.ALaw, Send: 600, Expect: 440, Own: theirs, Theirs: own})
+	for _, s := range []*voice.Stream{a, b} {
+		stats := waitFor(t, s, "five windows", func(s voice.Stats) bool { return s.Windows >= 5 })
+		if !stats.Heard || stats.Lost != 0 || stats.Foreign != 0 {
+			t.Errorf("%+v", stats)
+		}
+	}
+	c := open(t, e, "127.0.0.44") // another source with a's key, as after a restart of a relay
+	a.Stop()
+	before := b.Stats().Received
+	c.Start(voice.Target{Remote: b.Local(), Law: tone.ALaw, Send: 440, Expect: 600, Own: own, Theirs: theirs})
+	if s := waitFor(t, b, "the new source", func(s voice.Stats) bool { return s.Received > before+10 }); s.Foreign != 0 || s.Lost != 0 {
+		t.Errorf("%+v", s)
+	}
+	c.Start(voice.Target{Remote: b.Local(), Law: tone.ALaw, Send: 440, Expect: 600, Own: theirs, Theirs: theirs})
+	waitFor(t, b, "a wrong key", func(s voice.Stats) bool { return s.Foreign > 0 })
 }
