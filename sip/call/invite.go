@@ -184,6 +184,7 @@ func (s *Service) acceptable(d dialplan.Decision) refusal {
 
 // request is what the router is asked.
 func (c *call) request(d dialplan.Decision, history []route.Diversion) route.Request {
+	d.Withheld = d.Withheld || c.callerIdentity().Private // also by the phone's own Privacy header
 	r := route.Request{Caller: c.terminal, Number: c.rec.From, Site: site.ID(c.rec.FromSite), Decision: d, Diversions: history, Alert: c.alert}
 	if c.incoming != nil {
 		r.Trunk, r.Number = c.incoming.Trunk, c.incoming.From
