@@ -131,35 +131,62 @@ func (s *softphone) do(command, params string) {
 	}
 }
 
-// heard returns the level, relative to all sound of the last seconds, of the tone in what the phone heard: 1 is that tone alone.
-func (s *softphone) heard(tone int) (float64, error) {
+// recorded is what the phone has heard in its last call, 16 bit at 8 or 16 kHz, by codec.
+func (s *softphone) recorded() (rate int, raw []byte, err error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "dump-*-dec.wav"))
 	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("nothing recorded yet")
+		return 0, nil, fmt.Errorf("nothing recorded yet")
 	}
-	raw, err := os.ReadFile(files[len(files)-1])
-	if err != nil {
-		return 0, err
+	if raw, err = os.ReadFile(files[len(files)-1]); err != nil {
+		return 0, nil, err
 	}
 	const header = 44
 	if len(raw) < header {
-		return 0, fmt.Errorf("only %d bytes recorded", len(raw))
+		return 0, nil, fmt.Errorf("only %d bytes recorded", len(raw))
 	}
-	rate := int(binary.LittleEndian.Uint32(raw[24:])) // 8 or 16 kHz, by codec
-	if rate < 8000 || len(raw) < header+2*2*rate {
+	if rate = int(binary.LittleEndian.Uint32(raw[24:])); rate < 8000 {
+		return 0, nil, fmt.Errorf("recorded at %d Hz", rate)
+	}
+	return rate, raw[header:], nil
+}
+
+// heard returns the level, relative to all sound of the last seconds, of the tone in what the phone heard: 1 is that tone alone.
+func (s *softphone) heard(tone int) (float64, error) {
+	rate, raw, err := s.recorded()
+	if err != nil {
+		return 0, err
+	}
+	if len(raw) < 2*2*rate {
 		return 0, fmt.Errorf("only %d bytes recorded at %d Hz", len(raw), rate)
 	}
-	raw = raw[len(raw)-2*rate:] // the last second
+	return share(linear(raw[len(raw)-2*rate:]), tone, rate), nil // the last second
+}
+
+func linear(raw []byte) []float64 {
 	samples := make([]float64, len(raw)/2)
-	energy := 0.0
 	for i := range samples {
 		samples[i] = float64(int16(binary.LittleEndian.Uint16(raw[2*i:])))
-		energy += samples[i] * samples[i]
 	}
-	if energy == 0 {
-		return 0, fmt.Errorf("silence")
-	}
-	return goertzel(samples, float64(tone)/float64(rate)) / (energy * float64(len(samples)) / 2), nil
+	return samples
+}
+
+// hearsAt says when a tenth of a second of what the phone hears is that tone; zero: not within 20 s.
+func (s *softphone) hearsAt(tone int) <-chan time.Time {
+	at := make(chan time.Time, 1)
+	go func() {
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			rate, raw, err := s.recorded()
+			if err != nil || len(raw) < rate/5 {
+				continue
+			}
+			if share(linear(raw[len(raw)-rate/5:]), tone, rate) > 0.8 {
+				at <- time.Now()
+				return
+			}
+		}
+		at <- time.Time{}
+	}()
+	return at
 }
 
 // hears waits until the phone hears the tone and hardly anything else.

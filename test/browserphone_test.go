@@ -130,6 +130,10 @@ func TestBrowserPhones(t *testing.T) {
 	b.do(map[string]string{"do": "unregister", "phone": "8002"}, nil)
 }
 
+// ledOverTime is how long a browser that is led to another party may hear nothing of it: a REFER and two INVITEs of this machine,
+// the playout of two phones, and what it takes to notice. With another leg it is five seconds.
+const ledOverTime = 1500 * time.Millisecond
+
 // A phone in a browser (JsSIP, Chromium) and desk phones (baresip) call each other through the gateway: each hears what the
 // other says, in G.711 and G.722, presses keys that the other hears, is held, restarts ICE, transfers and is transferred. The
 // appliance is killed in the middle of a call, which goes on.
@@ -200,7 +204,17 @@ func TestBrowserCallsDeskPhones(t *testing.T) {
 	pageHears("after a crash", lowTone)
 
 	// The desk phone sends the browser on to another one: a new party, and another codec.
+	// It keeps its leg, so that both hear each other without ICE and DTLS anew.
+	began, heard := time.Now(), wide.hearsAt(said)
 	narrow.do("transfer", "sip:8004@linehall.test")
+	var there struct{ At int64 }
+	page("hearsAt", highTone, &there)
+	for who, took := range map[string]time.Duration{"the page": time.UnixMilli(there.At).Sub(began), "the desk phone": (<-heard).Sub(began)} {
+		t.Logf("%s hears the other one %v after the transfer", who, took)
+		if took < 0 || took > ledOverTime {
+			t.Errorf("%s hears the other one %v after the transfer, want at most %v", who, took, ledOverTime)
+		}
+	}
 	wide.hears(said)
 	pageHears("transferred", highTone)
 	var session struct{ Codec string }

@@ -46,6 +46,7 @@ type Call struct {
 	served map[string][]line.Demand
 	kept   *Path // the one whose stats Close returns
 	lease  *line.Lease
+	web    party
 	closed bool
 }
 
@@ -77,6 +78,7 @@ func (c *Call) Keep(p *Path) {
 		}
 	}
 	c.kept = p
+	c.keep(p)
 }
 
 // Close ends all paths, gives the reservation back and returns the last stats of the path that was kept, or of the
@@ -86,6 +88,9 @@ func (c *Call) Close() [2]LegStats {
 		c.closed = true
 		for _, p := range slices.Clone(c.paths) {
 			p.Close()
+		}
+		if c.web.leg != nil {
+			c.web.leg.Close()
 		}
 		c.lease.Release()
 	}

@@ -105,8 +105,13 @@ func (c *Call) restoreRinging(saved *savedRinging) (*Path, error) {
 		return nil, fmt.Errorf("state of a ringing call: %w", err)
 	}
 	p.next, p.want, p.secure = saved.Kind, saved.Want, securing{saved.Ends, saved.Sides}
-	if err := p.restoreWeb(saved.Web); err != nil {
+	if err := p.restoreWeb(saved.Web, saved.Answered); err != nil {
 		return nil, err
+	}
+	if w := p.web[Caller]; w != nil && c.web.leg == nil {
+		if leg, ok := w.leg.Share(); ok {
+			c.web = party{leg: leg, lent: w.lent, foreign: w.unmet}
+		}
 	}
 	o := &offer{from: saved.From, kind: saved.Kind, doc: doc, streams: make([]*stream, len(saved.Streams)), answered: saved.Answered}
 	for i, s := range saved.Streams {

@@ -115,7 +115,7 @@ func (a *Anchor) Restore(h line.Holder, state []byte) (*Call, *Path, error) {
 	p := newPath(c, saved.Key, Party(saved.Parties[Callee]))
 	p.next, p.secure = saved.Kind, securing{saved.Ends, saved.Sides}
 	c.paths, c.kept = []*Path{p}, p
-	if err := p.restoreWeb(saved.Web); err != nil {
+	if err := p.restoreWeb(saved.Web, true); err != nil {
 		c.Close()
 		return nil, nil, err
 	}

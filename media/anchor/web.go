@@ -23,10 +23,69 @@ var (
 
 // web is a side that is a browser: its leg, and what its own descriptions say beside the media.
 type web struct {
-	leg     *gateway.Leg
+	leg     *gateway.Hold
 	mids    []string // by section
 	protos  []string // by section
 	bundled bool     // its last offer has a bundle; one of ours has
+	lent    bool     // another call has the browser until this path is kept
+	unmet   bool     // it does not know of the other side yet, see Path.Meet
+}
+
+// party is what a call has of its caller's browser for all its paths.
+type party struct {
+	leg     *gateway.Hold // nil: no path has needed one yet
+	lent    bool          // another call has the browser until a path is kept
+	foreign bool          // it comes from another call
+}
+
+// Browser names the leg of a side that is a browser, for Adopt; "": it has none.
+func (p *Path) Browser(side Side) string {
+	if w := p.web[side]; w != nil {
+		return w.leg.Name()
+	}
+	return ""
+}
+
+// Adopt gives the caller the leg that it has in another call, which keeps it until a path of this call is kept. Without the
+// leg, because it has ended or never was, the caller gets one of its own.
+func (c *Call) Adopt(browser string) {
+	if leg, ok := c.anchor.adopt(browser); ok && c.web.leg == nil {
+		c.web = party{leg: leg, lent: true, foreign: true}
+	}
+}
+
+// Adopt is Call.Adopt for a callee that is on the phone in another call.
+func (p *Path) Adopt(browser string) {
+	if p.next == Direct || p.web[Callee] != nil {
+		return
+	}
+	if leg, ok := p.call.anchor.adopt(browser); ok {
+		p.carry(Callee, &web{leg: leg, lent: true})
+	}
+}
+
+// Meet says that a caller from another call has been told of the callee. What its browser says passes only then: until it is
+// told it speaks the codec of the other call, and there are phones that do not get over that. It hears the callee before.
+func (p *Path) Meet() {
+	w := p.web[Caller]
+	if w == nil || !w.unmet {
+		return
+	}
+	w.unmet = false
+	if p.agreed != nil {
+		for _, s := range p.agreed.streams {
+			if s != nil {
+				p.attach(s)
+			}
+		}
+	}
+}
+
+func (a *Anchor) adopt(browser string) (*gateway.Hold, bool) {
+	if a.o.Gateway == nil || browser == "" {
+		return nil, false
+	}
+	return a.o.Gateway.Adopt(browser)
 }
 
 // runs is the kind of path that an offer makes.
@@ -99,22 +158,50 @@ func (p *Path) undressOffer(from Side, doc *sdp.Document) error {
 	return nil
 }
 
-// admit opens a browser's leg. Whatever the other side has of SRTP ends here too.
+// admit gives a browser a leg: the caller that of the call, whichever path it takes.
 func (p *Path) admit(side Side) error {
-	if p.call.anchor.o.Gateway == nil {
-		return ErrNoGateway
+	if side == Callee {
+		leg, err := p.call.anchor.leg()
+		if err == nil {
+			p.carry(side, &web{leg: leg})
+		}
+		return err
 	}
-	leg, err := p.call.anchor.o.Gateway.Open()
+	c := p.call
+	if c.web.leg == nil {
+		leg, err := c.anchor.leg()
+		if err != nil {
+			return err
+		}
+		c.web.leg = leg
+	}
+	leg, ok := c.web.leg.Share()
+	if !ok {
+		return gateway.ErrClosed
+	}
+	p.carry(side, &web{leg: leg, lent: c.web.lent, unmet: c.web.foreign})
+	return nil
+}
+
+func (a *Anchor) leg() (*gateway.Hold, error) {
+	if a.o.Gateway == nil {
+		return nil, ErrNoGateway
+	}
+	leg, err := a.o.Gateway.Open()
 	if err != nil {
-		return err //nolint:wrapcheck // it says it all
+		return nil, err //nolint:wrapcheck // it says it all
 	}
 	if len(leg.Local().Candidates) == 0 { // nowhere to be sent to: no interface is up
 		leg.Close()
-		return ErrNoGateway
+		return nil, ErrNoGateway
 	}
-	p.web[side] = &web{leg: leg}
+	return leg, nil
+}
+
+// carry makes a side a browser with a leg. Whatever the other side has of SRTP ends here too.
+func (p *Path) carry(side Side, w *web) {
+	p.parties[side].Web, p.web[side] = true, w
 	p.secure.ends, p.secure.sides[side] = true, Clear
-	return nil
 }
 
 // undress takes a browser's transport out of its own description; others stay as they are.
@@ -205,7 +292,7 @@ func (w *web) mid(i int) string {
 // attach leads what the browsers of the path send to a stream.
 func (p *Path) attach(s *stream) {
 	for side, w := range p.web {
-		if w != nil {
+		if w != nil && !w.unmet {
 			r := s.relay
 			w.leg.Attach(func(b []byte, n int) { r.Take(side, b, n) })
 		}
@@ -222,11 +309,29 @@ func (p *Path) connect() {
 	for _, w := range p.web {
 		if w != nil {
 			w.leg.Begin()
+			if !w.lent {
+				w.leg.Grab()
+			}
 		}
 	}
 }
 
-// hangUp closes the legs of browsers.
+// keep takes the browsers over that other calls have had.
+func (c *Call) keep(p *Path) {
+	c.web.lent = false
+	if p.next == Direct && c.web.leg != nil {
+		c.web.leg.Close()
+		c.web.leg = nil
+	}
+	for _, w := range p.web {
+		if w != nil && w.lent {
+			w.lent = false
+			w.leg.Grab()
+		}
+	}
+}
+
+// hangUp lets go of the legs of browsers.
 func (p *Path) hangUp() {
 	for _, w := range p.web {
 		if w != nil {
@@ -241,18 +346,20 @@ type savedWeb struct {
 	Mids    []string       `json:"mids"`
 	Protos  []string       `json:"protos"`
 	Bundled bool           `json:"bundled"`
+	Lent    bool           `json:"lent,omitempty"`
+	Unmet   bool           `json:"unmet,omitempty"`
 }
 
 func (p *Path) savedWeb() (out [2]*savedWeb) {
 	for side, w := range p.web {
 		if w != nil {
-			out[side] = &savedWeb{w.leg.State(), w.mids, w.protos, w.bundled}
+			out[side] = &savedWeb{w.leg.State(), w.mids, w.protos, w.bundled, w.lent, w.unmet}
 		}
 	}
 	return out
 }
 
-func (p *Path) restoreWeb(saved [2]*savedWeb) error {
+func (p *Path) restoreWeb(saved [2]*savedWeb, agreed bool) error {
 	for side, s := range saved {
 		if s == nil {
 			continue
@@ -264,10 +371,13 @@ func (p *Path) restoreWeb(saved [2]*savedWeb) error {
 		if err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
-		if p.agreed != nil || s.Leg.SRTP != nil {
+		if agreed || s.Leg.SRTP != nil {
 			leg.Begin()
 		}
-		p.web[side] = &web{leg: leg, mids: s.Mids, protos: s.Protos, bundled: s.Bundled}
+		if !s.Lent {
+			leg.Grab()
+		}
+		p.web[side] = &web{leg: leg, mids: s.Mids, protos: s.Protos, bundled: s.Bundled, lent: s.Lent, unmet: s.Unmet}
 	}
 	return nil
 }

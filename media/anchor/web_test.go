@@ -2,9 +2,11 @@ package anchor_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,16 +192,19 @@ func (d *desk) listen() string {
 // converse lets both speak until both were heard.
 func converse(t *testing.T, b *browser, d *desk) {
 	t.Helper()
-	heard := ""
+	heard, words := "", fmt.Sprint(spoken.Add(1))
 	soon(t, "both are heard", func() bool {
-		b.say("the browser")
-		d.say("the phone")
+		b.say("the browser " + words)
+		d.say("the phone " + words)
 		if s := d.listen(); s != "" {
 			heard = s
 		}
-		return heard == "the browser" && b.last() == "the phone"
+		return heard == "the browser "+words && b.last() == "the phone "+words
 	})
 }
+
+// spoken tells what is said now from what was said before.
+var spoken atomic.Int64
 
 // A browser calls a desk phone: that one gets a description of RTP with the codecs of telephones alone, the browser one of
 // WebRTC; both are heard. Its line is booked, and the record has the quality of both. The path comes back after a restart.
@@ -343,4 +348,108 @@ func TestBrowsersOfTwoSites(t *testing.T) {
 		b.say("two")
 		return b.last() == "one" && a.last() == "two"
 	})
+}
+
+// A browser that is led to another party keeps its leg: it hears the new party, and is heard, before it has read another
+// description. Until the new call is kept, and when that comes to nothing, the first one has it.
+func TestBrowserKeepsItsLeg(t *testing.T) {
+	t.Parallel()
+	o := withBrowsers(t)
+	b, first, second, third := newBrowser(t), &desk{phone: newPhone(t, "127.0.1.1")}, &desk{phone: newPhone(t, "127.0.2.1")}, &desk{phone: newPhone(t, "127.0.1.2")}
+	open := func(name string) *anchor.Call {
+		c := o.anchor.Open(line.Holder{Class: line.Voice, Name: name}, b.party("hq"))
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	answer := func(p *anchor.Path, said []byte, d *desk) []byte {
+		d.to = target(t, must(t)(p.Offer(anchor.Caller, said)))
+		return must(t)(p.Answer(anchor.Callee, d.body("8 126", "a=rtpmap:126 telephone-event/8000")))
+	}
+	said := b.describe(b.pc.CreateOffer(nil))
+
+	one := open("one")
+	was := one.Branch("first", first.party("branch1"))
+	described := answer(was, said, first)
+	b.take(pion.SDPTypeAnswer, described)
+	one.Keep(was)
+	converse(t, b, first)
+
+	refused := open("refused") // rings two phones, one of which has something to say already
+	refused.Adopt(was.Browser(anchor.Caller))
+	silent, early := refused.Branch("third", third.party("branch1")), refused.Branch("second", second.party("branch2"))
+	_ = must(t)(silent.Offer(anchor.Caller, said))
+	again := answer(early, said, second)
+	for _, kept := range []string{"a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"} {
+		if a, b := attribute(described, kept), attribute(again, kept); a == "" || a != b {
+			t.Errorf("%s was %q and is %q", kept, a, b)
+		}
+	}
+	converse(t, b, first)
+	refused.Close()
+	converse(t, b, first)
+
+	two := open("two")
+	two.Adopt(was.Browser(anchor.Caller))
+	is := two.Branch("second", second.party("branch2"))
+	_ = answer(is, said, second)
+	two.Keep(is)
+	soon(t, "the browser hears the second one", func() bool {
+		second.say("hello")
+		b.say("too early")
+		return b.last() == "hello"
+	})
+	if got := second.listen(); got != "" {
+		t.Errorf("before the browser was told of it the second phone hears %q", got)
+	}
+	is.Meet()
+	converse(t, b, second)
+	one.Close()
+	converse(t, b, second)
+
+	// It is the called one now: its phone's peer is replaced.
+	three := o.anchor.Open(line.Holder{Class: line.Voice, Name: "three"}, third.party("branch1"))
+	t.Cleanup(func() { three.Close() })
+	p := three.Branch("browser", b.party("hq"))
+	p.Adopt(is.Browser(anchor.Caller))
+	offered := must(t)(p.Offer(anchor.Caller, third.body("8 126", "a=rtpmap:126 telephone-event/8000")))
+	converse(t, b, second)
+	b.take(pion.SDPTypeOffer, offered)
+	third.to = target(t, must(t)(p.Answer(anchor.Callee, b.describe(b.pc.CreateAnswer(nil)))))
+	three.Keep(p)
+	two.Close()
+	converse(t, b, third)
+
+	state, err := p.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	three.Close()
+	if p.Browser(anchor.Callee) == "" {
+		t.Error("the leg has no name")
+	}
+	if three, p, err = o.anchor.Restore(line.Holder{Class: line.Voice, Name: "three"}, state); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { three.Close() })
+	converse(t, b, third)
+
+	// After a restart too.
+	four := open("four")
+	four.Adopt(p.Browser(anchor.Callee))
+	last := four.Branch("first", first.party("branch1"))
+	_ = answer(last, []byte(b.pc.LocalDescription().SDP), first)
+	four.Keep(last)
+	last.Meet()
+	three.Close()
+	converse(t, b, first)
+}
+
+// attribute is the first line that begins so.
+func attribute(body []byte, prefix string) string {
+	for line := range strings.Lines(string(body)) {
+		if strings.HasPrefix(line, prefix) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }

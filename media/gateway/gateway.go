@@ -91,7 +91,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.closed = true
 			g.mu.Unlock()
 			for _, l := range g.open() {
-				l.Close()
+				l.close()
 			}
 			g.cancel()
 			g.work.Wait()
@@ -105,9 +105,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 }
 
 // Open makes a leg with names of its own. It listens for checks at once.
-func (g *Gateway) Open() (*Leg, error) {
-	l := &Leg{g: g}
-	l.ctx, l.cancel = context.WithCancel(g.ctx)
+func (g *Gateway) Open() (*Hold, error) {
+	h := g.leg()
+	l := h.Leg
 	if err := l.certify(); err != nil {
 		return nil, err
 	}
@@ -116,13 +116,23 @@ func (g *Gateway) Open() (*Leg, error) {
 		if err := g.o.Plane.Join(c.Fragment, l); errors.Is(err, webrtc.ErrJoined) {
 			continue
 		}
-		l.names = []credential{c}
+		l.names, l.name = []credential{c}, c.Fragment
 		break
 	}
-	return l, g.enter(l)
+	return h, g.enter(h)
 }
 
-func (g *Gateway) enter(l *Leg) error {
+// leg makes one with its first hold.
+func (g *Gateway) leg() *Hold {
+	h := &Hold{Leg: &Leg{g: g}}
+	h.holds = []*Hold{h}
+	h.owner.Store(h)
+	h.ctx, h.cancel = context.WithCancel(g.ctx)
+	return h
+}
+
+// enter takes a leg in.
+func (g *Gateway) enter(h *Hold) error {
 	g.mu.Lock()
 	err := error(nil)
 	switch {
@@ -131,11 +141,11 @@ func (g *Gateway) enter(l *Leg) error {
 	case len(g.legs) >= g.o.Legs:
 		err = ErrFull
 	default:
-		g.legs[l] = struct{}{}
+		g.legs[h.Leg] = struct{}{}
 	}
 	g.mu.Unlock()
 	if err != nil {
-		l.Close()
+		h.Close()
 	}
 	return err
 }

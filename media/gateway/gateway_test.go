@@ -137,7 +137,7 @@ func remote(t *testing.T, body []byte) (gateway.Remote, *sdp.Document, string) {
 }
 
 // described is our side of it, in the browser's terms.
-func described(l *gateway.Leg, doc *sdp.Document, mid, setup string) []byte {
+func described(l *gateway.Hold, doc *sdp.Document, mid, setup string) []byte {
 	local := l.Local()
 	e := sdp.WebEnd{Fragment: local.Fragment, Password: local.Password, Fingerprints: []string{local.Fingerprint}, Setup: setup}
 	for i, c := range local.Candidates {
@@ -182,7 +182,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 // talk sends packets both ways until some have come.
-func talk(t *testing.T, b *browser, l *gateway.Leg, s *sink) {
+func talk(t *testing.T, b *browser, l *gateway.Hold, s *sink) {
 	t.Helper()
 	heard, came := b.payloads(), s.count()
 	eventually(t, "sound both ways", func() bool {
@@ -208,7 +208,7 @@ func talk(t *testing.T, b *browser, l *gateway.Leg, s *sink) {
 }
 
 // join lets a browser offer and connects it.
-func join(t *testing.T, g *gateway.Gateway, b *browser) (*gateway.Leg, *sink) {
+func join(t *testing.T, g *gateway.Gateway, b *browser) (*gateway.Hold, *sink) {
 	t.Helper()
 	l, err := g.Open()
 	if err != nil {
@@ -315,7 +315,7 @@ func TestForeignCertificate(t *testing.T) {
 // There are only so many legs, and a closed one makes room.
 func TestLegsAreBounded(t *testing.T) {
 	g := newGateway(t, gateway.Options{Legs: 2})
-	var legs []*gateway.Leg
+	var legs []*gateway.Hold
 	for range 2 {
 		l, err := g.Open()
 		if err != nil {

@@ -124,7 +124,7 @@ func (l *Leg) handshake(a *association, remote Remote, client bool, cert tls.Cer
 	l.mu.Lock()
 	if l.current.Load() == a {
 		l.session.Store(session)
-		l.fresh.Store(true)
+		l.secured.Add(1)
 	}
 	l.mu.Unlock()
 	for buf := make([]byte, 256); ; { // nothing but alerts is due

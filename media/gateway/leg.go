@@ -21,23 +21,27 @@ type Remote struct {
 	Setup        string   `json:"setup"`        // a=setup: actpass, active, passive
 }
 
-// Leg is one browser in one call.
+// Leg is one browser on the phone: our end of its ICE, its DTLS and its SRTP, in whatever calls it is led through.
 type Leg struct {
 	g      *Gateway
 	ctx    context.Context //nolint:containedctx // of its handshakes
 	cancel context.CancelFunc
 
 	// read for each packet
-	session  atomic.Pointer[srtp.Session]      // nil: DTLS is not through
-	selected atomic.Pointer[pair]              // nil: no check came
-	sink     atomic.Pointer[func([]byte, int)] // what the browser sends
-	current  atomic.Pointer[association]       // that takes DTLS
-	lapsed   atomic.Bool                       // the browser has not been heard of for consentTime
-	busy     atomic.Bool                       // a packet is on its way through; two sockets may bring one each
-	shut     atomic.Bool                       // nothing is sent any more
-	fresh    atomic.Bool                       // the keys are newer than what State returned
+	session  atomic.Pointer[srtp.Session] // nil: DTLS is not through
+	selected atomic.Pointer[pair]         // nil: no check came
+	owner    atomic.Pointer[Hold]         // whose packets pass
+	current  atomic.Pointer[association]  // that takes DTLS
+	lapsed   atomic.Bool                  // the browser has not been heard of for consentTime
+	busy     atomic.Bool                  // a packet is on its way from the browser; two sockets may bring one each
+	sending  atomic.Bool                  // one is on its way to it; two calls may bring one each while it is led from one to the other
+	shut     atomic.Bool                  // nothing is sent any more
+	secured  atomic.Int64                 // how often DTLS came through
+
+	name string // ours, for as long as it lives, restarts included
 
 	mu          sync.Mutex // guards what follows; taken before the plane's
+	holds       []*Hold    // who was the owner last comes last
 	names       []credential
 	fingerprint string
 	certificate tls.Certificate
@@ -61,10 +65,6 @@ type pair struct {
 
 // mostPairs bounds the ways of a leg: a browser has an address or two, behind each of which it may see all of ours.
 const mostPairs = 32
-
-// Attach says what takes the browser's packets: a plain one and the length of its datagram. It has room behind it for
-// srtp.Overhead octets and is borrowed.
-func (l *Leg) Attach(sink func(b []byte, n int)) { l.sink.Store(&sink) }
 
 // Local describes us.
 func (l *Leg) Local() Local {
@@ -127,8 +127,8 @@ func (l *Leg) rename() error {
 	return nil
 }
 
-// Send seals a packet and sends it to the browser; it is a relay.Link, for one goroutine at a time.
-func (l *Leg) Send(b []byte, n int, rtcp bool) (int, bool) {
+// send seals a packet and sends it to the browser.
+func (l *Leg) send(b []byte, n int, rtcp bool) (int, bool) {
 	s, p := l.session.Load(), l.selected.Load()
 	if s == nil || p == nil || l.lapsed.Load() || l.shut.Load() {
 		return 0, false
@@ -161,7 +161,7 @@ func (l *Leg) Take(b []byte, _ netip.AddrPort, _ webrtc.Outlet) {
 		return
 	}
 	defer l.busy.Store(false)
-	s, sink := l.session.Load(), l.sink.Load()
+	s, sink := l.session.Load(), l.owner.Load().sink.Load()
 	if s == nil || sink == nil {
 		l.g.early.Inc()
 		return
@@ -226,11 +226,16 @@ func (l *Leg) watch(now time.Time) {
 	l.lapsed.Store(now.Sub(l.seen) > consentTime)
 }
 
-// Close ends the leg. It may be called more than once. The browser hears nothing of it, for when the process ends its call may
-// go on with the next one.
-func (l *Leg) Close() {
+// close ends the leg whoever holds it.
+func (l *Leg) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.end()
+}
+
+// end ends the leg; l.mu is held. The browser hears nothing of it, for when the process ends its call may go on with the next
+// one.
+func (l *Leg) end() {
 	if l.closed {
 		return
 	}
@@ -243,7 +248,6 @@ func (l *Leg) Close() {
 	}
 	l.shut.Store(true)
 	l.drop()
-	l.sink.Store(nil)
 	l.cancel()
 	l.g.leave(l)
 }

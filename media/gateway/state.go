@@ -1,12 +1,12 @@
 package gateway
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"linehall/media/srtp"
@@ -16,6 +16,7 @@ import (
 // does not come back: its keys do, and no more is asked of it until the browser brings another certificate. One that has not
 // begun yet needs our certificate.
 type State struct {
+	Name        string         `json:"name,omitempty"` // states of earlier versions have none
 	Names       []credential   `json:"names"`
 	Fingerprint string         `json:"fingerprint"`
 	Client      bool           `json:"client,omitempty"`
@@ -28,14 +29,15 @@ type State struct {
 }
 
 // State returns what Restore needs.
-func (l *Leg) State() *State {
+func (h *Hold) State() *State {
+	l := h.Leg
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st := &State{Names: l.names, Fingerprint: l.fingerprint, Client: l.client, Remote: l.remote}
+	st := &State{Name: l.name, Names: l.names, Fingerprint: l.fingerprint, Client: l.client, Remote: l.remote}
 	if p := l.selected.Load(); p != nil {
 		st.At, st.Peer = p.via.Local(), p.remote
 	}
-	l.fresh.Store(false)
+	h.saved.Store(l.secured.Load())
 	if s := l.session.Load(); s != nil {
 		saved := s.State()
 		st.SRTP = &saved
@@ -46,40 +48,52 @@ func (l *Leg) State() *State {
 }
 
 // Stale reports whether State would say something new that a restart needs: keys, or how far the browser has come.
-func (l *Leg) Stale() bool {
-	s := l.session.Load()
-	return l.fresh.Load() || s != nil && s.Stale()
+func (h *Hold) Stale() bool {
+	s := h.session.Load()
+	return h.saved.Load() != h.secured.Load() || s != nil && s.Stale()
 }
 
 var errState = errors.New("state of a browser leg cannot be read")
 
-// Restore opens a leg of before a restart under its names. Media flows at once if the browser had connected.
-func (g *Gateway) Restore(st *State) (*Leg, error) {
+// Restore opens a leg of before a restart under its names. Media flows at once if the browser had connected. A leg that several
+// paths held comes back with the first of them; the others share it.
+func (g *Gateway) Restore(st *State) (*Hold, error) {
 	if len(st.Names) == 0 || len(st.Names) > 2 {
 		return nil, errState
 	}
-	now := time.Now()
-	l := &Leg{g: g, began: now, seen: now, names: st.Names, fingerprint: st.Fingerprint, client: st.Client, remote: st.Remote}
-	l.ctx, l.cancel = context.WithCancel(g.ctx)
+	name := st.Name
+	if name == "" {
+		name = st.Names[0].Fragment
+	}
+	if h, ok := g.Adopt(name); ok {
+		if err := h.learn(st.Names); err != nil {
+			h.Close()
+			return nil, err
+		}
+		return h, nil
+	}
+	h := g.leg()
+	l := h.Leg
+	l.name, l.seen, l.names, l.fingerprint, l.client, l.remote = name, time.Now(), st.Names, st.Fingerprint, st.Client, st.Remote
 	for i, c := range l.names {
 		if err := g.o.Plane.Join(c.Fragment, l); err != nil {
 			l.names = l.names[:i]
-			l.Close()
+			h.Close()
 			return nil, fmt.Errorf("names of a browser leg: %w", err)
 		}
 	}
 	if st.SRTP == nil {
 		key, err := x509.ParsePKCS8PrivateKey(st.Key)
 		if err != nil || len(st.Certificate) == 0 {
-			l.Close()
+			h.Close()
 			return nil, errState
 		}
 		l.certificate = tls.Certificate{Certificate: [][]byte{st.Certificate}, PrivateKey: key}
-		return l, g.enter(l)
+		return h, g.enter(h)
 	}
 	session, err := srtp.Restore(*st.SRTP)
 	if err != nil {
-		l.Close()
+		h.Close()
 		return nil, fmt.Errorf("keys of a browser leg: %w", err)
 	}
 	l.session.Store(session)
@@ -89,5 +103,21 @@ func (g *Gateway) Restore(st *State) (*Leg, error) {
 		l.selected.Store(p)
 		via.Claim(st.Peer, l)
 	}
-	return l, g.enter(l)
+	return h, g.enter(h)
+}
+
+// learn takes names of a leg that another state of it did not have: ICE was restarted between the two.
+func (h *Hold) learn(names []credential) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range names {
+		if slices.Contains(h.names, c) {
+			continue
+		}
+		if err := h.g.o.Plane.Join(c.Fragment, h.Leg); err != nil {
+			return fmt.Errorf("names of a browser leg: %w", err)
+		}
+		h.names = append(slices.Clip(h.names), c)
+	}
+	return nil
 }

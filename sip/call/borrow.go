@@ -98,7 +98,7 @@ func (c *call) referToDialog(t *transfer, named replaces) refusal {
 // attemptJoin asks the owner of the other call.
 func (c *call) attemptJoin(t *transfer) {
 	target, named := c.s.named(*t.named)
-	if target == nil || !target.offer(msgJoin{holder: c, by: t.by.Extension, named: named, shadow: t.party.shadow(), party: t.party.id(), late: t.late}) {
+	if target == nil || !target.offer(msgJoin{holder: c, by: t.by.Extension, named: named, shadow: c.shadow(t.party), party: t.party.id(), late: t.late}) {
 		c.onProgress(msgProgress{t.next, 481, phrase(481)})
 		return
 	}
@@ -248,6 +248,9 @@ func (c *call) comesFromOutside(flow stack.Flow) bool {
 func (c *call) openMedia() {
 	flow := c.origin.flow()
 	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow), Web: flow.Web()})
+	if o, ok := c.origin.(*connected); ok {
+		c.media.Adopt(o.shadow.Browser)
+	}
 }
 
 func (c *call) peerFailed(r refusal) {
@@ -266,6 +269,7 @@ func (c *call) offerToPeer(l *leg) {
 	c.rec.Legs[0].Contact = l.Dialog.Target
 	b.path = c.media.Branch(l.Extension+" "+l.Dialog.Target, l.party())
 	_, _ = c.leadRecorded(b.path, l) // nothing has to end here for a party of another call
+	b.path.Adopt(l.Browser)
 	near, err := c.origin.open(c)
 	if err != nil {
 		c.peerFailed(refusal{code: 500})
@@ -476,10 +480,13 @@ func (c *call) relink(m msgRelink) {
 
 // startAfresh gives a call that was adopted a media path between those who will talk.
 func (c *call) startAfresh(f *fork) {
-	c.media.Close()
+	before, browser := c.media, f.branch.path.Browser(callee)
 	c.openMedia()
 	f.branch.path = c.media.Branch(f.branch.path.Key(), f.callee.party())
 	_, _ = c.leadRecorded(f.branch.path, f.callee) // as above
+	f.branch.path.Adopt(browser)
+	c.media.Keep(f.branch.path)
+	before.Close()
 }
 
 // linkAfresh offers who answered what the party last agreed to, or asks the party.

@@ -23,6 +23,14 @@ func fromBrowser(body []byte) bool {
 	return false
 }
 
+// nameBrowser notes which leg a party has in the media of this call, before it goes to another one: a browser that keeps it needs
+// no ICE and no DTLS anew, which would take it seconds.
+func (c *call) nameBrowser(l *leg) {
+	if c.pair != nil && c.pair.leg(l.Side) == l {
+		l.Browser = c.pair.branch.path.Browser(l.Side)
+	}
+}
+
 // dressForDesk decides how a browser's offer is put to a phone that is none, at first; see redress for what follows.
 func (c *call) dressForDesk(b *branchLeg, offer []byte) error {
 	if b.dressed != 0 || b.target.flow().Web() || !fromBrowser(offer) {

@@ -33,7 +33,8 @@ type leg struct {
 	Allow     string         `json:"allow,omitempty"`      // the methods it allows, as it said last
 	Refers    int            `json:"refers,omitempty"`     // REFERs taken from it
 	Timer     sessionTimer   `json:"timer,omitzero"`
-	Moves     int            `json:"moves,omitempty"` // how often one call handed it to another
+	Moves     int            `json:"moves,omitempty"`   // how often one call handed it to another
+	Browser   string         `json:"browser,omitempty"` // of a browser that comes from another call: its leg there (anchor.Path.Browser)
 	// Private: this party withholds its identity. RemoteParty: its phone shows Remote-Party-ID only.
 	Private     bool `json:"private,omitempty"`
 	Secure      bool `json:"secure,omitempty"` // its media is SRTP, as of the last answer

@@ -44,6 +44,7 @@ func (c *call) newLink(f *fork) *link {
 	c.ex.Busy, c.ex.Ours = true, true
 	k := &link{f: f, done: func() {
 		c.ex.Ours, c.link = false, nil
+		f.branch.path.Meet()
 		c.exchangeDone()
 		c.step(evAck{})
 		c.save()

@@ -354,6 +354,7 @@ func (c *call) pickConnected(o *connected, f *fork) {
 		c.offerLinked(&link{f: f}, caller, offer, body, fail, func(answer, back []byte) {
 			c.ex.Ours = false
 			l.agreed(answer)
+			f.branch.path.Meet()
 			c.answerPicker(f, back, func(*sip.Request) {})
 			c.pickedUp()
 		})

@@ -11,7 +11,6 @@ import (
 
 	"linehall/internal/directory"
 	"linehall/internal/observe"
-	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/sip/cdr"
 	"linehall/sip/dialog"
@@ -39,10 +38,7 @@ func (c *call) start() {
 	c.m = newMachine(c.stage)
 	c.s.o.Records.Begin(c.rec)
 	c.ex.admit(caller) // until the ACK nobody may re-negotiate
-	flow := c.origin.flow()
-	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{
-		Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow), Web: flow.Web(),
-	})
+	c.openMedia()
 	c.origin.begin(c)
 	c.arm(timerName{kind: "setup"}, c.s.limits.Setup, func() { c.step(evRingTimeout{}) })
 	c.log.Info("call started", slog.String("from", c.rec.From), slog.String("to", c.rec.Dialled), slog.Int(observe.Count, len(c.targets)))

@@ -114,7 +114,7 @@ func (c *call) beginTransfer(t *transfer) {
 // attemptTransfer starts the next call. Whom to ring is looked up beside the owner: a router
 // may ask a database.
 func (c *call) attemptTransfer(t *transfer) {
-	o := &connected{holder: c, by: t.by.Extension, late: t.late, shadow: t.party.shadow()}
+	o := &connected{holder: c, by: t.by.Extension, late: t.late, shadow: c.shadow(t.party)}
 	n := c.s.connectedCall(o, t.party)
 	n.decision = t.decision
 	n.ranksLike(c)
@@ -184,6 +184,7 @@ func (c *call) giveAway(t *transfer) {
 		t.wanted = true
 		return
 	}
+	c.nameBrowser(t.party)
 	moved := t.party.move()
 	if !t.next.offer(msgHanded{c, moved}) {
 		t.party.ended = false
@@ -306,12 +307,19 @@ func (l *leg) move() *leg {
 	return &moved
 }
 
+// shadow of a party of this call.
+func (c *call) shadow(l *leg) *leg {
+	c.nameBrowser(l)
+	return l.shadow()
+}
+
 // shadow is what an attempt may know of a party before it has it: who and where it is, and how
 // its session descriptions are numbered.
 func (l *leg) shadow() *leg {
 	s := &leg{
 		Side: caller, Flow: l.Flow, Extension: l.Extension, Display: l.Display, Site: l.Site, User: l.User,
 		Trunk: l.Trunk, Gateway: l.Gateway, Asserted: l.Asserted, TrunkSRTP: l.TrunkSRTP, Private: l.Private, RemoteParty: l.RemoteParty, Agreed: slices.Clone(l.Agreed),
+		Browser: l.Browser,
 	}
 	s.Dialog = l.Dialog.Clone()
 	s.Dialog.ID, s.Dialog.Confirmed = dialogID{}, false

@@ -7,6 +7,7 @@
 //   {"do": "heard", "phone": ID}                 RTP packets received over the last second of the call
 //   {"do": "gruu", "phone": ID}                  the GRUUs that its registration got
 //   {"do": "hears", "phone": ID, "target": HZ}    waits up to 20 s until that tone is most of what it hears; its share
+//   {"do": "hearsAt", "phone": ID, "target": HZ}   when (ms since 1970) a tenth of a second of what it hears is that tone; waits up to 20 s
 //   {"do": "hearsDigit", "phone": ID, "target": [HZ, HZ]}   the same with both tones of a digit (Q.23), for as short as they last
 //   {"do": "digit", "phone": ID, "target": DIGIT} presses a key, as an event of RFC 4733
 //   {"do": "hold"|"unhold"|"restart", "phone": ID}  a re-INVITE; restart: of ICE
@@ -109,6 +110,13 @@ function install({ origin, phone }) {
         got = share(frequency, 24000);
       }
       return { share: got };
+    },
+    async hearsAt(frequency) {
+      for (const end = Date.now() + 20000; Date.now() < end; await wait(20)) {
+        listen();
+        if (share(frequency, context.sampleRate / 10) > 0.8) return { at: Date.now() };
+      }
+      return { at: 0 };
     },
     async hearsDigit(frequencies) {
       let got = 0;
