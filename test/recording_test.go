@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -161,6 +162,38 @@ func TestRecordedSoftphones(t *testing.T) {
 		}
 	}
 	a.run("audit", "verify")
+}
+
+// hearsRecording wants the one recording of a call to have each party's tone alone in its channel, as WAV and as FLAC.
+func (a *appliance) hearsRecording(call string, caller, callee int) {
+	a.t.Helper()
+	var list recordingList
+	a.eventually(10*time.Second, "the recording is kept", func() error {
+		a.decode(&list, "recording", "list", "--call", call)
+		if len(list.Recordings) != 1 || list.Recordings[0].State != "kept" {
+			return fmt.Errorf("recordings: %+v", list.Recordings)
+		}
+		return nil
+	})
+	for _, format := range []string{"wav", "flac"} {
+		file := filepath.Join(a.t.TempDir(), call+"."+format)
+		a.run("recording", "export", list.Recordings[0].ID, "--format", format, "-o", file)
+		if format == "flac" {
+			plain := file + ".wav"
+			if out, err := exec.CommandContext(a.t.Context(), "ffmpeg", "-v", "error", "-i", file, "-bitexact", plain).CombinedOutput(); err != nil {
+				a.t.Fatalf("ffmpeg: %v\n%s", err, out)
+			}
+			file = plain
+		}
+		rate, left, right := channels(a.t, file)
+		best := 0.0 // somewhere neither pressed a key nor was held
+		for at := 0; at+rate/2 <= len(left); at += rate / 4 {
+			best = max(best, min(share(left[at:at+rate/2], caller, rate), share(right[at:at+rate/2], callee, rate)))
+		}
+		if best < 0.8 {
+			a.t.Errorf("%s of %d s: %d Hz left and %d Hz right are %.2f of it at best", format, len(left)/rate, caller, callee, best)
+		}
+	}
 }
 
 // fetch asks the HTTPS port as the owner of a token.
