@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"linehall/media/packet"
 )
@@ -85,7 +86,8 @@ type opener struct {
 	key     Key
 	tag     int
 	packets protector
-	again   []byte // see first
+	again   []byte   // see first
+	tried   searches // the same
 
 	mu      sync.Mutex // guards what follows, and the writing of sources
 	control protector
@@ -183,12 +185,34 @@ func (o *opener) rtp(b []byte) (int, bool) {
 // of a call.
 const mostTurns = 16
 
+// mostSearches bounds how many packets a second are tried with more than the first of them: a forged one would cost as much as
+// sixteen. As many as a voice sends, so that without a flood of them a source waits for nothing; in one it gets its share.
+const mostSearches = 50
+
+// searches counts those of the second that began last.
+type searches struct {
+	began time.Time
+	count int
+}
+
+// take reports whether one more may be made.
+func (s *searches) take(now time.Time) bool {
+	if now.Sub(s.began) >= time.Second {
+		s.began, s.count = now, 0
+	}
+	s.count++
+	return s.count <= mostSearches
+}
+
 // first opens the first packet of a source. Its roll-over counter should be zero (RFC 3711 §3.3.1), but it may have come
 // around before: its packets were lost, or came before its key, or not so many that the state was saved before a crash
 // (stale); or the party goes on with its key in another call, after a transfer. The tag tells which it is.
 func (o *opener) first(b []byte, h packet.Header) (n int, index uint64, ok bool) {
 	o.again = append(o.again[:0], b...) // what fails under AES-GCM is spoilt
 	for turn := range uint64(mostTurns) {
+		if turn == 1 && !o.tried.take(time.Now()) {
+			break
+		}
 		index = turn<<16 | uint64(h.Sequence)
 		if n, ok = o.packets.openRTP(b, h.Payload, uint32(h.SSRC), index); ok {
 			return n, index, true

@@ -12,6 +12,8 @@ import (
 	mathrand "math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	pion "github.com/pion/srtp/v3"
 )
@@ -648,4 +650,36 @@ func aeadOf(key []byte) cipher.AEAD {
 		panic(err)
 	}
 	return a
+}
+
+// Who forges packets of ever new sources has us try a few of them with all roll-over counters, and the others with one; a source
+// that has not come around yet is heard among them, one that has when the second is over.
+func TestForgedSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewKey(AEADAES128GCM)
+		phone, s, packets := NewSession(k, Key{}), NewSession(Key{}, k), k.protector(false)
+		flood := func() {
+			for ssrc := range uint32(4 * mostSearches) {
+				forged := append(rtp(7, ssrc, 20), make([]byte, Overhead)...)
+				if _, ok := s.Open(forged, false); ok {
+					t.Fatal("forged")
+				}
+			}
+		}
+		around := func(index uint64) []byte {
+			b := append(rtp(uint16(index), 5, 20), make([]byte, Overhead)...)
+			return b[:packets.sealRTP(b, 12, 32, 5, index)]
+		}
+		flood()
+		if _, ok := s.Open(seal(t, phone, rtp(9, 4, 20), false), false); !ok {
+			t.Error("a new source is not heard in the flood")
+		}
+		if _, ok := s.Open(around(3<<16|8), false); ok {
+			t.Errorf("more than %d searches in a second", mostSearches)
+		}
+		time.Sleep(time.Second)
+		if _, ok := s.Open(around(3<<16|9), false); !ok {
+			t.Error("a source that came around is not heard after the flood")
+		}
+	})
 }
