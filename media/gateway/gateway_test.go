@@ -332,28 +332,3 @@ func TestLegsAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// The way of a packet in either direction allocates nothing.
-func TestPacketsAllocateNothing(t *testing.T) {
-	g := newGateway(t, gateway.Options{})
-	b := newBrowser(t, nil)
-	l, s := join(t, g, b)
-	talk(t, b, l, s)
-	buf := make([]byte, 2048)
-	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 8, SSRC: 78}, Payload: make([]byte, 160)}
-	plain, err := p.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seq := byte(0)
-	send := func() {
-		seq++
-		n := copy(buf, plain)
-		buf[3] = seq
-		l.Send(buf, n, false)
-	}
-	send() // its source is new
-	if n := testing.AllocsPerRun(100, send); n > 0 {
-		t.Errorf("%v allocations per packet to the browser", n)
-	}
-}
