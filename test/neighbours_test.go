@@ -47,6 +47,7 @@ func TestNeighboursByHand(t *testing.T) {
 		s.set("dialplan.classes", map[string]any{"officer": map[string]any{
 			"forbidden_hours": []any{map[string]any{"from": "00:00", "to": "24:00", "reach": "internal"}},
 		}})
+		s.set("dialplan.groups", []any{map[string]any{"number": "8101", "name": "8101", "strategy": "linear", "members": []string{"8041", "8042"}, "ring": "60s"}})
 		s.set("dialplan.short_codes", []any{map[string]any{"code": "1888", "name": "Desk", "dial": "8025"}})
 		s.set("observability.trace.hep", map[string]any{"address": capture.LocalAddr().String(), "agent": 7})
 	})
@@ -164,8 +165,8 @@ func (a *appliance) scanAt(t *testing.T, host, transport string, rate int) int {
 	}
 }
 
-// crashUnderWay kills the process while a phone is asked into an attended transfer, and while a 2xx with an offer waits for its
-// ACK: both go on.
+// crashUnderWay kills the process while a phone is asked into an attended transfer, while a 2xx with an offer waits for its
+// ACK, while a hunt group rings and while a call of our own does: all go on.
 func (a *appliance) crashUnderWay(t *testing.T, by, party, target *handset) {
 	t.Helper()
 	asks, other := a.handset(t, "8026", "127.0.0.26", "UDP"), a.handset(t, "8027", "127.0.0.27", "UDP")
@@ -198,8 +199,11 @@ func (a *appliance) crashUnderWay(t *testing.T, by, party, target *handset) {
 	other.reply(re, "200 OK", "", other.sdp(4010, "a=sendonly"))
 	before := asks.response("INVITE", 200)
 	a.eventually(5*time.Second, "what waits for its ACK is stored", func() error { return a.storedWith(`%"late":true%`) })
+	hunt, own := a.huntUnderWay(t, "8101"), a.ownUnderWay(t)
 	a.kill9()
 	a.start()
+	hunt()
+	own()
 
 	answer := asks.response("INVITE", 200) // said again
 	if answer.body != before.body {
