@@ -8,6 +8,7 @@ import (
 
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/provisioning/inventory"
 )
 
 // compare checks what no domain can see alone.
@@ -18,6 +19,7 @@ func (c *checker) compare() {
 	c.transport()
 	c.venues()
 	c.rows()
+	c.overrides()
 	c.numbers()
 	c.recording()
 }
@@ -175,6 +177,25 @@ func (c *checker) venues() {
 			c.add(path, "venue %q needs a site", v.ID)
 		} else if !c.knownSite(string(v.Site)) {
 			c.add(path, "unknown site %q%s", v.Site, setting.Hint(string(v.Site), c.siteIDs()))
+		}
+	}
+}
+
+// overrides must be for somebody who is there, and may not send phones to a
+// listener that is off.
+func (c *checker) overrides() {
+	listen := c.config.Listen
+	listeners := map[string]setting.Address{"udp": listen.SIPUDP, "tcp": listen.SIPTCP, "tls": listen.SIPTLS}
+	for i, o := range c.config.Terminals.Overrides {
+		path := setting.Index("terminals.overrides", i)
+		if o.Site != "" && !c.knownSite(string(o.Site)) {
+			c.add(path+".site", "unknown site %q%s", o.Site, setting.Hint(string(o.Site), c.siteIDs()))
+		}
+		if o.Extension != "" && !slices.ContainsFunc(c.config.inventory, func(r inventory.Row) bool { return r.Extension == o.Extension }) {
+			c.add(path+".extension", "no terminal has the extension %q", o.Extension)
+		}
+		if address, known := listeners[o.Transport]; known && address == "" {
+			c.add(path+".transport", "phones are told to use %s, but listen.sip_%s is off", o.Transport, o.Transport)
 		}
 	}
 }

@@ -76,7 +76,7 @@ type Observability struct {
 }
 
 // Languages lists the accepted values of appliance.language.
-func Languages() []string { return []string{"zh-CN", "en"} }
+func Languages() []string { return inventory.Languages() }
 
 // Default is what applies where the file says nothing.
 func Default() Config {

@@ -67,6 +67,15 @@ func findPlace(places map[string]place, path string) place {
 	return place{1, 1}
 }
 
+// Place says where a setting stands, as FILE:LINE; "" when the file does not
+// say it and the default holds.
+func (c Config) Place(path string) string {
+	if at, ok := c.places[path]; ok {
+		return fmt.Sprintf("%s:%d", c.path, at.line)
+	}
+	return ""
+}
+
 // parent of "sites[1].line.up" is "sites[1].line", then "sites[1]", "sites".
 func parent(path string) string {
 	i := strings.LastIndexAny(path, ".[")

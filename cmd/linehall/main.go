@@ -114,6 +114,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(f), newHold(), newCheck(f), newDoctor(f), newDialplan(f), newVersion(f))
 	root.AddCommand(operator.Commands(operator.Settings{DataDir: f.dataDir, JSON: &f.json})...)
+	addTerminalFiles(root, f)
 	markUsage(root)
 	return root
 }

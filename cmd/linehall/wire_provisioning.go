@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"linehall/configs"
 	"linehall/internal/setting"
+	"linehall/internal/site"
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/phone"
 	"linehall/provisioning/phone/cisco"
@@ -40,7 +42,7 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 		return nil, err
 	}
 	server := serve.New(serve.Options{
-		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Brands: phoneBrands(),
+		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit,
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
 	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
@@ -55,18 +57,20 @@ func phoneBrands() []phone.Brand {
 
 // organisationOf is what all phones have in common.
 func organisationOf(config configs.Config) (serve.Organisation, error) {
-	l, terminals := config.Listen, config.Terminals
-	transport := phone.Transport(terminals.Transport)
-	signalling := map[phone.Transport]setting.Address{phone.UDP: l.SIPUDP, phone.TCP: l.SIPTCP, phone.TLS: l.SIPTLS}[transport]
+	l := config.Listen
 	organisation := serve.Organisation{
-		Domain: config.Appliance.Domain, Language: config.Appliance.Language, TimeZone: config.Appliance.TimeZone, NTP: terminals.NTP,
-		Advertise: config.AdvertiseAddr(), Transport: transport, SRTP: phone.SRTP(terminals.SRTP),
-		DialNow: dialNow(config), AdminPassword: terminals.AdminPassword.Reveal(), Templates: terminals.Templates, EnrolmentMax: terminals.EnrolmentMax,
+		Domain: config.Appliance.Domain, Name: config.Appliance.Name, Language: config.Appliance.Language, TimeZone: config.Appliance.TimeZone,
+		Advertise: config.AdvertiseAddr(), DialNow: dialNow(config), Pickup: config.Dialplan.Features["pickup"], Terminals: config.Terminals,
+		Survivors: map[site.ID]string{}, Keys: lampKeys(config), Brands: phoneBrands(), SIPPorts: map[phone.Transport]uint16{},
 	}
+	for _, s := range config.Sites {
+		organisation.Survivors[s.ID] = s.Survivor
+	}
+	var udp, tcp, tls uint16
 	for _, port := range []struct {
 		of   setting.Address
 		into *uint16
-	}{{signalling, &organisation.SIPPort}, {l.Provisioning, &organisation.HTTPPort}, {l.HTTPS, &organisation.HTTPSPort}} {
+	}{{l.SIPUDP, &udp}, {l.SIPTCP, &tcp}, {l.SIPTLS, &tls}, {l.Provisioning, &organisation.HTTPPort}, {l.HTTPS, &organisation.HTTPSPort}} {
 		if port.of == "" {
 			continue // off
 		}
@@ -76,7 +80,25 @@ func organisationOf(config configs.Config) (serve.Organisation, error) {
 		}
 		*port.into = uint16(number)
 	}
+	organisation.SIPPorts[phone.UDP], organisation.SIPPorts[phone.TCP], organisation.SIPPorts[phone.TLS] = udp, tcp, tls
 	return organisation, nil
+}
+
+// lampKeys are the busy lamps of each row, labelled as the list has it.
+func lampKeys(config configs.Config) map[string][]phone.Key {
+	names, keys := map[string]string{}, map[string][]phone.Key{}
+	for _, row := range config.Inventory() {
+		names[row.Extension] = row.Label()
+	}
+	for _, room := range config.Conference.Rooms {
+		names[room.Number] = room.Name
+	}
+	for _, row := range config.Inventory() {
+		for _, number := range row.Lamps {
+			keys[row.Extension] = append(keys[row.Extension], phone.Key{Number: number, Label: cmp.Or(names[number], number)})
+		}
+	}
+	return keys
 }
 
 // dialNow lets phones dial our own numbers without waiting for another digit, emergency numbers before all others.

@@ -34,6 +34,8 @@ type Model struct {
 type Resync struct {
 	Event  string // of the Event header: fetches again, without a restart where it can
 	Reboot string // restarts
+	// Restarts says that the phone restarts whenever its file differs.
+	Restarts bool
 }
 
 // Find returns the model that a row of the list of terminals means, however
@@ -47,6 +49,9 @@ func Find(models []Model, name string) (Model, bool) {
 	}
 	return Model{}, false
 }
+
+// SameModel reports whether two names mean the same model.
+func SameModel(a, b string) bool { return fold(a) == fold(b) && fold(a) != "" }
 
 // fold drops what people write in front of a model's name, and separators.
 func fold(name string) string {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"linehall/internal/directory"
+	"linehall/provisioning/inventory"
 )
 
 // branded is what a phone of each brand does, by the reference: who it says
@@ -115,6 +116,51 @@ func TestEveryBrandGetsItsFilesAndNothingElse(t *testing.T) {
 			if got.status != http.StatusNotFound {
 				t.Errorf("%s: its token %s: %d", p.model, what, got.status)
 			}
+		}
+	}
+}
+
+// A Cisco SPA trusts no certificate of ours: it gets its password by plain
+// HTTP, and only if the organisation names it.
+func TestPasswordsByPlainHTTPAreAnExceptionWithAName(t *testing.T) {
+	x := newExchange(t)
+	const spa, file = "Cisco/SPA504G-7.4.8a (0002FDFF2103)(CBT141400UK)", "/0002fdff2103.xml"
+	must(t, x.terminals.Apply(t.Context(), []directory.Terminal{
+		{Extension: "2018", Site: "branch1", MAC: "00:02:fd:ff:21:03", Model: "SPA504G", State: directory.Active},
+	}))
+	secret, err := x.terminals.Password(t.Context(), "2018")
+	must(t, err)
+	ask := func(from, url string) reply { return x.do(http.MethodGet, from, url, spa, nil) }
+	if got := ask(branch, x.plain+"/spa504G.cfg"); !strings.Contains(got.body, "http://127.0.0.1:8080/$MA.xml") {
+		t.Errorf("its first file does not name its own: %d\n%s", got.status, got.body)
+	}
+	x.open()
+	for _, url := range []string{x.plain + file, x.secure.URL + "/prov" + file} {
+		got := ask(branch, url)
+		if strings.HasPrefix(url, x.plain) && strings.Contains(got.body, secret) {
+			t.Errorf("%s without an exception: the password is out", url)
+		}
+		if !strings.Contains(got.body, "Profile_Rule") {
+			t.Errorf("%s: %d\n%s", url, got.status, got.body)
+		}
+	}
+	x.organisation.Terminals.Overrides = []inventory.Override{{Extension: "2018", PlainSecrets: true}}
+	x.server.Apply(x.organisation)
+	x.open()
+	full := ask(branch, x.plain+file)
+	if !strings.Contains(full.body, secret) || !strings.Contains(full.body, "http://127.0.0.1:8080/t/") {
+		t.Fatalf("with the exception: %d\n%s", full.status, full.body)
+	}
+	_, rest, _ := strings.Cut(full.body, ":8080/t/")
+	token := rest[:26]
+	if got := ask(branch, x.plain+"/t/"+token+file); got.body != full.body {
+		t.Errorf("with its token: %d", got.status)
+	}
+	for what, got := range map[string]reply{
+		"elsewhere": ask(hq, x.plain+"/t/"+token+file), "guessed": ask(branch, x.plain+"/t/aaaaaaaaaaaaaaaaaaaaaaaaaa"+file),
+	} {
+		if got.status != http.StatusNotFound {
+			t.Errorf("%s: %d\n%s", what, got.status, got.body)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func mask(token string) string {
 // parseRequest reads MAC.cfg, prov/MAC.cfg and prov/t/TOKEN/MAC.cfg. Nothing
 // else has more than one part, so there is nothing to climb.
 func parseRequest(r *http.Request, secure bool) (ask, bool) {
-	a := ask{secure: secure, remote: addrOf(r.RemoteAddr), agent: r.UserAgent()}
+	a := ask{secure: secure, http: true, remote: addrOf(r.RemoteAddr), agent: r.UserAgent()}
 	if own, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		a.local = addrOf(own.String())
 	}

@@ -1,7 +1,7 @@
 package serve
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,38 +9,38 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"linehall/internal/directory"
+	"linehall/internal/site"
 	"linehall/provisioning/inventory"
 	"linehall/provisioning/phone"
 )
 
-// Organisation is what all phones have in common.
+// Organisation is what the phones are told, beside what their rows say.
 type Organisation struct {
-	Domain        string
-	Language      string
-	TimeZone      string
-	NTP           []string
-	Advertise     netip.Addr // our address; invalid = the one that the phone reached us at
-	Transport     phone.Transport
-	SIPPort       uint16 // of that transport
-	SRTP          phone.SRTP
-	HTTPPort      uint16 // of the bootstrap, 0 = off
-	HTTPSPort     uint16
-	DialNow       []string // see phone.DialNow
-	AdminPassword string
-	Templates     string // folder of BRAND/NAME.cfg
-	EnrolmentMax  time.Duration
+	Domain    string
+	Name      string // of the phone book
+	Language  string
+	TimeZone  string
+	Advertise netip.Addr                 // our address; invalid = the one that the phone reached us at
+	SIPPorts  map[phone.Transport]uint16 // 0 = off
+	HTTPPort  uint16                     // of the bootstrap, 0 = off
+	HTTPSPort uint16
+	DialNow   []string // see phone.DialNow
+	Pickup    string   // code in front of a ringing number
+	Terminals inventory.Config
+	Survivors map[site.ID]string     // address of a site's own second server
+	Keys      map[string][]phone.Key // lamps by extension
+	Brands    []phone.Brand
 }
 
 const (
 	// waiting is how often a phone asks that has not enrolled: an admin who
 	// opens a window does not wait longer than this for it.
 	waiting = 10 * time.Minute
-	// daily is how often an enrolled phone asks, should no NOTIFY tell it.
-	daily = 24 * time.Hour
 	// registration is how long a registration lasts (RFC 3261 section 10.2):
 	// short enough that a lost phone is noticed, long enough for 120 of them.
 	registration = 5 * time.Minute
@@ -57,78 +57,123 @@ var errNoAddress = errors.New("own address is unknown: set listen.advertise")
 // prefix is the folder of phones on the HTTPS listener.
 const prefix = "/prov/"
 
-// common is what a file for all phones of a model holds.
-func (o *Organisation) common(model string) phone.Settings {
-	return phone.Settings{
-		Model: model, Language: o.Language, TimeZone: o.TimeZone, NTP: o.NTP, DialNow: o.DialNow,
-		Network: phone.Network{LLDP: true, DSCPSignal: dscpSignalling, DSCPVoice: dscpVoice},
-	}
-}
-
 // own is our address as the phone reaches it.
-func (o *Organisation) own(local netip.Addr) (netip.Addr, error) {
+func (o *Organisation) own(local netip.Addr) (string, error) {
 	if o.Advertise.IsValid() {
-		return o.Advertise, nil
+		return o.Advertise.String(), nil
 	}
 	if !local.IsValid() || local.IsUnspecified() {
-		return netip.Addr{}, errNoAddress
+		return "", errNoAddress
 	}
-	return local.Unmap().WithZone(""), nil
+	return local.Unmap().WithZone("").String(), nil
+}
+
+// Profile is what a terminal is told, and where each value came from.
+func (o *Organisation) Profile(t directory.Terminal) inventory.Profile {
+	p := o.Terminals.Profile(o.Language, o.TimeZone, t.Site, t.Model, t.Extension, phone.SameModel)
+	survivor := o.Survivors[t.Site]
+	i := slices.IndexFunc(p.Origins, func(v inventory.Origin) bool { return v.Key == "backup_server" })
+	if survivor == "" || i >= 0 && p.Origins[i].From != "organisation" {
+		return p
+	}
+	p.BackupServer = survivor
+	origin := inventory.Origin{Key: "backup_server", Value: survivor, From: "site " + string(t.Site), Path: "sites"}
+	if i < 0 {
+		p.Origins = append(p.Origins, origin)
+	} else {
+		p.Origins[i] = origin
+	}
+	return p
 }
 
 // bootstrap is what a phone gets that has not proved anything; secure says
 // that the address to ask next is that of HTTPS, else it is the plain one.
-func (o *Organisation) bootstrap(terminal directory.Terminal, local netip.Addr, secure bool) (phone.Settings, error) {
-	own, err := o.own(local)
-	if err != nil {
-		return phone.Settings{}, err
+func (o *Organisation) bootstrap(p inventory.Profile, t directory.Terminal, own string, secure bool) phone.Settings {
+	settings := phone.Settings{
+		MAC: t.MAC, Model: t.Model, Language: p.Language, TimeZone: p.TimeZone, NTP: p.NTP, DialNow: o.DialNow, WebOpen: p.WebPage == "on",
+		Network: phone.Network{
+			VLAN: p.VLAN, VLANPriority: p.VLANPriority, LLDP: p.LLDP == "on", DSCPSignal: dscpSignalling, DSCPVoice: dscpVoice,
+		},
+		Provisioning: phone.Provisioning{URL: o.base(own, secure), CAURL: o.base(own, secure) + caName, Every: waiting},
 	}
-	settings := o.common(terminal.Model)
-	settings.MAC = terminal.MAC
-	settings.Provisioning = phone.Provisioning{URL: o.secureURL(own), CAURL: o.secureURL(own) + caName, Every: waiting}
 	if o.HTTPPort != 0 {
 		// Before it trusts our root, a phone can fetch the root only without it.
-		settings.Provisioning.CAURL = "http://" + hostPort(own, o.HTTPPort) + "/" + caName
-		if !secure {
-			settings.Provisioning.URL = "http://" + hostPort(own, o.HTTPPort) + "/"
-		}
+		settings.Provisioning.CAURL = o.base(own, false) + caName
 	}
-	return settings, nil
+	return settings
 }
 
-func (o *Organisation) secureURL(own netip.Addr) string {
-	return "https://" + hostPort(own, o.HTTPSPort) + prefix
+// base is the folder of phones, by HTTPS or the plain one.
+func (o *Organisation) base(own string, secure bool) string {
+	if secure || o.HTTPPort == 0 {
+		return "https://" + hostPort(own, o.HTTPSPort) + prefix
+	}
+	return "http://" + hostPort(own, o.HTTPPort) + "/"
 }
 
-func hostPort(addr netip.Addr, port uint16) string {
-	return net.JoinHostPort(addr.String(), strconv.Itoa(int(port)))
+func hostPort(host string, port uint16) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
 // addSecrets turns a bootstrap into the whole file.
-func (s *Server) addSecrets(
-	ctx context.Context, settings *phone.Settings, o *Organisation, terminal directory.Terminal, local netip.Addr, token string,
-) error {
-	own, err := o.own(local)
-	if err != nil {
-		return err
-	}
-	password, err := s.Directory.Password(ctx, terminal.Extension)
-	if err != nil {
-		return fmt.Errorf("password of %s: %w", terminal.Extension, err)
-	}
-	settings.AdminPassword = o.AdminPassword
+func (o *Organisation) addSecrets(settings *phone.Settings, p inventory.Profile, t directory.Terminal, own, password, token string, secure bool) {
+	folder := o.base(own, secure) + tokenFolder + "/" + token + "/"
+	settings.AdminPassword = o.Terminals.AdminPassword.Reveal()
 	settings.Provisioning = phone.Provisioning{
-		URL: o.secureURL(own) + tokenFolder + "/" + token + "/", CAURL: o.secureURL(own) + caName, Every: daily, Final: true,
+		URL: folder, CAURL: o.base(own, secure) + caName, CA: settings.Provisioning.CA, Every: p.Resync, Final: true,
 	}
-	settings.Account = &phone.Account{
-		User: terminal.Extension, AuthUser: terminal.AuthUser, Password: password, DisplayName: terminal.DisplayName,
-		Domain: o.Domain, Server: own.String(), Port: o.SIPPort, Transport: o.Transport, SRTP: o.SRTP,
-		Expires: registration, Codecs: []phone.Codec{phone.G722, phone.PCMA, phone.PCMU}, AutoAnswer: true,
+	transport := phone.Transport(p.Transport)
+	account := &phone.Account{
+		User: t.Extension, AuthUser: cmp.Or(t.AuthUser, t.Extension), Password: password, DisplayName: cmp.Or(t.DisplayName, t.Extension),
+		Domain: o.Domain, Server: own, Port: o.SIPPorts[transport], Transport: transport, SRTP: phone.SRTP(p.SRTP), Expires: registration,
+		Backup: p.BackupServer, Pickup: o.Pickup, AutoAnswer: p.IntercomReply == "on",
 	}
-	if settings.Account.DisplayName == "" {
-		settings.Account.DisplayName = terminal.Extension
+	for _, codec := range p.Codecs {
+		account.Codecs = append(account.Codecs, phone.Codec(codec))
 	}
-	return nil
+	settings.Account = account
+	settings.Keys = o.Keys[t.Extension]
+}
+
+// Marks stand in Wanted for what depends on the phone or is secret.
+const (
+	markServer = "OUR-ADDRESS"
+	markSecret = "SECRET"
+)
+
+// Wanted are the settings of a terminal's whole file, and the file itself,
+// with marks in the place of secrets and of our address where that depends on
+// how the phone reaches us. ok is false for a phone that gets no file from us.
+func (o *Organisation) Wanted(t directory.Terminal, ca []byte) (brand phone.Brand, settings phone.Settings, ok bool, err error) {
+	if t.MAC == "" || !t.MayRegister() {
+		return nil, settings, false, nil
+	}
+	brand = phone.BrandOf(o.Brands, t.Model, phone.Detect("", t.MAC).Brand, "")
+	if brand == nil {
+		return nil, settings, false, nil
+	}
+	own := markServer
+	if o.Advertise.IsValid() {
+		own = o.Advertise.String()
+	}
+	profile := o.Profile(t)
+	secure := !plainOnly(brand, t)
+	settings = o.bootstrap(profile, t, own, secure)
+	settings.Provisioning.CA = ca
+	if secure || profile.PlainSecrets {
+		o.addSecrets(&settings, profile, t, own, markSecret, markSecret, secure)
+		if settings.AdminPassword != "" {
+			settings.AdminPassword = markSecret
+		}
+	}
+	settings.Extra, err = o.template(brand.Name(), t.Template)
+	return brand, settings, true, err
+}
+
+// plainOnly reports whether the phone cannot fetch from us by HTTPS.
+func plainOnly(brand phone.Brand, t directory.Terminal) bool {
+	model, _ := phone.Find(brand.Models(), t.Model)
+	return model.Plain
 }
 
 // template reads the organisation's own lines for a terminal.
@@ -139,7 +184,7 @@ func (o *Organisation) template(brand, name string) (content []byte, err error) 
 	if name != filepath.Base(name) {
 		return nil, fmt.Errorf("template %q is no plain name", name)
 	}
-	file, err := os.Open(filepath.Join(o.Templates, brand, name+inventory.TemplateSuffix))
+	file, err := os.Open(filepath.Join(o.Terminals.Templates, brand, name+inventory.TemplateSuffix))
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}

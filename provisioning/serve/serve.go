@@ -15,6 +15,10 @@
 //	HTTPS in window  404                                own site: everything; else bootstrap
 //	HTTPS and token  404                                own site and token right: everything; else 404
 //
+// A phone that cannot fetch from us by HTTPS (Cisco SPA) and that the
+// organisation names (plain_secrets) is served by plain HTTP as others are by
+// HTTPS: window, token and site count all the same.
+//
 // Only GET and HEAD are answered; there are no folders on disk behind the
 // paths, so there is nothing to list and nowhere to climb to.
 //
@@ -63,7 +67,6 @@ type Options struct {
 	Atlas        *site.Atlas
 	Book         *enrolment.Book
 	Audit        Audit
-	Brands       []phone.Brand
 	Organisation Organisation
 	CA           func() []byte // PEM of the root that phones shall trust
 	Now          func() time.Time
@@ -108,7 +111,7 @@ func (s *Server) Apply(organisation Organisation) { s.organisation.Store(&organi
 // OpenWindow lets the phones of a site enrol for some time; the caller audits
 // it. The error says what is wrong with the wish, in words for the operator.
 func (s *Server) OpenWindow(ctx context.Context, id site.ID, duration time.Duration, by string) (enrolment.Window, error) {
-	longest := s.organisation.Load().EnrolmentMax
+	longest := s.organisation.Load().Terminals.EnrolmentMax
 	if _, ok := s.Atlas.Site(id); !ok {
 		return enrolment.Window{}, fmt.Errorf("%w: site %q", ErrWish, id)
 	}
@@ -157,6 +160,7 @@ const (
 // ask is a request, whatever it came by.
 type ask struct {
 	secure bool
+	http   bool // not TFTP
 	remote netip.Addr
 	local  netip.Addr // our address as the phone sees it; invalid = unknown
 	token  string
@@ -205,7 +209,7 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 			return result
 		}
 	}
-	brand := phone.BrandOf(s.Brands, terminal.Model, hint.Brand, a.name)
+	brand := phone.BrandOf(s.organisation.Load().Brands, terminal.Model, hint.Brand, a.name)
 	if brand == nil {
 		result.result = resultNone
 		if known {
@@ -242,9 +246,12 @@ func (s *Server) strange(a ask, hint phone.Hint, mac string, at site.ID, known b
 
 // common answers with what all phones of a model share; no secret is in it.
 func (s *Server) common(result *answer, a ask, brand phone.Brand, file phone.File) {
-	settings, err := s.organisation.Load().bootstrap(directory.Terminal{Model: file.Model}, a.local, a.secure)
+	o := s.organisation.Load()
+	own, err := o.own(a.local)
 	var content []byte
 	if err == nil {
+		terminal := directory.Terminal{Model: file.Model}
+		settings := o.bootstrap(o.Profile(terminal), terminal, own, a.secure)
 		settings.Provisioning.CA = s.CA()
 		content, err = brand.Render(file, settings)
 	}
@@ -257,27 +264,35 @@ func (s *Server) common(result *answer, a ask, brand phone.Brand, file phone.Fil
 
 // device answers with a phone's own file.
 func (s *Server) device(ctx context.Context, result *answer, a ask, brand phone.Brand, file phone.File, terminal directory.Terminal, at site.ID) {
-	token, enrols, err := s.entitled(ctx, a, terminal, at)
+	o := s.organisation.Load()
+	profile := o.Profile(terminal)
+	secure := !plainOnly(brand, terminal)
+	token, enrols, err := s.entitled(ctx, a, terminal, at, !secure && profile.PlainSecrets)
 	if errors.Is(err, errRefused) {
 		result.result = resultToken
 		return
 	}
-	if err != nil {
-		s.fail(result, a, err)
-		return
-	}
-	organisation := s.organisation.Load()
-	settings, err := organisation.bootstrap(terminal, a.local, true)
-	settings.Provisioning.CA = s.CA()
-	if err == nil && token != "" {
-		err = s.addSecrets(ctx, &settings, organisation, terminal, a.local, token)
-	}
+	own := ""
 	if err == nil {
-		settings.Extra, err = organisation.template(brand.Name(), terminal.Template)
+		own, err = o.own(a.local)
 	}
 	var content []byte
 	if err == nil {
-		content, err = brand.Render(file, settings)
+		settings := o.bootstrap(profile, terminal, own, secure)
+		settings.Provisioning.CA = s.CA()
+		if token != "" {
+			var password string
+			if password, err = s.Directory.Password(ctx, terminal.Extension); err != nil {
+				err = fmt.Errorf("password of %s: %w", terminal.Extension, err)
+			}
+			o.addSecrets(&settings, profile, terminal, own, password, token, secure)
+		}
+		if err == nil {
+			settings.Extra, err = o.template(brand.Name(), terminal.Template)
+		}
+		if err == nil {
+			content, err = brand.Render(file, settings)
+		}
 	}
 	if err != nil {
 		s.fail(result, a, err)
@@ -294,8 +309,9 @@ var errRefused = errors.New("refused")
 
 // entitled returns the token of a phone that may have its secrets, "" for one
 // that may have the bootstrap only, and which step of an enrolment this is.
-func (s *Server) entitled(ctx context.Context, a ask, terminal directory.Terminal, at site.ID) (token, enrols string, err error) {
-	own := a.secure && at == terminal.Site
+// plain says that the organisation lets this phone have them by plain HTTP.
+func (s *Server) entitled(ctx context.Context, a ask, terminal directory.Terminal, at site.ID, plain bool) (token, enrols string, err error) {
+	own := (a.secure || plain && a.http) && at == terminal.Site
 	if a.token != "" {
 		if !own {
 			return "", "", errRefused

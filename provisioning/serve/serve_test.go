@@ -25,6 +25,7 @@ import (
 	"linehall/internal/secret"
 	"linehall/internal/site"
 	"linehall/provisioning/enrolment"
+	"linehall/provisioning/inventory"
 	"linehall/provisioning/phone"
 	"linehall/provisioning/phone/cisco"
 	"linehall/provisioning/phone/fanvil"
@@ -58,8 +59,9 @@ type exchange struct {
 	secure *httptest.Server
 	secret string // the SIP password of 2001
 
-	terminals *directory.Directory
-	ca        func() []byte
+	terminals    *directory.Directory
+	organisation serve.Organisation
+	ca           func() []byte
 }
 
 func newExchange(t *testing.T) *exchange {
@@ -95,14 +97,18 @@ func newExchange(t *testing.T) *exchange {
 	must(t, err)
 	must(t, os.MkdirAll(filepath.Join(folder, "templates", "yealink"), 0o700))
 	must(t, os.WriteFile(filepath.Join(folder, "templates", "yealink", "loud.cfg"), []byte("phone_setting.ring_type = Ring2.wav\n"), 0o600))
+	config := inventory.DefaultConfig()
+	config.Templates = filepath.Join(folder, "templates")
+	x.organisation = serve.Organisation{
+		Domain: "linehall.test", Language: "zh-CN", TimeZone: "Asia/Shanghai", SIPPorts: map[phone.Transport]uint16{phone.UDP: 5060, phone.TLS: 5061},
+		HTTPPort: 8080, HTTPSPort: 8443, DialNow: []string{"110"}, Terminals: config,
+		Brands: []phone.Brand{yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{}},
+	}
 	x.server = serve.New(serve.Options{
-		Directory: terminals, Atlas: site.NewAtlas(table), Book: x.book, Audit: x.audit, Brands: []phone.Brand{yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{}},
+		Directory: terminals, Atlas: site.NewAtlas(table), Book: x.book, Audit: x.audit,
 		CA: func() []byte { return x.ca() }, Now: func() time.Time { return x.now },
 		Log: slog.New(slog.NewTextHandler(x.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: x.reg,
-		Organisation: serve.Organisation{
-			Domain: "linehall.test", Language: "zh-CN", TimeZone: "Asia/Shanghai", Transport: phone.UDP, SIPPort: 5060, SRTP: phone.SRTPOff,
-			HTTPPort: 8080, HTTPSPort: 8443, DialNow: []string{"110"}, Templates: filepath.Join(folder, "templates"), EnrolmentMax: 4 * time.Hour,
-		},
+		Organisation: x.organisation,
 	})
 	x.listen()
 	return x
@@ -383,7 +389,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("/prov/t/abc/001565000001.cfg", agent)
 	f.Add("//..%2f/", "")
 	server := serve.New(serve.Options{
-		Directory: nobody{}, Atlas: site.NewAtlas(nil), Brands: []phone.Brand{yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{}}, CA: func() []byte { return []byte("x") },
+		Directory: nobody{}, Atlas: site.NewAtlas(nil), CA: func() []byte { return []byte("x") },
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	f.Fuzz(func(t *testing.T, path, userAgent string) {

@@ -109,5 +109,5 @@ func (Brand) Parse(content []byte) ([]phone.Line, error) {
 
 // Resync makes a phone fetch its files; it restarts when they differ.
 func (Brand) Resync() phone.Resync {
-	return phone.Resync{Event: "check-sync", Reboot: "check-sync"}
+	return phone.Resync{Event: "check-sync", Reboot: "check-sync", Restarts: true}
 }
