@@ -29,15 +29,17 @@ import (
 // empty is an appliance in which nothing happens.
 type empty struct{}
 
-func (empty) Status(context.Context) api.Status                    { return api.Status{Name: "empty"} }
-func (empty) Terminals(context.Context) []api.Terminal             { return nil }
-func (empty) Lines(context.Context) []api.Line                     { return nil }
-func (empty) Rooms(context.Context) []api.Room                     { return nil }
-func (empty) Calls(context.Context) []api.Call                     { return nil }
-func (empty) Call(context.Context, string) (api.Call, error)       { return api.Call{}, api.ErrNotFound }
-func (empty) HangUp(context.Context, string, string) error         { return api.ErrNotFound }
-func (empty) Dial(context.Context, string, string) (string, error) { return "", api.ErrNotFound }
-func (empty) Room(context.Context, string) (api.Room, error)       { return api.Room{}, api.ErrNotFound }
+func (empty) Status(context.Context) api.Status                            { return api.Status{Name: "empty"} }
+func (empty) Terminals(context.Context) []api.Terminal                     { return nil }
+func (empty) Lines(context.Context) []api.Line                             { return nil }
+func (empty) Rooms(context.Context) []api.Room                             { return nil }
+func (empty) Calls(context.Context) []api.Call                             { return nil }
+func (empty) Call(context.Context, string) (api.Call, error)               { return api.Call{}, api.ErrNotFound }
+func (empty) HangUp(context.Context, string, string) error                 { return api.ErrNotFound }
+func (empty) Dial(context.Context, string, string) (string, error)         { return "", api.ErrNotFound }
+func (empty) Meetings(context.Context, string, int) ([]api.Meeting, error) { return nil, nil }
+func (empty) Minutes(context.Context, string, int) ([]api.Minute, error)   { return nil, nil }
+func (empty) Room(context.Context, string) (api.Room, error)               { return api.Room{}, api.ErrNotFound }
 
 func (empty) Terminal(context.Context, string) (api.Terminal, error) {
 	return api.Terminal{}, api.ErrNotFound
@@ -82,7 +84,7 @@ func serve(t *testing.T) (base string, client *http.Client) {
 	}
 	e := empty{}
 	surface := api.New(api.Options{
-		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Records: e, Certificates: e, Features: e,
+		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Meetings: e, Records: e, Certificates: e, Features: e,
 		Users: users, Sessions: sessions, Audit: log,
 		PublicURL: func() string { return "https://linehall.test" }, Language: func() string { return "zh-CN" },
 	})

@@ -100,7 +100,9 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	if a.telephony, err = openTelephony(ctx, config, g, a.media); err != nil {
 		return nil, fmt.Errorf("telephony: %w", err)
 	}
-	a.conference = openConference(config, g, a.media) //nolint:contextcheck // rooms live as long as the manager runs
+	if a.conference, err = openConference(ctx, config, g, a.media); err != nil {
+		return nil, fmt.Errorf("conference: %w", err)
+	}
 	a.telephony.subscriptions.watchRooms(a.conference.rooms)
 	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)

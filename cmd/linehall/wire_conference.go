@@ -16,6 +16,7 @@ import (
 // conference is the meeting rooms.
 type conference struct {
 	rooms    *room.Manager
+	book     *room.Book
 	signal   http.Handler
 	shutdown chan struct{} // closed: no new signalling
 	closing  sync.Once
@@ -23,17 +24,21 @@ type conference struct {
 	ended    chan struct{} // closed: every participant was told
 }
 
-func openConference(config configs.Config, g *ground, media *mediaPlane) *conference {
-	c := &conference{shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
-	c.rooms = room.NewManager(room.Options{
+func openConference(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*conference, error) {
+	book, err := room.OpenBook(ctx, g.db, g.writer, g.log, g.registry)
+	if err != nil {
+		return nil, err
+	}
+	c := &conference{book: book, shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
+	c.rooms = room.NewManager(room.Options{ //nolint:contextcheck // rooms live as long as the manager runs
 		Config: config.Conference, Plane: media.plane, Ledger: media.ledger, Atlas: g.atlas,
-		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped,
+		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book,
 	})
 	c.signal = signal.NewHandler(signal.Options{
 		Rooms: c.rooms, Number: func(r *http.Request) string { return r.PathValue("number") },
 		Log: g.log, Panics: g.panics, Dropped: g.dropped, Shutdown: c.shutdown, Still: stillAllowed,
 	})
-	return c
+	return c, nil
 }
 
 // errChanged means that whoever joined has become somebody else: another role, another room.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +40,7 @@ type world struct {
 	dismiss func() // ends the rooms and returns when Run has
 	cut     func() // breaks all WebSockets, as the end of the process would
 	plain   bool   // clients without NACK
+	who     func(name string) auth.Principal
 }
 
 var demoVenues = []string{"hq", "branch1", "branch2", "branch3", "branch4", "branch5"}
@@ -57,6 +59,8 @@ type worldOptions struct {
 	sites   []site.Site
 	ledger  **line.Ledger
 	reg     prometheus.Registerer
+	config  *room.Config
+	book    *room.Book
 }
 
 func newWorld(tb testing.TB, o worldOptions) *world {
@@ -65,7 +69,13 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without, Registry: o.reg}
+	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without, Registry: o.reg, Book: o.book}
+	if o.config != nil {
+		options.Config = *o.config
+	}
+	w := &world{plane: plane, who: func(name string) auth.Principal {
+		return auth.Principal{Kind: auth.KindDevice, Role: auth.Room, Room: "9000", Venue: name}
+	}}
 	if o.sites != nil {
 		table, err := site.NewTable(o.sites)
 		if err != nil {
@@ -87,9 +97,9 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		}
 	}()
 	handler := signal.NewHandler(signal.Options{Rooms: manager, Number: func(*http.Request) string { return "9000" }})
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who := auth.Principal{Kind: auth.KindDevice, Role: auth.Room, Room: "9000", Venue: r.URL.Query().Get("venue")}
-		handler.ServeHTTP(w, r.WithContext(auth.WithPrincipal(r.Context(), who)))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		who := w.who(r.URL.Query().Get("venue"))
+		handler.ServeHTTP(rw, r.WithContext(auth.WithPrincipal(r.Context(), who)))
 	}))
 	var sockets sync.Map
 	server.Config.ConnState = func(c net.Conn, s http.ConnState) {
@@ -98,7 +108,7 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		}
 	}
 	server.Start()
-	w := &world{manager: manager, plane: plane, url: "ws" + strings.TrimPrefix(server.URL, "http")}
+	w.manager, w.url = manager, "ws"+strings.TrimPrefix(server.URL, "http")
 	w.dismiss = func() { cancel(); <-ended }
 	w.cut = func() {
 		sockets.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
@@ -135,6 +145,12 @@ type client struct {
 	layers  signal.Commands
 	line    signal.Line
 	ended   string
+	meeting signal.Meeting
+	chat    []signal.ChatLine
+	minutes []signal.Minute
+	quality []signal.QualityLine
+	waiting bool
+	pongs   int
 	errors  []signal.Error
 	changed chan struct{}
 	leaving atomic.Bool
@@ -163,6 +179,23 @@ type camera struct {
 
 func (w *world) join(tb testing.TB, venue, resume string, settle func(*pion.SettingEngine)) *client {
 	tb.Helper()
+	c := w.dial(tb, venue, settle)
+	c.send(map[string]any{"type": "join", "resume": resume, "client": "test"})
+	return c
+}
+
+// joinAs joins with more than the usual fields.
+func (w *world) joinAs(tb testing.TB, venue string, fields map[string]any) *client {
+	tb.Helper()
+	c := w.dial(tb, venue, nil)
+	m := map[string]any{"type": "join", "client": "test"}
+	maps.Copy(m, fields)
+	c.send(m)
+	return c
+}
+
+func (w *world) dial(tb testing.TB, venue string, settle func(*pion.SettingEngine)) *client {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	socket, _, err := websocket.Dial(ctx, w.url+"?venue="+venue, &websocket.DialOptions{Subprotocols: []string{signal.Subprotocol}})
 	if err != nil {
@@ -175,7 +208,6 @@ func (w *world) join(tb testing.TB, venue, resume string, settle func(*pion.Sett
 		cameras: map[string]*camera{}, received: map[string]*receiver{},
 	}
 	go c.read()
-	c.send(map[string]any{"type": "join", "resume": resume, "client": "test"})
 	return c
 }
 
@@ -222,6 +254,31 @@ func (c *client) read() {
 			}
 		case "line":
 			_ = json.Unmarshal(frame, &c.line)
+		case "meeting":
+			c.meeting = signal.Meeting{}
+			_ = json.Unmarshal(frame, &c.meeting)
+		case "pong":
+			c.pongs++
+		case "waiting":
+			c.waiting = true
+		case "chat":
+			var m signal.Chat
+			_ = json.Unmarshal(frame, &m)
+			if m.Whole {
+				c.chat = nil
+			}
+			c.chat = append(c.chat, m.Lines...)
+		case "minutes":
+			var m signal.Minutes
+			_ = json.Unmarshal(frame, &m)
+			if m.Whole {
+				c.minutes = nil
+			}
+			c.minutes = append(c.minutes, m.List...)
+		case "quality":
+			var m signal.Quality
+			_ = json.Unmarshal(frame, &m)
+			c.quality = m.List
 		case "ended":
 			var m signal.Ended
 			_ = json.Unmarshal(frame, &m)

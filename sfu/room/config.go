@@ -18,9 +18,12 @@ type Config struct {
 type Settings struct {
 	Number string         `yaml:"number"` // dialled by phones, and the last part of /room/{number}
 	Name   string         `yaml:"name"`
-	PIN    setting.Secret `yaml:"pin"`    // asked of guests; "" = none
-	Voices int            `yaml:"voices"` // how many of the loudest are forwarded; 1 to MaxVoices
-	Venues []string       `yaml:"venues"` // ids of the venues that belong to it
+	PIN    setting.Secret `yaml:"pin"` // asked of guests; "" = none
+	// ChairPIN lets whoever knows it be chair; "" = nobody besides Chairs and people who lead meetings by their role.
+	ChairPIN setting.Secret `yaml:"chair_pin"`
+	Chairs   []string       `yaml:"chairs"` // ids of the venues that may be chair; none = those of the main site
+	Voices   int            `yaml:"voices"` // how many of the loudest are forwarded; 1 to MaxVoices
+	Venues   []string       `yaml:"venues"` // ids of the venues that belong to it
 }
 
 // VenueConfig is a place with a camera: a main or branch meeting room.
@@ -84,6 +87,19 @@ func (r Settings) validate(venues []string) error {
 	}
 	if pin := r.PIN.Reveal(); pin != "" && (len(pin) < 4 || strings.Trim(pin, "0123456789") != "") {
 		found.Add("pin", "the PIN of room %q must be at least 4 digits: it is typed on phones", r.Number)
+	}
+	if pin := r.ChairPIN.Reveal(); pin != "" {
+		switch {
+		case len(pin) < 4 || strings.Trim(pin, "0123456789") != "":
+			found.Add("chair_pin", "the chair's PIN of room %q must be at least 4 digits", r.Number)
+		case pin == r.PIN.Reveal():
+			found.Add("chair_pin", "the chair's PIN of room %q must differ from the guests'", r.Number)
+		}
+	}
+	for i, id := range r.Chairs {
+		if !slices.Contains(r.Venues, id) {
+			found.Add(setting.Index("chairs", i), "venue %q does not belong to room %q%s", id, r.Number, setting.Hint(id, r.Venues))
+		}
 	}
 	if r.Voices < 1 || r.Voices > MaxVoices {
 		found.Add("voices", "%d voices is not between 1 and %d", r.Voices, MaxVoices)

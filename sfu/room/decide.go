@@ -74,6 +74,7 @@ func (r *Room) decide() {
 	r.collectSources(d)
 	for _, p := range r.participants {
 		p.widen()
+		p.frame()
 		p.assign()
 		r.collectWishes(d, p)
 	}
@@ -95,10 +96,10 @@ func (r *Room) collectSources(d *plan) {
 		if u == nil {
 			continue
 		}
-		if !p.videoMuted {
+		if !p.dark() {
 			d.add(p, u.Track(forward.Camera))
 		}
-		if p.hasContent {
+		if p.shares() {
 			d.add(p, u.Track(forward.Content))
 		}
 	}
@@ -217,11 +218,11 @@ func rate(rid string, height int, content bool) allocate.Step {
 func (p *participant) assign() {
 	for i := range p.video {
 		v := &p.video[i]
-		if v.participant != "" && !slices.ContainsFunc(p.views, func(w signal.View) bool { return w.Participant == v.participant && w.Media == v.media }) {
+		if v.participant != "" && !slices.ContainsFunc(p.shown, func(w signal.View) bool { return w.Participant == v.participant && w.Media == v.media }) {
 			p.vacate(i)
 		}
 	}
-	for _, w := range p.views {
+	for _, w := range p.shown {
 		if slices.ContainsFunc(p.video, func(v videoSlot) bool { return v.participant == w.Participant && v.media == w.Media }) {
 			continue
 		}
@@ -260,7 +261,7 @@ func (r *Room) collectWishes(d *plan, p *participant) {
 			p.hide(i, owner)
 			continue
 		}
-		w := p.views[slices.IndexFunc(p.views, func(w signal.View) bool { return w.Participant == v.participant && w.Media == v.media })]
+		w := p.shown[slices.IndexFunc(p.shown, func(w signal.View) bool { return w.Participant == v.participant && w.Media == v.media })]
 		d.wishes = append(d.wishes, wish{p: p, slot: i, from: from})
 		d.views = append(d.views, allocate.View{Stream: from, Site: string(p.site), Height: w.Height})
 	}
@@ -270,7 +271,7 @@ func (r *Room) collectWishes(d *plan, p *participant) {
 func (p *participant) hide(i int, owner *participant) {
 	v := &p.video[i]
 	v.rid, v.reason = "", ""
-	if !v.content() && owner.videoMuted {
+	if !v.content() && owner.dark() {
 		v.reason = signal.ReasonMuted
 	}
 	p.peer.VideoSlots()[i].Follow(nil)

@@ -39,6 +39,7 @@ type Options struct {
 	Videos   int // video m-lines per subscriber; 0: DefaultVideos
 	// WithoutRecovery switches off NACK, RTX and repeated PLI: to measure what they are worth.
 	WithoutRecovery bool
+	Book            *Book // of meetings and their minutes; nil: they are not kept
 }
 
 // Manager holds the rooms.
@@ -62,6 +63,9 @@ func NewManager(o Options) *Manager {
 	}
 	if o.Videos == 0 {
 		o.Videos = DefaultVideos
+	}
+	if o.Book == nil {
+		o.Book = &Book{}
 	}
 	m := &Manager{
 		options: o, instance: rand.Text()[:12], byID: map[string]*Room{}, metrics: forward.NewMetrics(o.Registry),

@@ -34,6 +34,12 @@ type participant struct {
 	kind     string
 	site     site.ID
 	joinedAt time.Time
+	who      auth.Principal
+	member   string // the key by which the meeting knows it
+	control  bool   // a chair page: sees and leads, is not seen or heard
+	leads    bool   // may be chair by its role
+	knowsPIN bool   // of the chair
+	limits   limits
 
 	client   signal.Client // nil while the connection is broken
 	out      atomic.Pointer[signal.Client]
@@ -47,7 +53,8 @@ type participant struct {
 	hasAudio, hasVideo                 bool
 	speaking                           bool
 
-	views   []signal.View
+	views   []signal.View // that the page wants
+	shown   []signal.View // of these, and the programme: what it is to be sent
 	video   []videoSlot
 	audio   []audioSlot
 	needed  map[stepKey]time.Time // when a layer was last shown to somebody
@@ -78,15 +85,18 @@ type audioSlot struct{ participant string }
 func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal.Request, client signal.Client) *participant {
 	p := &participant{
 		room: r, id: newID(), resume: rand.Text(), venue: venue, kind: kindNative, joinedAt: time.Now(),
-		site: who.Site, needed: map[stepKey]time.Time{}, askedAt: map[string]time.Time{}, absent: map[string]time.Time{}, voices: r.config.Voices,
+		site: who.Site, needed: map[stepKey]time.Time{}, askedAt: map[string]time.Time{}, absent: map[string]time.Time{},
 	}
-	name := join.Name
-	if name == "" {
-		name = who.Name
+	p.who, p.control, p.leads, p.limits = who, join.Control, leads(who), newLimits()
+	p.member = memberOf(who, p.id)
+	p.knowsPIN = join.Control && !p.leads && (venue == nil || !r.chairs(venue)) // judge has checked it
+	voices := r.config.Voices
+	if p.control {
+		voices = 0 // it stands in a room whose own page plays the sound
 	}
-	p.name = signal.Text{Zh: name, En: name}
+	p.name = nameOf(venue, who, join)
 	if venue != nil {
-		p.site, p.name = venue.Site, signal.Text{Zh: venue.Name.Zh, En: venue.Name.En}
+		p.site = venue.Site
 	}
 	if p.site == "" && r.manager.options.Atlas != nil {
 		p.site = r.manager.options.Atlas.Main()
@@ -95,14 +105,25 @@ func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal
 		p.kind = kindBrowser
 	}
 	p.video = make([]videoSlot, r.manager.options.Videos)
-	p.audio = make([]audioSlot, r.config.Voices)
+	p.audio, p.voices = make([]audioSlot, voices), voices
 	p.peer = peer.New(peer.Options{
 		Plane: r.manager.options.Plane, Events: events{p}, Log: r.log.With(observe.Participant, p.id), Metrics: r.manager.metrics,
-		Dropped: r.manager.options.Dropped, Voices: r.config.Voices, Videos: r.manager.options.Videos,
+		Dropped: r.manager.options.Dropped, Voices: voices, Videos: r.manager.options.Videos,
 		WithoutRecovery: r.manager.options.WithoutRecovery,
 	})
 	p.attach(client)
 	return p
+}
+
+// nameOf is what somebody is called.
+func nameOf(venue *VenueConfig, who auth.Principal, join signal.Request) signal.Text {
+	switch {
+	case venue != nil:
+		return signal.Text(venue.Name)
+	case join.Name != "":
+		return signal.Text{Zh: join.Name, En: join.Name}
+	}
+	return signal.Text{Zh: who.Name, En: who.Name}
 }
 
 func (p *participant) venueID() string {
@@ -124,7 +145,11 @@ func (p *participant) send(message any) {
 }
 
 func (p *participant) refuse(request string, err error) {
-	p.send(signal.Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: request})
+	p.refuseAct(request, "", err)
+}
+
+func (p *participant) refuseAct(request, act string, err error) {
+	p.send(signal.Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: request, Act: act})
 }
 
 // start runs the peer until the participant ends.
@@ -167,8 +192,9 @@ func (p *participant) welcome() {
 
 func (p *participant) public() signal.Participant {
 	return signal.Participant{
-		ID: p.id, Venue: p.venueID(), Name: p.name, Site: string(p.site), Kind: p.kind, AudioMuted: p.audioMuted, VideoMuted: p.videoMuted,
-		HasAudio: p.hasAudio, HasVideo: p.hasVideo, HasContent: p.hasContent, JoinedAt: p.joinedAt,
+		ID: p.id, Venue: p.venueID(), Name: p.name, Site: string(p.site), Kind: p.kind, AudioMuted: p.silent(), VideoMuted: p.dark(),
+		HasAudio: p.hasAudio, HasVideo: p.hasVideo, HasContent: p.shares(), JoinedAt: p.joinedAt,
+		Member: p.member, ChairMuted: p.chairMuted(), CameraOff: p.chairDark(),
 	}
 }
 
@@ -185,7 +211,7 @@ func (p *participant) refresh(now time.Time) {
 	if u != p.uplink {
 		p.uplink = u
 		p.setMeters()
-		u.Track(forward.Microphone).SetMuted(p.audioMuted)
+		p.applyMute()
 	}
 	audio, video := u.Track(forward.Microphone).Live(now), u.Track(forward.Camera).Live(now)
 	if audio != p.hasAudio || video != p.hasVideo {

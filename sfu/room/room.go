@@ -14,6 +14,7 @@ import (
 	"linehall/internal/auth"
 	"linehall/internal/observe"
 	"linehall/internal/site"
+	"linehall/sfu/chair"
 	"linehall/sfu/signal"
 )
 
@@ -53,6 +54,9 @@ type Room struct {
 	dirty        bool // what is shown to whom has to be decided anew
 	ticks        int
 	speaking     []string
+	meeting      *chair.Meeting // nil: there is none
+	session
+	pins pinBook
 
 	snapshots snapshots
 }
@@ -60,7 +64,7 @@ type Room struct {
 func newRoom(m *Manager, c Settings, venues []VenueConfig) *Room {
 	r := &Room{
 		manager: m, log: m.options.Log.With(observe.Room, c.Number), mailbox: make(chan func(), mailboxSize), renewed: make(chan struct{}, 1),
-		done: make(chan struct{}), config: c, venues: venues, sites: map[site.ID]*share{},
+		done: make(chan struct{}), config: c, venues: venues, sites: map[site.ID]*share{}, pins: pinBook{},
 	}
 	r.snapshots.store(r.snapshot())
 	return r
@@ -81,6 +85,7 @@ func (r *Room) post(f func()) bool {
 func (r *Room) run(ctx context.Context) {
 	defer close(r.done)
 	r.ctx = ctx
+	r.guard(func() { r.restoreMeeting(time.Now()) })
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -95,8 +100,8 @@ func (r *Room) run(ctx context.Context) {
 		case f := <-r.mailbox:
 			r.guard(f)
 		case now := <-ticker.C:
-			if len(r.participants) > 0 {
-				r.guard(func() { r.onTick(now) })
+			if len(r.participants) > 0 || r.meeting != nil {
+				r.guard(func() { r.onTick(now) }) //nolint:contextcheck // a participant lives as long as the room
 			}
 		}
 		if r.dirty {
@@ -114,6 +119,7 @@ func (r *Room) guard(f func()) {
 func (r *Room) onTick(now time.Time) {
 	r.ticks++
 	r.updateVoices(now)
+	r.tickMeeting(now)
 	if r.ticks%slowTicks != 0 {
 		return
 	}
@@ -144,6 +150,11 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 			clients = append(clients, p.client)
 		}
 	}
+	for _, g := range r.guests {
+		g.client.End(reason)
+		clients = append(clients, g.client)
+	}
+	r.guests = nil
 	for _, p := range leaving {
 		p.end()
 		r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
@@ -182,6 +193,10 @@ func (r *Room) reconfigure(c Settings, venues []VenueConfig) {
 func (r *Room) renew() {
 	if n := r.newest.Swap(nil); n != nil {
 		r.config, r.venues, r.dirty = n.config, n.venues, true
+		if r.meeting != nil {
+			r.meeting.SetVenues(r.venuePersons())
+			r.tellMeeting()
+		}
 		r.publishSnapshot()
 	}
 }
@@ -214,7 +229,7 @@ func (r *Room) admit(ctx context.Context, who auth.Principal, join signal.Reques
 func (r *Room) join(who auth.Principal, join signal.Request, client signal.Client) (*seat, error) {
 	if join.Resume != "" {
 		for _, p := range r.participants {
-			if p.resume == join.Resume && p.venueID() == who.Venue {
+			if p.resume == join.Resume && p.venueID() == who.Venue && p.control == join.Control {
 				return r.resume(p, client), nil
 			}
 		}
@@ -226,9 +241,48 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 			return nil, signal.ErrForbidden
 		}
 		venue = &r.venues[i]
+	}
+	waits, err := r.judge(who, venue, join)
+	switch {
+	case err != nil:
+		return nil, err
+	case waits:
+		id := newID()
+		person := chair.Person{Member: memberOf(who, id), Name: chair.Name(nameOf(venue, who, join))}
+		return r.wait(&guest{id: id, who: who, venue: venue, join: join, client: client, person: person, at: time.Now()})
+	}
+	p, err := r.enter(who, venue, join, client)
+	if err != nil {
+		return nil, err
+	}
+	return &seat{room: r, participant: p, client: client}, nil
+}
+
+// judge says whether somebody may come in, has to wait for the chair, or is refused.
+func (r *Room) judge(who auth.Principal, venue *VenueConfig, join signal.Request) (waits bool, err error) {
+	entitled := leads(who) || venue != nil && r.chairs(venue)
+	if join.Control {
+		if entitled {
+			return false, nil
+		}
+		return false, r.checkChairPIN(who, join.PIN)
+	}
+	if err := r.checkPIN(who, join.PIN); err != nil {
+		return false, err
+	}
+	if r.meeting == nil {
+		return false, nil
+	}
+	verdict, err := r.meeting.Admission(chair.Person{Member: memberOf(who, ""), MayChair: entitled})
+	return verdict == chair.Wait, err //nolint:wrapcheck // it carries its code to the page
+}
+
+// enter makes somebody a participant.
+func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request, client signal.Client) (*participant, error) {
+	if venue != nil && !join.Control {
 		for _, p := range slices.Clone(r.participants) {
-			if p.venueID() == who.Venue {
-				r.remove(p, signal.Replaced)
+			if p.venueID() == venue.ID && !p.control {
+				r.replace(p)
 			}
 		}
 	}
@@ -237,6 +291,7 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 	}
 	p := newParticipant(r, venue, who, join, client)
 	if err := p.reserve(p.site); err != nil {
+		r.departed(p, time.Now()) // the page that it was to replace is gone
 		return nil, fmt.Errorf("%w: %w", signal.ErrFull, err)
 	}
 	if len(r.participants) == 0 {
@@ -246,8 +301,18 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 	p.welcome()
 	p.start()
 	r.log.Info("participant joined", observe.Participant, p.id, observe.Site, string(p.site), "kind", p.kind)
+	r.openMeeting(time.Now())
+	r.arrived(p, time.Now())
 	r.listChanged()
-	return &seat{room: r, participant: p, client: client}, nil
+	p.brief()
+	r.tellMeeting()
+	return p, nil
+}
+
+// replace makes room for a newer page of the same venue, which is the same member of the meeting.
+func (r *Room) replace(p *participant) {
+	r.end(p, signal.Replaced)
+	r.listChanged()
 }
 
 // resume gives a participant its place back.
@@ -263,14 +328,25 @@ func (r *Room) resume(p *participant, client signal.Client) *seat {
 	}
 	r.log.Info("participant resumed", observe.Participant, p.id)
 	r.listChanged()
+	p.brief()
 	return &seat{room: r, participant: p, client: client, resumed: true}
 }
 
 // remove ends a participation; with a reason the client is told.
 func (r *Room) remove(p *participant, reason string) {
+	if !r.end(p, reason) {
+		return
+	}
+	r.departed(p, time.Now())
+	r.listChanged()
+	r.tellMeeting()
+}
+
+// end takes a participant out of the room; false: it was not in it.
+func (r *Room) end(p *participant, reason string) bool {
 	i := slices.Index(r.participants, p)
 	if i < 0 {
-		return
+		return false
 	}
 	r.participants = slices.Delete(r.participants, i, i+1)
 	if p.client != nil {
@@ -278,14 +354,16 @@ func (r *Room) remove(p *participant, reason string) {
 	}
 	p.end()
 	r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
-	r.listChanged()
+	return true
 }
 
-// listChanged tells everyone who is there.
+// listChanged tells everyone who is there to be seen.
 func (r *Room) listChanged() {
-	list := make([]signal.Participant, len(r.participants))
-	for i, p := range r.participants {
-		list[i] = p.public()
+	list := make([]signal.Participant, 0, len(r.participants))
+	for _, p := range r.participants {
+		if !p.control {
+			list = append(list, p.public())
+		}
 	}
 	for _, p := range r.participants {
 		p.send(signal.Participants{Type: "participants", List: list})

@@ -8,7 +8,7 @@ import (
 
 	pion "github.com/pion/webrtc/v4"
 
-	"linehall/sfu/forward"
+	"linehall/sfu/chair"
 	"linehall/sfu/peer"
 	"linehall/sfu/signal"
 )
@@ -20,7 +20,8 @@ type seat struct {
 	room        *Room
 	participant *participant
 	client      signal.Client
-	resumed     bool // the participant was there before
+	resumed     bool   // the participant was there before
+	guest       *guest // waits to be let in: there is no participant yet
 }
 
 // Handle passes a message on to the room.
@@ -34,6 +35,10 @@ func (s *seat) Handle(q signal.Request) {
 func (s *seat) Lost() { s.insist(s.lost) }
 
 func (s *seat) lost() {
+	if s.guest != nil {
+		s.giveUp()
+		return
+	}
 	if p := s.participant; p.client == s.client {
 		p.client, p.brokenAt = nil, time.Now()
 	}
@@ -42,6 +47,11 @@ func (s *seat) lost() {
 // Remove ends the participation, whether or not this WebSocket is gone meanwhile; not when another one has taken over.
 func (s *seat) Remove() {
 	s.insist(func() {
+		if s.guest != nil {
+			s.guest.client.End(signal.Removed)
+			s.giveUp()
+			return
+		}
 		if p := s.participant; p.client == s.client || p.client == nil {
 			s.room.remove(p, signal.Removed)
 		}
@@ -58,20 +68,34 @@ func (s *seat) insist(f func()) {
 
 // vacate undoes an admission that nobody waited for.
 func (s *seat) vacate() {
-	if s.resumed {
+	if s.resumed || s.guest != nil {
 		s.lost() // its page may try again
 		return
 	}
 	s.room.remove(s.participant, "")
 }
 
+// giveUp ends the wait.
+func (s *seat) giveUp() {
+	if s.room.forget(s.guest) {
+		s.room.tellMeeting()
+	}
+}
+
 func (s *seat) handle(q signal.Request) {
+	if s.guest != nil {
+		if q.Type == "leave" {
+			s.guest.client.End("")
+			s.giveUp()
+		}
+		return
+	}
 	p := s.participant
 	if p.client != s.client || s.room.find(p.id) != p {
 		return // replaced or removed meanwhile
 	}
 	if err := s.apply(p, q); err != nil {
-		p.refuse(q.Type, err)
+		p.refuseAct(q.Type, q.Act, err)
 	}
 }
 
@@ -88,7 +112,9 @@ func (s *seat) apply(p *participant, q signal.Request) error {
 	case "mute":
 		return p.mute(q.Media, q.Muted)
 	case "content":
-		p.setContent(q.Active)
+		return p.setContent(q.Active)
+	case "act":
+		return p.act(q)
 	case "want":
 		p.want(q.Views)
 	case "stats":
@@ -121,24 +147,37 @@ func candidate(p *participant, q signal.Request) error {
 }
 
 func (p *participant) mute(media string, muted bool) error {
-	switch media {
-	case "audio":
-		p.audioMuted = muted
-		if u := p.peer.Uplink(); u != nil {
-			u.Track(forward.Microphone).SetMuted(muted)
-		}
-	case "video":
-		p.videoMuted = muted
-	default:
+	if media != "audio" && media != "video" {
 		return fmt.Errorf("%w: media %.32q", errRequest, media)
 	}
+	if !p.limits.acts.Allow() {
+		return errTooOften
+	}
+	if !muted {
+		if err := p.unmute(media); err != nil {
+			return err
+		}
+	}
+	if media == "audio" {
+		p.audioMuted = muted
+	} else {
+		p.videoMuted = muted
+	}
+	p.applyMute()
 	p.room.listChanged()
 	return nil
 }
 
-func (p *participant) setContent(active bool) {
+func (p *participant) setContent(active bool) error {
+	if active && p.room.meeting != nil && !p.room.meeting.State().MayShare(p.member) {
+		return chair.ErrContent
+	}
+	if !p.limits.acts.Allow() {
+		return errTooOften
+	}
 	p.hasContent = active
 	p.room.listChanged()
+	return nil
 }
 
 // want takes the list of visible pictures.
@@ -158,6 +197,9 @@ func codeOf(err error) string {
 		return signal.BadMessage
 	case errors.Is(err, peer.ErrState), errors.Is(err, peer.ErrBusy):
 		return signal.BadState
+	}
+	if code := signal.CodeOf(err); code != signal.Internal {
+		return code
 	}
 	return signal.BadMessage // of a description or candidate that pion does not take
 }

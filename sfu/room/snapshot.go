@@ -80,20 +80,22 @@ func (r *Room) publishSnapshot() {
 func (r *Room) snapshot() Snapshot {
 	s := Snapshot{
 		Number: r.config.Number, Name: r.config.Name, State: StateClosed,
-		Venues: make([]VenueSnapshot, len(r.venues)), Participants: make([]ParticipantSnapshot, len(r.participants)),
+		Venues: make([]VenueSnapshot, len(r.venues)), Participants: make([]ParticipantSnapshot, 0, len(r.participants)),
 	}
-	if len(r.participants) > 0 {
+	for _, p := range r.participants {
+		if !p.control {
+			s.Participants = append(s.Participants, p.snapshot())
+		}
+	}
+	if len(s.Participants) > 0 {
 		opened := r.opened
 		s.State, s.OpenedAt = StateOpen, &opened
 	}
 	for i, v := range r.venues {
 		s.Venues[i] = VenueSnapshot{
 			ID: v.ID, Name: signal.Text{Zh: v.Name.Zh, En: v.Name.En}, Site: string(v.Site),
-			Present: slices.ContainsFunc(r.participants, func(p *participant) bool { return p.venueID() == v.ID }),
+			Present: slices.ContainsFunc(s.Participants, func(p ParticipantSnapshot) bool { return p.Venue == v.ID }),
 		}
-	}
-	for i, p := range r.participants {
-		s.Participants[i] = p.snapshot()
 	}
 	return s
 }
@@ -101,7 +103,7 @@ func (r *Room) snapshot() Snapshot {
 func (p *participant) snapshot() ParticipantSnapshot {
 	s := ParticipantSnapshot{
 		ID: p.id, Venue: p.venueID(), Name: p.name, Site: string(p.site), Kind: p.kind, JoinedAt: p.joinedAt,
-		AudioMuted: p.audioMuted, VideoMuted: p.videoMuted, Speaking: p.speaking, HasContent: p.hasContent, Layers: []string{},
+		AudioMuted: p.silent(), VideoMuted: p.dark(), Speaking: p.speaking, HasContent: p.shares(), Layers: []string{},
 		Transport: p.stats.Transport, PublishBps: p.stats.PublishBps, SubscribeBps: p.stats.SubscribeBps,
 		LossPercent: p.stats.LossFraction * 100, RTTMs: float64(p.stats.RTT.Microseconds()) / 1000,
 	}

@@ -24,7 +24,7 @@ func (r *Room) updateVoices(now time.Time) {
 	}
 	list := make([]voice, 0, len(r.participants))
 	for _, p := range r.participants {
-		if u := p.peer.Uplink(); u != nil && !p.audioMuted && u.Track(forward.Microphone).Live(now) {
+		if u := p.peer.Uplink(); u != nil && !p.silent() && u.Track(forward.Microphone).Live(now) {
 			list = append(list, voice{p, u.Track(forward.Microphone).Loudness(now)})
 		}
 	}

@@ -32,7 +32,16 @@ var (
 	ErrNotFound  = errors.New("no such room")
 	ErrForbidden = errors.New("not allowed in this room")
 	ErrFull      = errors.New("the room is full")
+	ErrPIN       = errors.New("this room asks for its PIN")
+	ErrWrongPIN  = errors.New("the PIN is wrong")
+	ErrPINLocked = errors.New("the PIN was wrong too often; try again in some minutes")
 )
+
+// Coded is an error that says its own code.
+type Coded interface {
+	error
+	ErrorCode() string
+}
 
 // Client is the way back to a participant's page. Its methods may be called by any goroutine and never wait.
 type Client interface {
@@ -145,7 +154,7 @@ func (h *Handler) converse(ctx context.Context, c *connection, number string, wh
 	}
 	member, err := h.options.Rooms.Join(ctx, number, who, first, c)
 	if err != nil {
-		c.Send(Error{Type: "error", Code: codeOf(err), Message: err.Error(), Request: "join"})
+		c.Send(Error{Type: "error", Code: CodeOf(err), Message: err.Error(), Request: "join"})
 		return
 	}
 	defer member.Lost()
@@ -203,7 +212,8 @@ func (h *Handler) complain(c *connection, request string, err error) bool {
 	return true
 }
 
-func codeOf(err error) string {
+// CodeOf is the code of an error message for what [Rooms.Join] or an act answered.
+func CodeOf(err error) string {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return NotFound
@@ -211,6 +221,15 @@ func codeOf(err error) string {
 		return Forbidden
 	case errors.Is(err, ErrFull):
 		return RoomFull
+	case errors.Is(err, ErrPIN):
+		return PINNeeded
+	case errors.Is(err, ErrWrongPIN):
+		return PINWrong
+	case errors.Is(err, ErrPINLocked):
+		return PINLocked
+	}
+	if coded, ok := errors.AsType[Coded](err); ok {
+		return coded.ErrorCode()
 	}
 	return Internal
 }

@@ -25,6 +25,10 @@ const (
 	RoomFull   = "room_full"
 	NotFound   = "not_found"
 	Internal   = "internal"
+	TooOften   = "too_often"
+	PINNeeded  = "pin_required"
+	PINWrong   = "pin_wrong"
+	PINLocked  = "pin_locked" // wrong too often
 )
 
 // Reasons of the end of a participation.
@@ -33,6 +37,9 @@ const (
 	Removed    = "removed"
 	RoomClosed = "room_closed"
 	Shutdown   = "shutdown"
+	Dropped    = "dropped"       // by the chair
+	TurnedAway = "turned_away"   // while waiting to be let in
+	Over       = "meeting_ended" // the chair ended it, or its time was up
 )
 
 // Media of a view.
@@ -57,6 +64,9 @@ type Request struct {
 	Publish    *Figures        `json:"publish"`
 	Subscribe  *Figures        `json:"subscribe"`
 	ID         json.RawMessage `json:"id"`
+	Control    bool            `json:"control"` // a join of a chair page: sees and leads, is not seen
+
+	ActArguments
 }
 
 // View is a picture that a client shows.
@@ -90,6 +100,9 @@ func Decode(frame []byte) (Request, error) {
 		return Request{}, fmt.Errorf("%w: more than %d views", errMessage, maxViews)
 	case len(r.Name) > maxText || len(r.Resume) > maxText || len(r.ID) > maxText:
 		return Request{}, fmt.Errorf("%w: text too long", errMessage)
+	}
+	if err := r.check(); err != nil {
+		return Request{}, err
 	}
 	if len(r.Client) > maxText {
 		r.Client = r.Client[:maxText]
@@ -151,6 +164,9 @@ type Participant struct {
 	HasVideo   bool      `json:"has_video"`
 	HasContent bool      `json:"has_content"`
 	JoinedAt   time.Time `json:"joined_at"`
+	Member     string    `json:"member"`      // outlives connections and restarts: the venue, or the user
+	ChairMuted bool      `json:"chair_muted"` // AudioMuted is true too
+	CameraOff  bool      `json:"camera_off"`  // by the chair; VideoMuted is true too
 }
 
 // Slots says who is in which m-line of the subscribe connection.
@@ -233,6 +249,7 @@ type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Request string `json:"request"`
+	Act     string `json:"act,omitempty"` // of a request "act"
 }
 
 // Ended is the last message.

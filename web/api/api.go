@@ -43,6 +43,7 @@ type Options struct {
 	Calls        Calls
 	Lines        Lines
 	Rooms        Rooms
+	Meetings     Meetings
 	Records      Records
 	Traces       Traces
 	Recordings   Recordings
@@ -96,6 +97,7 @@ func New(opts Options) *API {
 	a.registerTerminals()
 	a.registerCalls()
 	a.registerRooms()
+	a.registerMeetings()
 	a.registerRecords()
 	a.registerTraces()
 	a.registerRecordings()

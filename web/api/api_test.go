@@ -141,6 +141,23 @@ func (o *organisation) Rooms(context.Context) []api.Room {
 	return []api.Room{{Number: "9000", Name: "全省例会", Venues: []api.Venue{{ID: "hq", Site: "hq"}, {ID: "b1", Site: "branch1"}}}, {Number: "9001"}}
 }
 
+func (o *organisation) Meetings(_ context.Context, room string, _ int) ([]api.Meeting, error) {
+	if room != "9000" {
+		return nil, o.fail
+	}
+	ended := time.Date(2026, 12, 1, 2, 0, 0, 0, time.UTC)
+	return []api.Meeting{{ID: "m2", Room: room, StartedAt: ended}, {ID: "m1", Room: room, StartedAt: ended.Add(-time.Hour), EndedAt: &ended}}, o.fail
+}
+
+func (o *organisation) Minutes(_ context.Context, meeting string, _ int) ([]api.Minute, error) {
+	at := time.Date(2026, 12, 1, 1, 30, 0, 0, time.UTC)
+	return []api.Minute{
+		{At: at, Actor: "hq", ActorName: api.Names{ZH: "主会场", EN: "Main"}, Action: "floor.give", Target: "b1", TargetName: api.Names{ZH: "林东", EN: "Lindong"}},
+		{At: at, Actor: "b1", Action: "chat", Detail: "=HYPERLINK(1)"},
+		{At: at, Action: "opened", Detail: meeting},
+	}, o.fail
+}
+
 func (o *organisation) Room(ctx context.Context, number string) (api.Room, error) {
 	for _, r := range o.Rooms(ctx) {
 		if r.Number == number {
@@ -209,7 +226,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
+		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -286,40 +303,43 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"DELETE /terminals/{extension}/guest":      "admin operator",
 		"GET /groups":                              "admin operator auditor",
 		"PUT /groups/{number}/members/{extension}": "admin operator",
-		"GET /calls":                   "admin operator auditor",
-		"GET /calls/{id}":              "admin operator auditor",
-		"DELETE /calls/{id}":           "admin operator",
-		"POST /calls":                  "admin operator",
-		"GET /rooms":                   "admin operator chair auditor",
-		"GET /rooms/{number}":          everybody,
-		"POST /rooms/{number}/link":    "admin operator",
-		"GET /devices":                 "admin operator",
-		"DELETE /devices/{id}":         "admin operator",
-		"GET /cdrs":                    "admin operator auditor",
-		"GET /cdrs/{id}":               "admin operator auditor",
-		"GET /calls/{id}/trace":        "admin operator auditor",
-		"GET /calls/{id}/pcap":         "admin operator",
-		"GET /recordings":              "admin operator auditor",
-		"GET /recordings/{id}":         "admin operator auditor",
-		"GET /recordings/{id}/audio":   "admin auditor",
-		"DELETE /recordings/{id}":      "admin",
-		"POST /calls/{id}/recording":   "admin operator",
-		"DELETE /calls/{id}/recording": "admin operator",
-		"GET /audit":                   "admin auditor",
-		"GET /audit/verify":            "admin auditor",
-		"GET /users":                   "admin",
-		"POST /users":                  "admin",
-		"PUT /users/{name}/password":   "admin",
-		"DELETE /users/{name}":         "admin",
-		"GET /tokens":                  "admin",
-		"POST /tokens":                 "admin",
-		"DELETE /tokens/{id}":          "admin",
-		"GET /certificates":            "admin operator auditor",
-		"POST /certificates/renew":     "admin",
-		"GET /me":                      everybody,
-		"POST /login":                  "nobody " + everybody,
-		"POST /logout":                 "nobody " + everybody,
-		"POST /rooms/{number}/device":  "nobody " + everybody,
+		"GET /calls":                      "admin operator auditor",
+		"GET /calls/{id}":                 "admin operator auditor",
+		"DELETE /calls/{id}":              "admin operator",
+		"POST /calls":                     "admin operator",
+		"GET /rooms":                      "admin operator chair auditor",
+		"GET /rooms/{number}/meetings":    "admin operator chair auditor",
+		"GET /rooms/{number}/minutes":     "admin operator chair auditor",
+		"GET /rooms/{number}/minutes.csv": "admin operator chair auditor",
+		"GET /rooms/{number}":             everybody,
+		"POST /rooms/{number}/link":       "admin operator",
+		"GET /devices":                    "admin operator",
+		"DELETE /devices/{id}":            "admin operator",
+		"GET /cdrs":                       "admin operator auditor",
+		"GET /cdrs/{id}":                  "admin operator auditor",
+		"GET /calls/{id}/trace":           "admin operator auditor",
+		"GET /calls/{id}/pcap":            "admin operator",
+		"GET /recordings":                 "admin operator auditor",
+		"GET /recordings/{id}":            "admin operator auditor",
+		"GET /recordings/{id}/audio":      "admin auditor",
+		"DELETE /recordings/{id}":         "admin",
+		"POST /calls/{id}/recording":      "admin operator",
+		"DELETE /calls/{id}/recording":    "admin operator",
+		"GET /audit":                      "admin auditor",
+		"GET /audit/verify":               "admin auditor",
+		"GET /users":                      "admin",
+		"POST /users":                     "admin",
+		"PUT /users/{name}/password":      "admin",
+		"DELETE /users/{name}":            "admin",
+		"GET /tokens":                     "admin",
+		"POST /tokens":                    "admin",
+		"DELETE /tokens/{id}":             "admin",
+		"GET /certificates":               "admin operator auditor",
+		"POST /certificates/renew":        "admin",
+		"GET /me":                         everybody,
+		"POST /login":                     "nobody " + everybody,
+		"POST /logout":                    "nobody " + everybody,
+		"POST /rooms/{number}/device":     "nobody " + everybody,
 	}
 	bodies := map[string]any{
 		"PUT /terminals/{extension}/features":      settings(),
@@ -603,7 +623,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -748,5 +768,38 @@ func TestOpenAPIIsFresh(t *testing.T) {
 	have, err := os.ReadFile("openapi.yaml")
 	if err != nil || !bytes.Equal(have, doc) {
 		t.Errorf("openapi.yaml is not what the code gives (%v): run go test ./web/api -update", err)
+	}
+}
+
+func TestMinutes(t *testing.T) {
+	w := newWorld(t)
+	list := decode(t, w.ask(t, as(auth.Chair), http.MethodGet, "/rooms/9000/meetings", nil))["meetings"].([]any)
+	if len(list) != 2 || list[0].(map[string]any)["ended_at"] != nil || list[1].(map[string]any)["ended_at"] == nil {
+		t.Errorf("meetings: %v", list)
+	}
+	for query, want := range map[string]string{"": "m2", "?meeting=m1": "m1"} {
+		minutes := decode(t, w.ask(t, as(auth.Auditor), http.MethodGet, "/rooms/9000/minutes"+query, nil))
+		if id := minutes["meeting"].(map[string]any)["id"]; id != want {
+			t.Errorf("minutes%s of %v", query, id)
+		}
+		if last := minutes["minutes"].([]any)[2].(map[string]any)["detail"]; last != want {
+			t.Errorf("minutes%s: %v", query, last)
+		}
+	}
+	rec := w.ask(t, as(auth.Operator), http.MethodGet, "/rooms/9000/minutes.csv?meeting=m1", nil)
+	want := "\ufeffat,actor,actor_zh,actor_en,action,target,target_zh,target_en,detail\n" +
+		"2026-12-01T01:30:00Z,hq,主会场,Main,floor.give,b1,林东,Lindong,\n" +
+		"2026-12-01T01:30:00Z,b1,,,chat,,,,'=HYPERLINK(1)\n" + // no formula
+		"2026-12-01T01:30:00Z,,,,opened,,,,m1\n"
+	if got := rec.Body.String(); got != want || rec.Header().Get("Content-Disposition") != `attachment; filename="minutes-m1.csv"` {
+		t.Errorf("csv: %q, %v", got, rec.Header())
+	}
+	for path, code := range map[string]int{"/rooms/9000/minutes?meeting=m9": http.StatusNotFound, "/rooms/9009/minutes": http.StatusNotFound, "/rooms/9009/meetings": http.StatusNotFound} {
+		if rec := w.ask(t, as(auth.Admin), http.MethodGet, path, nil); rec.Code != code {
+			t.Errorf("%s: %d", path, rec.Code)
+		}
+	}
+	if rec := w.ask(t, auth.Principal{Kind: auth.KindDevice, Role: auth.Room, Room: "9000", Venue: "b1"}, http.MethodGet, "/rooms/9000/minutes", nil); rec.Code != http.StatusForbidden {
+		t.Errorf("a venue's page reads the minutes: %d", rec.Code)
 	}
 }

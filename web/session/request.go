@@ -93,7 +93,7 @@ type check func(ctx context.Context) (auth.Principal, error)
 // who recognises the request: its bearer token, else a cookie. Without any it returns no check.
 //
 // A room PC may hold both cookies. For the signalling of its own room the device counts, so that it joins as the venue;
-// everywhere else the person who logged in does.
+// everywhere else the person who logged in does, and with ?as=user there too: a chair page is a person's.
 func (m *Manager) who(r *http.Request) (auth.Principal, check, error) {
 	ctx := r.Context()
 	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
@@ -111,7 +111,8 @@ func (m *Manager) who(r *http.Request) (auth.Principal, check, error) {
 	if err != nil {
 		return auth.Principal{}, nil, err
 	}
-	if deviceCheck != nil && (userCheck == nil || r.URL.Path == "/api/v1/rooms/"+device.Room+"/signal") {
+	signalling := r.URL.Path == "/api/v1/rooms/"+device.Room+"/signal" && r.URL.Query().Get("as") != "user"
+	if deviceCheck != nil && (userCheck == nil || signalling) {
 		return device, deviceCheck, nil
 	}
 	return user, userCheck, nil

@@ -242,7 +242,7 @@ func TestWhoCountsWhenBothCookiesAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"/api/v1/rooms/9000/signal": "device", "/api/v1/rooms/9001/signal": "user", "/api/v1/me": "user"} {
+	for path, want := range map[string]string{"/api/v1/rooms/9000/signal": "device", "/api/v1/rooms/9000/signal?as=user": "user", "/api/v1/rooms/9001/signal": "user", "/api/v1/me": "user"} {
 		_, s := w.request(t, http.MethodGet, path, func(r *http.Request) { r.AddCookie(user); r.AddCookie(&device) })
 		if s.Kind != want {
 			t.Errorf("%s: %+v, want a %s", path, s, want)
