@@ -29,13 +29,15 @@ import (
 // empty is an appliance in which nothing happens.
 type empty struct{}
 
-func (empty) Status(context.Context) api.Status                            { return api.Status{Name: "empty"} }
-func (empty) Terminals(context.Context) []api.Terminal                     { return nil }
-func (empty) Lines(context.Context) []api.Line                             { return nil }
-func (empty) Rooms(context.Context) []api.Room                             { return nil }
-func (empty) Calls(context.Context) []api.Call                             { return nil }
-func (empty) Call(context.Context, string) (api.Call, error)               { return api.Call{}, api.ErrNotFound }
-func (empty) HangUp(context.Context, string, string) error                 { return api.ErrNotFound }
+func (empty) Status(context.Context) api.Status              { return api.Status{Name: "empty"} }
+func (empty) Terminals(context.Context) []api.Terminal       { return nil }
+func (empty) Lines(context.Context) []api.Line               { return nil }
+func (empty) Rooms(context.Context) []api.Room               { return nil }
+func (empty) Calls(context.Context) []api.Call               { return nil }
+func (empty) Call(context.Context, string) (api.Call, error) { return api.Call{}, api.ErrNotFound }
+
+func (empty) HangUp(context.Context, string, string) error { return api.ErrNotFound }
+
 func (empty) Dial(context.Context, string, string) (string, error)         { return "", api.ErrNotFound }
 func (empty) Meetings(context.Context, string, int) ([]api.Meeting, error) { return nil, nil }
 func (empty) Minutes(context.Context, string, int) ([]api.Minute, error)   { return nil, nil }

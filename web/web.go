@@ -1,7 +1,7 @@
 // Package web serves the console and the room pages: the bundle of web/src, embedded in the binary.
 //
 // Files below /assets/ carry their content's hash in their name and are cached for ever; pages are revalidated each time.
-// Every path of the console gets index.html, a room's path gets room.html: the page reads its own address. Texts are sent
+// Every path of the console gets index.html, a room's path gets room.html, its chair's chair.html: the page reads its own address. Texts are sent
 // compressed to whoever takes gzip: branches load them over their leased line.
 // Security headers are added by web/session's Handler, which wraps this one like everything else on the HTTPS port.
 //
@@ -162,15 +162,18 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // gets no page: a missing chunk must not come as HTML.
 func (s *site) find(p string) (file, bool) {
 	name := strings.TrimPrefix(path.Clean("/"+p), "/")
-	if f, ok := s.files[name]; ok && name != "index.html" && name != "room.html" {
+	if f, ok := s.files[name]; ok && name != "index.html" && name != "room.html" && name != "chair.html" {
 		return f, true
 	}
 	if path.Ext(name) != "" || strings.HasPrefix(name+"/", "assets/") || strings.HasPrefix(name+"/", "api/") {
 		return file{}, false
 	}
 	page := "index.html"
-	if strings.HasPrefix(name, "room/") {
+	switch {
+	case strings.HasPrefix(name, "room/"):
 		page = "room.html"
+	case strings.HasPrefix(name, "chair/"):
+		page = "chair.html"
 	}
 	f, ok := s.files[page]
 	return f, ok

@@ -25,6 +25,7 @@ func pages() []page {
 	return []page{
 		{template: "index.html", name: "console", entry: "src/console/main.tsx"},
 		{template: "room.html", name: "room", entry: "src/room/main.tsx"},
+		{template: "chair.html", name: "chair", entry: "src/chair/main.tsx"},
 	}
 }
 

@@ -1,3 +1,4 @@
+import { meetingEn } from './meeting.en';
 import type { Dictionary } from './zh';
 
 const plural = (n: number, one: string, many: string): string => `${String(n)} ${n === 1 ? one : many}`;
@@ -349,6 +350,7 @@ export const en: Dictionary = {
       act: 'Run linehall terminal list --unknown and add the rows that it gives to terminals.csv.',
     }),
   },
+  meeting: meetingEn,
   room: {
     title: 'Video meeting',
     venueHere: 'This venue',

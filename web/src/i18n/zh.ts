@@ -1,4 +1,5 @@
 import type { AlarmWords } from './alarm';
+import { meetingZh } from './meeting.zh';
 
 // Chinese is the reference: `en` has the type of this object, so a text that is missing there does not compile.
 export const zh = {
@@ -348,6 +349,7 @@ export const zh = {
       act: '请执行 linehall terminal list --unknown，把给出的行加入 terminals.csv。',
     }),
   },
+  meeting: meetingZh,
   room: {
     title: '视频会议',
     venueHere: '本会场',

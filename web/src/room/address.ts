@@ -21,7 +21,7 @@ export function readAddress(url: URL): Address {
   const venue = fragment.get('venue');
   const token = fragment.get('token');
   return {
-    number: decodeURIComponent(/^\/room\/([^/]+)/.exec(url.pathname)?.[1] ?? ''),
+    number: decodeURIComponent(/^\/(?:room|chair)\/([^/]+)/.exec(url.pathname)?.[1] ?? ''),
     link: venue !== null && token !== null && venue !== '' && token !== '' ? { venue, token } : null,
     video: captureOf(url.searchParams.get('video')),
   };

@@ -6,20 +6,24 @@ import '../styles/room.css';
 import { texts } from '../i18n';
 import { startClock } from '../ui/clock';
 import { Toasts } from '../ui/toast';
-import { walkWithArrows } from './arrows';
+import { walkWithArrows } from '../ui/arrows';
 import { expose } from './expose';
 import { Meeting } from './meeting';
 import { Notice } from './notice';
 import { Prejoin } from './prejoin';
-import { begin, conference, number, roomName, state } from './room';
+import { PinPad } from '../features/meeting/pin';
+import { sayRefusals } from '../features/meeting/refusal';
+import { begin, conference, join, number, roomName, state } from './room';
 import { keepAwake } from './wake';
 
 function Page(): JSX.Element {
   const current = state.value;
+  const t = texts.value.meeting.pin;
+  const asksPIN = current === 'pin_required' || current === 'pin_wrong';
   const seated = current === 'in-meeting' || current === 'reconnecting';
   return (
     <div class="room" data-testid="room-state" data-state={current} data-trouble={conference.trouble.value}>
-      {seated ? <Meeting /> : current === 'prejoin' ? <Prejoin /> : <Notice state={current} />}
+      {seated ? <Meeting /> : current === 'prejoin' ? <Prejoin /> : asksPIN ? <PinPad title={t.title} text={t.text} wrong={current === 'pin_wrong'} onSubmit={join} /> : <Notice state={current} />}
       <Toasts />
     </div>
   );
@@ -34,6 +38,7 @@ if (root !== null) {
   startClock();
   walkWithArrows();
   expose();
+  sayRefusals(conference);
   render(<Page />, root);
   addEventListener('online', () => {
     conference.kick();

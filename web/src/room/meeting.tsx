@@ -1,20 +1,27 @@
 import type { JSX } from 'preact';
-import { formatClock, nameOf, texts } from '../i18n';
+import { formatClock, formatDuration, nameOf, texts } from '../i18n';
 import { now } from '../ui/clock';
 import { Icon, type IconName } from '../ui/icon';
 import { Controls } from './controls';
 import { camera, microphone } from './devices';
 import { conference, number, roomName, venueName } from './room';
 import { Voices } from './sound';
+import { Panel } from './lead';
+import { Banner, Orders } from './orders';
 import { Stage } from './stage';
 
 export function Meeting(): JSX.Element {
   return (
     <div class="meeting">
       <Bar />
+      <Banner />
       <Notes />
-      <Stage />
+      <div class="middle">
+        <Stage />
+        <Panel />
+      </div>
       <Controls />
+      <Orders />
       <Voices />
     </div>
   );
@@ -24,11 +31,21 @@ function Bar(): JSX.Element {
   const t = texts.value.room;
   const line = conference.line.value;
   const phase = conference.phase.value;
+  const meeting = conference.meeting.value;
+  const m = texts.value.meeting;
+  const left = meeting === null || meeting.ends_at === null ? null : (Date.parse(meeting.ends_at) - now.value) / 1000;
   return (
     <header class="bar">
       <strong class="bar-room">{roomName.value || number}</strong>
       {venueName.value !== null && <span class="bar-venue">{nameOf(venueName.value)}</span>}
+      {meeting !== null && (
+        <span class="bar-chair" data-testid="room-chair" data-chair={meeting.chair}>
+          <Icon name="chair" />
+          {meeting.chair_name === null ? m.noChair : `${m.chairIs(nameOf(meeting.chair_name))}${meeting.chair_present ? '' : ` (${m.chairAway})`}`}
+        </span>
+      )}
       <span class="bar-space" />
+      {left !== null && <span class={`bar-left${left < 600 ? ' soon' : ''}`} data-testid="room-left"><Icon name="clock" />{m.endsIn(formatDuration(left))}</span>}
       {phase === 'in' && line !== null && (
         <span class={`bar-line ${line.state}`} data-testid="room-line" data-line={line.state}>
           <Icon name={line.state === 'good' || line.state === 'none' ? 'check' : 'warning'} />
@@ -59,6 +76,16 @@ function Notes(): JSX.Element {
   if (camera.value === 'taken' || camera.value === 'lost') notes.push({ id: 'camera', icon: 'camera-off', tone: 'warning', text: camera.value === 'taken' ? t.cameraTaken : t.cameraLost });
   if (microphone.value === 'taken' || microphone.value === 'lost') {
     notes.push({ id: 'microphone', icon: 'mic-off', tone: 'warning', text: microphone.value === 'taken' ? t.microphoneTaken : t.microphoneLost });
+  }
+  const meeting = conference.meeting.value;
+  const own = conference.participants.value.find((participant) => participant.id === conference.self.value);
+  if (meeting !== null && phase === 'in') {
+    const m = texts.value.meeting;
+    const place = meeting.requests.findIndex((request) => request.member === meeting.you.member);
+    if (own?.chair_muted === true) notes.push({ id: 'muted', icon: 'mic-off', tone: 'warning', text: m.mutedByChair, hint: meeting.may_unmute && meeting.floor === '' ? m.mayUnmute : '' });
+    if (own?.camera_off === true) notes.push({ id: 'camera-off', icon: 'video-off', tone: 'warning', text: m.cameraByChair });
+    if (place >= 0) notes.push({ id: 'raised', icon: 'hand', tone: 'busy', text: m.raised(place + 1) });
+    if (meeting.on_air !== '' && meeting.on_air === meeting.you.member) notes.push({ id: 'on-air', icon: 'air', tone: 'busy', text: m.onAirYou });
   }
   if (conference.content.value !== null) notes.push({ id: 'share', icon: 'share', tone: 'busy', text: t.youShare });
   return (

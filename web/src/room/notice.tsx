@@ -14,7 +14,8 @@ interface Words {
 /** The words of every state in which there is no meeting on the screen; null for those that have their own page. */
 function wordsOf(state: RoomState): Words | null {
   const t = texts.value.room;
-  const again = { text: t.rejoin, run: join, testid: 'room-join' };
+  const m = texts.value.meeting.states;
+  const again = { text: t.rejoin, run: () => { join(); }, testid: 'room-join' };
   switch (state) {
     case 'linking':
       return { icon: 'loader', title: unreachable.value ? t.connecting : t.linking, text: '' };
@@ -44,12 +45,25 @@ function wordsOf(state: RoomState): Words | null {
       return { icon: 'cross', ...t.removed, act: again };
     case 'replaced':
       return { icon: 'users', ...t.replaced, act: { ...again, text: t.joinHere } };
+    case 'waiting':
+      return { icon: 'waiting', ...m.waiting };
+    case 'locked':
+      return { icon: 'lock', ...m.locked, act: again };
+    case 'dropped':
+      return { icon: 'cross', ...m.dropped, act: again };
+    case 'turned_away':
+      return { icon: 'cross', ...m.turnedAway, act: again };
+    case 'pin_locked':
+      return { icon: 'lock', ...m.pinLocked, act: again };
+    case 'meeting_ended':
     case 'room_closed':
       return { icon: 'check', ...t.ended, act: again };
     case 'room_full':
       return { icon: 'users', ...t.full, act: again };
     case 'forbidden':
       return { icon: 'shield', ...t.forbidden };
+    case 'pin_required':
+    case 'pin_wrong':
     case 'prejoin':
     case 'in-meeting':
     case 'reconnecting':
@@ -71,7 +85,7 @@ export function Notice({ state }: { state: RoomState }): JSX.Element | null {
       {words.act !== undefined && (
         <button type="button" class="join" ref={button} onClick={words.act.run} data-testid={words.act.testid}>{words.act.text}</button>
       )}
-      {state === 'no-permission' && <button type="button" class="second" onClick={join} data-testid="room-watch">{texts.value.room.watchOnly}</button>}
+      {state === 'no-permission' && <button type="button" class="second" onClick={() => { join(); }} data-testid="room-watch">{texts.value.room.watchOnly}</button>}
       {state === 'unauthorized' && <a class="second" href={`/login?next=${encodeURIComponent(`/room/${number}`)}`}>{texts.value.room.signIn}</a>}
     </main>
   );

@@ -40,7 +40,7 @@ export function Prejoin(): JSX.Element {
             <span class="mic-hint">{t.micQuiet}</span>
           </div>
         )}
-        <button type="button" class="join" ref={button} onClick={join} data-testid="room-join">
+        <button type="button" class="join" ref={button} onClick={() => { join(); }} data-testid="room-join">
           <Icon name="video" />
           {t.join}
         </button>

@@ -10,7 +10,7 @@ import { Devices, PermissionDenied, stream } from './devices';
 export type Standing =
   | 'linking' | 'unauthorized' | 'link-invalid' | 'not-found' | 'insecure' | 'unsupported' | 'preparing' | 'no-permission' | 'prejoin' | 'meeting';
 
-export type RoomState = Exclude<Standing, 'meeting'> | 'joining' | 'in-meeting' | 'reconnecting' | Exclude<Ending, ''>;
+export type RoomState = Exclude<Standing, 'meeting'> | 'joining' | 'waiting' | 'in-meeting' | 'reconnecting' | Exclude<Ending, ''>;
 
 const address = readAddress(new URL(location.href));
 export const number = address.number;
@@ -39,6 +39,8 @@ export const state = computed<RoomState>(() => {
       return 'in-meeting';
     case 'reconnecting':
       return 'reconnecting';
+    case 'waiting':
+      return 'waiting';
     case 'ended':
       return conference.ending.value === '' ? 'left' : conference.ending.value;
     case 'idle':
@@ -126,12 +128,12 @@ export async function prepare(): Promise<void> {
 }
 
 /** Joins with what devices there are; without any it watches. */
-export function join(): void {
+export function join(pin = ''): void {
   auto = true;
   keep();
   stream.value ??= new MediaStream();
   standing.value = 'meeting';
-  conference.join(stream.value);
+  conference.join(stream.value, pin);
 }
 
 export function leave(): void {

@@ -2,20 +2,27 @@ import { batch, signal } from '@preact/signals-core';
 import { Channel, type Socket } from './channel';
 import { Media } from './media';
 import type {
-  ConnectionName, EndReason, ErrorCode, Layers, LineMessage, Medium, Name, Participant, ServerMessage, View, Welcome,
+  ActArguments, ChatLine, ConnectionName, EndReason, ErrorCode, JoinRefusal, Layers, LineMessage, Medium, Meeting, Minute, Name, Participant, Quality, ServerMessage, View,
+  Welcome,
 } from './protocol';
 import { SlotMap } from './slots';
 import { Meter, type Sample } from './stats';
 import { Wanter } from './want';
 
-export type Phase = 'idle' | 'joining' | 'in' | 'reconnecting' | 'ended';
-export type Ending = '' | 'left' | Exclude<EndReason, 'shutdown'> | Extract<ErrorCode, 'forbidden' | 'room_full' | 'not_found'>;
+export type Phase = 'idle' | 'joining' | 'waiting' | 'in' | 'reconnecting' | 'ended';
+export type Ending = '' | 'left' | Exclude<EndReason, 'shutdown'> | JoinRefusal;
+
+const finals: ReadonlySet<ErrorCode> = new Set(['forbidden', 'room_full', 'not_found', 'locked', 'dropped', 'pin_required', 'pin_wrong', 'pin_locked'] satisfies JoinRefusal[]);
+const isFinal = (code: ErrorCode): code is JoinRefusal => finals.has(code);
+
 
 export interface ConferenceOptions {
   url: string;
   client: string;
   dial: (url: string, protocol: string) => Socket;
   name?: string;
+  /** A chair page: sees and leads, sends nothing and takes nobody's place. */
+  control?: boolean;
   configuration?: RTCConfiguration;
 }
 
@@ -41,6 +48,13 @@ export class Conference {
   readonly line = signal<LineMessage | null>(null);
   readonly muted = signal<Record<Medium, boolean>>({ audio: false, video: false });
   readonly content = signal<MediaStreamTrack | null>(null);
+  readonly meeting = signal<Meeting | null>(null);
+  readonly chat = signal<ChatLine[]>([]);
+  /** Told to chair pages only. */
+  readonly minutes = signal<Minute[]>([]);
+  readonly quality = signal<ReadonlyMap<string, Quality>>(new Map());
+  /** The newest refusal of something that this page asked for. */
+  readonly refusal = signal<{ act: string; code: ErrorCode } | null>(null);
   /** Counts changes of the receiving connection, so that a view looks its streams up again. */
   readonly revision = signal(0);
 
@@ -49,6 +63,7 @@ export class Conference {
   private readonly wanter = new Wanter((views) => this.channel.send({ type: 'want', views }));
   private readonly meters = { publish: new Meter(), subscribe: new Meter() };
   private stream: MediaStream | null = null;
+  private pin = '';
   private instance = '';
   private resume = '';
   private welcomed = false;
@@ -81,9 +96,11 @@ export class Conference {
     }, options.configuration);
   }
 
-  join(stream: MediaStream): void {
-    if (this.phase.value === 'joining' || this.phase.value === 'in' || this.phase.value === 'reconnecting') return;
+  join(stream: MediaStream, pin = ''): void {
+    if (this.phase.value === 'joining' || this.phase.value === 'waiting' || this.phase.value === 'in' || this.phase.value === 'reconnecting') return;
     this.stream = stream;
+    this.pin = pin;
+    this.media.watching = this.options.control === true;
     batch(() => {
       this.phase.value = 'joining';
       this.ending.value = '';
@@ -103,6 +120,11 @@ export class Conference {
     this.muted.value = { ...this.muted.value, [media]: muted };
     this.applyMutes();
     this.channel.send({ type: 'mute', media, muted });
+  }
+
+  /** Asks for something to be done to the meeting. The answer is the meeting as it is then, or `refusal`. */
+  act(act: string, fields: ActArguments = {}): void {
+    this.channel.send({ type: 'act', act, ...fields });
   }
 
   /** Other tracks in the place of those that ended (a camera that came back). */
@@ -164,6 +186,8 @@ export class Conference {
       client: this.options.client,
       ...(this.options.name === undefined ? {} : { name: this.options.name }),
       ...(this.resume === '' ? {} : { resume: this.resume }),
+      ...(this.pin === '' ? {} : { pin: this.pin }),
+      ...(this.options.control === true ? { control: true } : {}),
     });
   }
 
@@ -173,6 +197,7 @@ export class Conference {
       this.welcomed = false;
       this.attempts.value = attempt;
       if (this.phase.value === 'in') this.phase.value = 'reconnecting';
+      if (this.phase.value === 'waiting') this.phase.value = 'joining';
       if (this.trouble.value === '') this.trouble.value = 'network';
     });
   }
@@ -181,6 +206,26 @@ export class Conference {
     switch (message.type) {
       case 'participants':
         this.participants.value = message.list ?? [];
+        this.applyMutes();
+        break;
+      case 'waiting':
+        clearTimeout(this.deadline); // the chair takes its time
+        batch(() => {
+          this.room.value = message.room;
+          this.phase.value = 'waiting';
+        });
+        break;
+      case 'meeting':
+        this.meeting.value = message;
+        break;
+      case 'chat':
+        this.chat.value = message.whole ? (message.lines ?? []) : [...this.chat.value.slice(-199), ...(message.lines ?? [])];
+        break;
+      case 'minutes':
+        this.minutes.value = message.whole ? (message.list ?? []) : [...this.minutes.value.slice(-199), ...(message.list ?? [])];
+        break;
+      case 'quality':
+        this.quality.value = new Map((message.list ?? []).map((one) => [one.participant, one]));
         break;
       case 'slots':
         this.slots.value = new SlotMap(message.video ?? [], message.audio ?? []);
@@ -198,8 +243,11 @@ export class Conference {
         this.ended(message.reason);
         break;
       case 'error':
-        if (message.code === 'forbidden' || message.code === 'room_full' || message.code === 'not_found') {
-          if (message.request === 'join' || message.request === '') this.end(message.code);
+        if (message.request === 'join' || message.request === '') {
+          if (isFinal(message.code)) this.end(message.code);
+        } else if (message.request === 'act' || message.request === 'mute' || message.request === 'content') {
+          this.refusal.value = { act: message.act ?? message.request, code: message.code };
+          if (message.request === 'content') void this.stopSharing();
         }
         break;
       case 'welcome':
@@ -249,14 +297,19 @@ export class Conference {
       if (restarted) this.trouble.value = 'restart';
     });
     const publisher = this.media.publisher;
-    if (same && publisher !== null) {
+    if (this.phase.value === 'waiting') {
+      this.phase.value = 'joining';
+      this.watchDeadline();
+    }
+    if (same && this.media.watching) {
       // The appliance restarts its own connection by itself: an offer follows every welcome.
+    } else if (same && publisher !== null) {
       if (message.layers !== null) publisher.apply(message.layers);
       if (!this.media.carries('publish')) this.channel.send({ type: 'publish', sdp: await publisher.offer(true) });
     } else {
       this.media.close();
       this.slots.value = new SlotMap();
-      await this.publishAnew(stream, message.layers);
+      if (!this.media.watching) await this.publishAnew(stream, message.layers);
     }
     this.tell();
   }
@@ -271,6 +324,7 @@ export class Conference {
   /** What a new connection must hear from us. */
   private tell(): void {
     for (const media of ['audio', 'video'] as const) {
+      if (this.media.watching) break;
       if (this.muted.value[media]) this.channel.send({ type: 'mute', media, muted: true });
     }
     if (this.content.value !== null) this.channel.send({ type: 'content', active: true });
@@ -350,14 +404,22 @@ export class Conference {
       this.self.value = '';
       this.content.value = null;
       this.participants.value = [];
+      this.meeting.value = null;
+      this.chat.value = [];
+      this.minutes.value = [];
+      this.quality.value = new Map();
       this.speaking.value = [];
       this.slots.value = new SlotMap();
       this.revision.value++;
     });
   }
 
+  /** What the chair has muted is not even sent; the appliance would throw it away. */
   private applyMutes(): void {
-    for (const track of this.stream?.getTracks() ?? []) track.enabled = !this.muted.value[track.kind === 'audio' ? 'audio' : 'video'];
+    const own = this.participants.value.find((participant) => participant.id === this.self.value);
+    for (const track of this.stream?.getTracks() ?? []) {
+      track.enabled = track.kind === 'audio' ? !this.muted.value.audio && own?.chair_muted !== true : !this.muted.value.video && own?.camera_off !== true;
+    }
   }
 
   private async report(): Promise<void> {

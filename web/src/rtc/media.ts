@@ -15,6 +15,8 @@ const patienceMs = 2000;
 export class Media {
   publisher: Publisher | null = null;
   subscriber: Subscriber | null = null;
+  /** A page that only looks on has no publisher. */
+  watching = false;
   private readonly patience = new Map<ConnectionName, ReturnType<typeof setTimeout>>();
 
   constructor(
@@ -23,7 +25,7 @@ export class Media {
   ) {}
 
   get connected(): boolean {
-    return this.publisher?.pc.connectionState === 'connected' && this.subscriber?.pc.connectionState === 'connected';
+    return (this.watching || this.publisher?.pc.connectionState === 'connected') && this.subscriber?.pc.connectionState === 'connected';
   }
 
   carries(connection: ConnectionName): boolean {

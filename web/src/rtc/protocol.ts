@@ -28,7 +28,8 @@ export interface ConnectionStats {
 }
 
 export type ClientMessage =
-  | { type: 'join'; name?: string; resume?: string; client: string }
+  | { type: 'join'; name?: string; resume?: string; client: string; pin?: string; control?: boolean }
+  | ({ type: 'act'; act: string } & ActArguments)
   | { type: 'publish'; sdp: string }
   | { type: 'subscribe_answer'; sdp: string }
   | { type: 'subscribe_restart' }
@@ -63,6 +64,10 @@ export interface Participant {
   has_video: boolean;
   has_content: boolean;
   joined_at: string;
+  /** Outlives connections and restarts: the venue's id, or `user:` and a name. */
+  member: string;
+  chair_muted: boolean;
+  camera_off: boolean;
 }
 
 export type SlotReason = '' | 'line' | 'muted';
@@ -100,8 +105,12 @@ export interface LineMessage {
   down: { capacity_bps: number; video_bps: number } | null;
 }
 
-export type EndReason = 'replaced' | 'removed' | 'room_closed' | 'shutdown';
-export type ErrorCode = 'bad_message' | 'bad_state' | 'forbidden' | 'room_full' | 'not_found' | 'internal';
+export type EndReason = 'replaced' | 'removed' | 'room_closed' | 'shutdown' | 'dropped' | 'turned_away' | 'meeting_ended';
+export type JoinRefusal = 'forbidden' | 'room_full' | 'not_found' | 'locked' | 'dropped' | 'pin_required' | 'pin_wrong' | 'pin_locked';
+export type ActRefusal =
+  | 'not_chair' | 'forbidden' | 'chair_held' | 'absent' | 'no_chair' | 'muted_by_chair' | 'camera_off_by_chair' | 'content_locked' | 'not_now' | 'too_often' | 'bad_message'
+  | 'pin_wrong' | 'pin_locked' | 'pin_required';
+export type ErrorCode = JoinRefusal | ActRefusal | 'bad_state' | 'internal';
 
 export type ServerMessage =
   | Welcome
@@ -112,12 +121,17 @@ export type ServerMessage =
   | { type: 'slots'; video: VideoSlot[] | null; audio: AudioSlot[] | null }
   | { type: 'speaking'; participants: string[] | null }
   | ({ type: 'layers' } & Layers)
-  | { type: 'error'; code: ErrorCode; message: string; request: string }
+  | { type: 'error'; code: ErrorCode; message: string; request: string; act?: string }
+  | { type: 'waiting'; room: { number: string; name: string } }
+  | Meeting
+  | { type: 'chat'; whole: boolean; lines: ChatLine[] | null }
+  | { type: 'minutes'; whole: boolean; list: Minute[] | null }
+  | { type: 'quality'; list: Quality[] | null }
   | { type: 'ended'; reason: EndReason }
   | { type: 'pong'; id: number };
 
 const known: ReadonlySet<string> = new Set([
-  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong',
+  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong', 'waiting', 'meeting', 'chat', 'minutes', 'quality',
 ] satisfies ServerMessage['type'][]);
 
 /** Reads one frame; null for what is no message or has a type that this client does not know (it ignores those). */
@@ -130,4 +144,115 @@ export function parseServerMessage(text: string): ServerMessage | null {
   }
   if (typeof value !== 'object' || value === null || !('type' in value) || typeof value.type !== 'string') return null;
   return known.has(value.type) ? (value as ServerMessage) : null;
+}
+
+/** What an act carries besides its name; docs/signalling.md says what means something where. */
+export interface ActArguments {
+  target?: string;
+  on?: boolean;
+  text?: string;
+  layout?: Layout;
+  order?: string[];
+  seconds?: number;
+  pin?: string;
+}
+
+export type Layout = '' | 'single' | 'speaker' | 'grid' | 'pip' | 'lecture';
+
+export interface FloorRequest {
+  member: string;
+  name: Name;
+  at: string;
+}
+
+export interface Poll {
+  order: string[];
+  seconds: number;
+  skip_absent: boolean;
+  paused: boolean;
+  current: string;
+  next_at: string;
+}
+
+export interface RollEntry {
+  member: string;
+  name: Name;
+  present: boolean;
+  answered_at: string | null;
+}
+
+export interface Roll {
+  started_at: string;
+  until: string;
+  closed_at: string | null;
+  entries: RollEntry[];
+}
+
+export interface VenueState {
+  id: string;
+  name: Name;
+  site: string;
+  present: boolean;
+  dropped: boolean;
+}
+
+export interface Guest {
+  id: string;
+  name: Name;
+  at: string;
+}
+
+/** The order of the meeting, whole at each change. */
+export interface Meeting {
+  type: 'meeting';
+  id: string;
+  started_at: string;
+  ends_at: string | null;
+  chair: string;
+  chair_name: Name | null;
+  chair_present: boolean;
+  on_air: string;
+  floor: string;
+  view: string;
+  requests: FloorRequest[];
+  mute_all: boolean;
+  may_unmute: boolean;
+  content_locked: boolean;
+  presenter: string;
+  locked: boolean;
+  waiting_room: boolean;
+  layout: Layout;
+  forced: boolean;
+  banner: string;
+  caption: string;
+  poll: Poll | null;
+  roll: Roll | null;
+  venues: VenueState[];
+  you: { member: string; chair: boolean; may_chair: boolean; may_revoke: boolean; chair_pin: boolean; waiting: Guest[] };
+}
+
+export interface ChatLine {
+  at: string;
+  member: string;
+  name: Name;
+  text: string;
+}
+
+export interface Minute {
+  at: string;
+  actor: string;
+  actor_name: Name;
+  action: string;
+  target: string;
+  target_name: Name;
+  detail: string;
+}
+
+export interface Quality {
+  participant: string;
+  line: LineState;
+  publish_bps: number;
+  subscribe_bps: number;
+  loss_percent: number;
+  rtt_ms: number;
 }

@@ -1,5 +1,5 @@
 import {
-  Activity, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, Copy, Download, Ear, Eye, EyeOff,
+  Activity, AlarmClock, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, ClipboardList, Copy, Download, DoorOpen, Gavel, Hand, LayoutGrid, ListChecks, Lock, MessageSquare, Pause, Play, Radio, RotateCw, Send, SkipForward, Square, Type, UserCheck, UserX, Ear, Eye, EyeOff,
   House, Info, LayoutDashboard, Link, LoaderCircle, LogOut, Maximize, Mic, MicOff, Minimize, MonitorUp, MonitorX, Moon, Network, Phone,
   PhoneCall, PhoneOff, RefreshCw, Search, ScrollText, ShieldAlert, Sun, TriangleAlert, Users, Video, VideoOff, Volume2, WifiOff, X,
 } from 'lucide';
@@ -12,6 +12,8 @@ const icons = {
   minimize: Minimize, share: MonitorUp, 'share-off': MonitorX, moon: Moon, network: Network, phone: Phone, call: PhoneCall, 'phone-off': PhoneOff,
   records: ScrollText, refresh: RefreshCw, search: Search, shield: ShieldAlert, sun: Sun, warning: TriangleAlert, users: Users, video: Video, 'video-off': VideoOff,
   volume: Volume2, offline: WifiOff, close: X,
+  clock: AlarmClock, minutes: ClipboardList, waiting: DoorOpen, chair: Gavel, hand: Hand, layout: LayoutGrid, roll: ListChecks, lock: Lock, chat: MessageSquare, pause: Pause, play: Play, air: Radio,
+  poll: RotateCw, send: Send, next: SkipForward, stop: Square, text: Type, admit: UserCheck, drop: UserX,
 } as const;
 
 export type IconName = keyof typeof icons;

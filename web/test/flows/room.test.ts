@@ -181,7 +181,8 @@ test('arrows and Enter are enough', async () => {
   await page.keyboard.press('ArrowRight');
   await page.keyboard.press('Enter');
   await expect.poll(async () => (await sent('mute')).at(-1)).toMatchObject({ media: 'video', muted: true });
-  for (let i = 0; i < 3; i++) await page.keyboard.press('ArrowRight');
+  const focused = (): Promise<string | undefined> => page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset.testid);
+  for (let i = 0; i < 10 && (await focused()) !== 'room-leave'; i++) await page.keyboard.press('ArrowRight');
   await page.keyboard.press('Enter');
   await reach('left');
 });

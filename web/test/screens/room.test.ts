@@ -29,6 +29,7 @@ const venues = [
   { id: 'p5', venue: 'branch5', zh: '云岭', en: 'Yunling', hue: 320 },
 ];
 const phone = { id: 'p6', venue: '', zh: '8021 陈静', en: '8021 Chen Jing', hue: 0 };
+const led = { chair: 'hq', chair_name: { zh: '主会场', en: 'Main venue' }, chair_present: true, on_air: 'branch2', floor: 'branch2', layout: 'speaker', forced: true, mute_all: true };
 const joined = '/room/9000#venue=branch1&token=good-token';
 
 interface Shot {
@@ -50,6 +51,23 @@ const shots: Shot[] = [
   { name: 'room-content-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, speaking: ['p1'], muted: ['p3'], content: 'p1' } },
   { name: 'room-tight-pc-en-light', size: 'pc', lang: 'en', theme: 'light', options: { venues: [...venues, phone], speaking: ['p2'], dark: ['p4'], line: 'tight' } },
   { name: 'room-phone-zh-dark', size: 'phone', lang: 'zh-CN', theme: 'dark', options: { venues, speaking: ['p1'] } },
+  ...(['tv', 'pc', 'phone'] as const).flatMap((size) => ['zh-CN', 'en'].map((lang) => ({
+    name: `room-floor-${size}-${lang.slice(0, 2)}-dark`, size, lang, theme: 'dark',
+    options: { venues, speaking: ['p2'], chairMuted: ['me', 'p1', 'p4', 'p5'], meeting: { ...led, banner: '全省防汛工作会议', caption: '请各会场准备发言', requests: [{ member: 'branch1', name: { zh: '林东', en: 'Lindong' }, at: new Date().toISOString() }] } },
+  }))),
+  { name: 'room-granted-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, meeting: led }, act: async (page) => {
+    await page.evaluate("loopback.settings.meeting = { ...loopback.settings.meeting, floor: 'branch1', on_air: 'branch1' }; loopback.refresh()");
+    await page.waitForSelector('[data-testid=room-granted]');
+  } },
+  { name: 'room-roll-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, meeting: { ...led, floor: '', on_air: '', layout: '', forced: false, roll: { started_at: new Date().toISOString(), until: new Date(Date.now() + 45_000).toISOString(), closed_at: null, entries: [] } } } },
+  ...(['tv', 'pc', 'phone'] as const).map((size) => ({
+    name: `room-lead-${size}-${size === 'pc' ? 'en' : 'zh'}-dark`, size, lang: size === 'pc' ? 'en' : 'zh-CN', theme: 'dark',
+    options: { venues, speaking: ['p2'], chairMuted: ['p4'], meeting: { ...led, chair: 'branch1', chair_name: { zh: '林东', en: 'Lindong' }, floor: '', you: { chair: true, may_chair: true }, requests: [{ member: 'branch3', name: { zh: '北山', en: 'Beishan' }, at: new Date().toISOString() }] } },
+    act: async (page: Page) => { await page.getByTestId('room-lead').click(); },
+  })),
+  { name: 'room-chat-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, meeting: { ...led, floor: '', layout: 'pip' }, chat: [{ at: new Date().toISOString(), member: 'hq', name: { zh: '主会场', en: 'Main venue' }, text: '下一项：防汛工作安排，请各会场准备。' }] }, act: async (page) => { await page.getByTestId('room-chat').click(); } },
+  { name: 'room-waiting-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues, answer: { type: 'waiting', room: { number: '9000', name: '全省例会' } } }, wait: '[data-state=waiting]' },
+  { name: 'room-pin-pc-en-dark', size: 'pc', lang: 'en', theme: 'dark', options: { venues, answer: { type: 'error', code: 'pin_required', message: '', request: 'join' } }, wait: '[data-testid=pin]' },
   { name: 'room-alone-pc-en-dark', size: 'pc', lang: 'en', theme: 'dark', options: {} },
   {
     name: 'room-reconnecting-tv-zh-dark', size: 'tv', lang: 'zh-CN', theme: 'dark', options: { venues },
@@ -86,7 +104,7 @@ test.each(shots)('$name', async (shot) => {
   page.on('pageerror', (error) => errors.push(error.message));
   await page.goto(base + (shot.path ?? joined));
   await page.waitForSelector(shot.wait ?? inMeeting);
-  if (shot.path === undefined) {
+  if (shot.path === undefined && shot.wait === undefined) {
     expect(page.url()).not.toContain('token');
     await page.waitForFunction(() => [...document.querySelectorAll('[data-testid=room-tile][data-venue^=branch]')].every((tile) => tile.querySelector('[data-testid=room-video]') !== null));
     await page.waitForTimeout(2500);

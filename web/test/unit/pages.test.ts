@@ -8,8 +8,10 @@ import { star } from '../../src/features/overview/star';
 import { en } from '../../src/i18n/en';
 import { zh } from '../../src/i18n/zh';
 import { captureOf, readAddress } from '../../src/room/address';
-import { nearest } from '../../src/room/arrows';
+import { nearest } from '../../src/ui/arrows';
 import { gridOf } from '../../src/room/layout';
+import { arrange, programmeOf } from '../../src/features/meeting/layout';
+import type { Meeting, Participant } from '../../src/rtc/protocol';
 import { windowOf } from '../../src/ui/rows';
 import { sparkPath } from '../../src/ui/spark';
 
@@ -200,4 +202,43 @@ test('a long table makes only the rows around the view', () => {
 test('a spark line keeps to its box', () => {
   expect(sparkPath([1, 9, 3], 100, 20, 1, 5)).toBe('M0.0 20.0L50.0 0.0L100.0 10.0');
   expect(sparkPath([1], 100, 20, 1, 5)).toBe('');
+});
+
+describe('the order of the meeting on the screen', () => {
+  const seat = (member: string): Participant => ({
+    id: `p-${member}`, venue: member, name: { zh: member, en: member }, site: member, kind: 'browser', audio_muted: false, video_muted: false, has_audio: true, has_video: true, has_content: false,
+    joined_at: '', member, chair_muted: false, camera_off: false,
+  });
+  const others = ['hq', 'a', 'b'].map(seat);
+  const order = (fields: Partial<Meeting>, you: Partial<Meeting['you']> = {}): Meeting => ({
+    type: 'meeting', id: 'm', started_at: '', ends_at: null, chair: 'hq', chair_name: null, chair_present: true, on_air: '', floor: '', view: '', requests: [], mute_all: false, may_unmute: false, content_locked: false,
+    presenter: '', locked: false, waiting_room: false, layout: '', forced: false, banner: '', caption: '', poll: null, roll: null, venues: [], ...fields,
+    you: { member: 'c', chair: false, may_chair: false, may_revoke: false, chair_pin: false, waiting: [], ...you },
+  });
+  const shape = (...parameters: Parameters<typeof arrange>): string => {
+    const { main, others: rest } = arrange(...parameters);
+    return `${main?.member ?? '-'}|${rest.map((participant) => participant.member).join(' ')}`;
+  };
+
+  test('nobody on air: all alike, or who spoke last large', () => {
+    expect(shape(others, order({}), '', 'p-a')).toBe('-|hq a b');
+    expect(shape(others, order({}), 'speaker', 'p-a')).toBe('a|hq b');
+    expect(shape(others, order({}), 'single', '')).toBe('hq|');
+    expect(shape([], order({}), 'speaker', '')).toBe('-|');
+  });
+  test('the venue on air is large, except where it is itself', () => {
+    expect(shape(others, order({ on_air: 'b' }), '', 'p-a')).toBe('b|hq a');
+    expect(shape(others, order({ on_air: 'b' }), 'pip', 'p-a')).toBe('b|');
+    expect(shape(others, order({ on_air: 'b' }), 'grid', 'p-a')).toBe('-|hq a b');
+    expect(shape(others, order({ on_air: 'c' }), '', 'p-a')).toBe('hq|a b');
+    expect(shape(others, order({ on_air: 'gone' }), '', 'p-a')).toBe('-|hq a b');
+  });
+  test('in a lecture the audience sees the speaker, the speaker everybody', () => {
+    expect(shape(others, order({ on_air: 'b' }), 'lecture', '')).toBe('b|');
+    expect(shape(others, order({ on_air: 'c' }), 'lecture', '')).toBe('-|hq a b');
+  });
+  test('the chair sees whom it views', () => {
+    expect(programmeOf(others, order({ on_air: 'b', view: 'a' }, { chair: true }))?.member).toBe('a');
+    expect(programmeOf(others, order({ on_air: 'b', view: 'a' }))?.member).toBe('b');
+  });
 });

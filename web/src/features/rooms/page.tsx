@@ -54,6 +54,7 @@ function RoomCard({ room }: { room: Room }): JSX.Element {
         {participants.length > 0
           ? <Badge tone="busy" icon="video">{t.open}{room.opened_at === null ? '' : ` · ${t.since(formatSpan(secondsSince(room.opened_at)))}`}</Badge>
           : <Badge tone="muted">{t.idle}</Badge>}
+        <a class="button small" href={`/chair/${encodeURIComponent(room.number)}`} target="_blank" rel="noopener" data-testid={`chair-link-${room.number}`}><Icon name="chair" />{texts.value.meeting.open}</a>
         <a class="button small" href={`/room/${encodeURIComponent(room.number)}`} target="_blank" rel="noopener">{t.enter}</a>
       </div>
       {venues.length === 0 && <p class="muted room-none">{t.noVenues}</p>}

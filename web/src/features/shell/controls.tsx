@@ -7,7 +7,7 @@ export function LanguageButton(): JSX.Element {
   const t = texts.value.language;
   return (
     <button
-      type="button" class="button quiet small" lang={language.value === 'en' ? 'zh-CN' : 'en'} aria-label={t.change} data-testid="language-switch"
+      type="button" class="button quiet small" lang={language.value === 'en' ? 'zh-CN' : 'en'} aria-label={`${t.other} · ${t.change}`} data-testid="language-switch"
       onClick={() => {
         setLanguage(language.value === 'en' ? 'zh-CN' : 'en');
       }}

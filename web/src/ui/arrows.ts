@@ -22,7 +22,10 @@ export function nearest(from: DOMRect, candidates: readonly DOMRect[], direction
 export function walkWithArrows(): void {
   document.addEventListener('keydown', (event) => {
     if (!event.key.startsWith('Arrow')) return;
-    const targets = [...document.querySelectorAll<HTMLElement>('button:not(:disabled), a[href]')].filter((element) => element.offsetParent !== null);
+    // In a text the arrows move the cursor; up and down leave it.
+    if (event.target instanceof HTMLInputElement && (event.key === 'ArrowLeft' || event.key === 'ArrowRight')) return;
+    if (event.target instanceof HTMLSelectElement) return;
+    const targets = [...document.querySelectorAll<HTMLElement>('button:not(:disabled), a[href], input:not(:disabled)')].filter((element) => element.offsetParent !== null);
     const current = document.activeElement instanceof HTMLElement ? targets.indexOf(document.activeElement) : -1;
     event.preventDefault();
     const from = targets[current];

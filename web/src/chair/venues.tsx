@@ -1,0 +1,75 @@
+import type { JSX } from 'preact';
+import { Picture } from '../features/meeting/picture';
+import { formatDecimal, nameOf, texts } from '../i18n';
+import type { Meeting, Participant, VenueState } from '../rtc/protocol';
+import { Icon } from '../ui/icon';
+import { Key } from './key';
+import { act, conference } from './seat';
+
+export function Venues({ meeting }: { meeting: Meeting }): JSX.Element {
+  const t = texts.value.meeting;
+  const participants = conference.participants.value;
+  const absent = meeting.venues.filter((venue) => !participants.some((participant) => participant.member === venue.id));
+  return (
+    <section class="venues-box" aria-labelledby="venues-title">
+      <h2 id="venues-title">{t.venues}<span class="muted">{t.present(meeting.venues.filter((venue) => venue.present).length, meeting.venues.length)}</span></h2>
+      <ul class="chair-venues">
+        {participants.map((participant) => <Venue key={participant.id} participant={participant} meeting={meeting} />)}
+        {absent.map((venue) => <Absent key={venue.id} venue={venue} />)}
+      </ul>
+    </section>
+  );
+}
+
+function Absent({ venue }: { venue: VenueState }): JSX.Element {
+  const t = texts.value.meeting;
+  return (
+    <li class="chair-venue absent" data-testid="chair-venue" data-member={venue.id} data-present="false">
+      <span class="picture"><Icon name="video-off" /></span>
+      <strong>{nameOf(venue.name)}</strong>
+      <span class="muted">{venue.dropped ? t.dropped : t.absent}</span>
+      {venue.dropped && <span class="venue-keys"><Key icon="admit" text={t.add} testid="chair-add" onClick={() => { act('venue.add', { target: venue.id }); }} /></span>}
+    </li>
+  );
+}
+
+function Venue({ participant, meeting }: { participant: Participant; meeting: Meeting }): JSX.Element {
+  const t = texts.value.meeting;
+  const words = texts.value.line.words;
+  const { member } = participant;
+  const chair = member === meeting.chair;
+  const onAir = meeting.on_air === member;
+  const floor = meeting.floor === member;
+  const speaking = conference.speaking.value.includes(participant.id) && !participant.audio_muted;
+  const quality = conference.quality.value.get(participant.id);
+  return (
+    <li class={`chair-venue${onAir ? ' on-air' : ''}${speaking ? ' speaking' : ''}`} data-testid="chair-venue" data-member={member} data-present="true" data-muted={participant.audio_muted} data-on-air={onAir} data-floor={floor}>
+      <Picture conference={conference} participant={participant} testid="chair-thumb" />
+      <strong>
+        {nameOf(participant.name)}
+        {chair && <span class="mark">{texts.value.roles.chair}</span>}
+        {onAir && <span class="mark">{t.broadcasting}</span>}
+        {floor && <span class="mark">{t.hasFloor}</span>}
+      </strong>
+      <span class="venue-state">
+        {speaking && <span class="fine"><Icon name="volume" />{t.speaking}</span>}
+        {participant.audio_muted && <span><Icon name="mic-off" />{t.muted}</span>}
+        {quality !== undefined && (
+          <span class={`line-word ${quality.line}`} title={t.quality(formatDecimal(quality.loss_percent), String(Math.round(quality.rtt_ms)))} data-testid="chair-line" data-line={quality.line}>
+            <Icon name={quality.line === 'good' || quality.line === 'none' ? 'check' : 'warning'} />{words[quality.line]}
+          </span>
+        )}
+      </span>
+      {member !== meeting.you.member && (
+        <span class="venue-keys">
+          <Key icon="air" text={onAir ? t.stopShort : t.broadcast} hint={onAir ? t.stopBroadcast : ''} on={onAir} testid="chair-broadcast" onClick={() => { act('broadcast', { target: onAir ? '' : member }); }} />
+          <Key icon="mic" text={floor ? t.takeShort : t.giveFloor} hint={floor ? t.takeFloor : ''} on={floor} testid="chair-floor" onClick={() => { act('floor.give', { target: floor ? '' : member }); }} />
+          {!chair && <Key bare icon="mic-off" text={participant.chair_muted ? t.unmute : t.mute} on={participant.chair_muted} testid="chair-mute" onClick={() => { act('mute.one', { target: member, on: !participant.chair_muted }); }} />}
+          <Key bare icon="eye" text={t.view} on={meeting.view === member} testid="chair-view" onClick={() => { act('view', { target: meeting.view === member ? '' : member }); }} />
+          <Key bare icon="video-off" text={participant.camera_off ? t.cameraOn : t.camera} on={participant.camera_off} testid="chair-camera" onClick={() => { act('camera.off', { target: member, on: !participant.camera_off }); }} />
+          <Key bare icon="drop" text={t.drop} testid="chair-drop" onClick={() => { act('venue.drop', { target: member }); }} />
+        </span>
+      )}
+    </li>
+  );
+}
