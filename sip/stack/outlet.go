@@ -86,6 +86,15 @@ func (o *outlet) unwanted(msg sip.Message) bool {
 
 // send sends a message and returns its text, which must not be changed; it is empty for one that nobody shall get.
 func (o *outlet) send(msg sip.Message) ([]byte, error) {
+	text, err := o.text(msg)
+	if text == nil {
+		return nil, err
+	}
+	return text, o.writeRaw(text)
+}
+
+// text is a message as it leaves, for writeRaw; it is nil for one that nobody shall get.
+func (o *outlet) text(msg sip.Message) ([]byte, error) {
 	if o.unwanted(msg) {
 		return nil, nil
 	}
@@ -96,8 +105,7 @@ func (o *outlet) send(msg sip.Message) ([]byte, error) {
 	if !intact(msg, buf.Bytes()) {
 		return nil, ErrInjected
 	}
-	text := bytes.Clone(buf.Bytes())
-	return text, o.writeRaw(text)
+	return bytes.Clone(buf.Bytes()), nil
 }
 
 // intact reports whether the text has one line per header: a value with a line

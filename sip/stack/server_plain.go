@@ -51,20 +51,24 @@ func (p *plainTx) Respond(res *sip.Response) error {
 		return ErrFlowGone
 	}
 	p.mu.Unlock()
-	text, err := p.t.out.send(res)
-	if err != nil {
-		p.Terminate()
-		return err
-	}
-	switch {
-	case p.t.out.conn == nil:
+	text, err := p.t.out.text(res)
+	datagram := p.t.out.conn == nil
+	if datagram && err == nil { // before it leaves: a copy of the request may be here before we go on
 		p.mu.Lock()
 		p.last = text
 		p.mu.Unlock()
-		if !res.IsProvisional() {
-			p.t.stack.expiries.add(p.t, expiryEnd)
-		}
-	case !res.IsProvisional():
+	}
+	if text != nil {
+		err = p.t.out.writeRaw(text)
+	}
+	switch {
+	case err != nil:
+		p.Terminate()
+		return err
+	case res.IsProvisional():
+	case datagram:
+		p.t.stack.expiries.add(p.t, expiryEnd)
+	default:
 		p.Terminate()
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -426,6 +427,38 @@ func TestRetransmissionsReachTheHandlerOnce(t *testing.T) {
 	if calls != 1 {
 		t.Errorf("handled %d times", calls)
 	}
+}
+
+// leaving calls a function once, when the first message leaves.
+type leaving func()
+
+func (f *leaving) Message(in bool, _ stack.Flow, _ []byte) {
+	if !in && *f != nil {
+		first := *f
+		*f = nil
+		first()
+	}
+}
+
+// A copy of the request that comes while the answer leaves gets the answer as well (RFC 3261 §17.2.2).
+func TestRetransmissionWhileTheAnswerLeaves(t *testing.T) {
+	var again leaving
+	inMemory(t, stack.Options{Tap: &again}, func(s *stack.Stack) {
+		s.Handle(sip.MESSAGE, func(_ context.Context, req *stack.Request) { _ = req.Tx.Respond(s.NewResponse(req, 200, "OK")) })
+	}, func(t *bubble) {
+		message := []string{
+			"MESSAGE sip:8002@linehall.test SIP/2.0", "Via: SIP/2.0/UDP " + there + ";branch=z9hG4bKcopy", "Max-Forwards: 70",
+			"From: <sip:8001@linehall.test>;tag=a", "To: <sip:8002@linehall.test>", "Call-ID: copy", "CSeq: 1 MESSAGE",
+		}
+		again = func() {
+			t.phone.Send(here, message...)
+			synctest.Wait() // it has been dealt with
+		}
+		t.phone.Send(here, message...)
+		if one, other := t.phone.Recv(), t.phone.Recv(); one.Code != 200 || one.Raw != other.Raw {
+			t.Errorf("answered with\n%s\nand\n%s", one.Raw, other.Raw)
+		}
+	})
 }
 
 func TestMethodsWithoutAHandler(t *testing.T) {
