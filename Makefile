@@ -30,10 +30,9 @@ run: build ## build and start the appliance on the demo config (Ctrl-C ends it)
 demo: build ## run plus 120 simulated phones with calls and five native rooms
 	@exec deploy/demo.sh $(CONFIG) $(DATA)
 
-test: tools build ## everything that must pass: unit tests with the race detector, end-to-end tests with real clients
-	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory web-test
-	$(MAKE) --no-print-directory e2e
+# One after the other, also under -j: tests measure time. A prerequisite of several runs once.
+.NOTPARALLEL:
+test: tools build unit web-test e2e ## everything that must pass: unit tests with the race detector, end-to-end tests with real clients
 
 unit: ## Go tests of every package, with the race detector
 	$(GO) vet ./...
@@ -48,11 +47,7 @@ web-test: web/node_modules/.package-lock.json ## type check, lint and unit tests
 	npm --prefix web run --silent lint
 	npm --prefix web run --silent test
 
-check: ## what CI runs: lint, generated files fresh, test
-	$(MAKE) --no-print-directory tools
-	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory fresh
-	$(MAKE) --no-print-directory test
+check: tools lint fresh test ## what CI runs: lint, generated files fresh, test
 
 lint: $(GOLANGCI) ## gofmt and golangci-lint with no finding
 	@test -z "$$(gofmt -l cmd configs internal media provisioning sfu sip test web 2>/dev/null)" || { gofmt -l cmd configs internal media provisioning sfu sip test web; echo 'run gofmt on the files above'; exit 1; }
