@@ -13,6 +13,7 @@ type peer struct {
 	RTCP        netip.AddrPort   `json:"rtcp,omitzero"`
 	Held        bool             `json:"held,omitempty"`
 	Secure      bool             `json:"secure,omitempty"`
+	ECN         bool             `json:"ecn,omitempty"`
 	Clocks      map[uint8]uint32 `json:"clocks,omitempty"`
 	LatchedRTP  netip.AddrPort   `json:"latched_rtp,omitzero"` // only in a saved state
 	LatchedRTCP netip.AddrPort   `json:"latched_rtcp,omitzero"`
@@ -23,6 +24,7 @@ func newPeer(m *sdp.Media) peer {
 	p := peer{Secure: m.IsSecure(), Clocks: map[uint8]uint32{}}
 	p.RTP, _ = m.Target()
 	p.RTCP, _ = m.RTCP()
+	_, p.ECN = m.Attribute("ecn-capable-rtp") // RFC 6679 §6.1
 	if a := m.Address(); a.IsValid() && a.IsUnspecified() {
 		p.Held = true
 	}
@@ -35,7 +37,7 @@ func newPeer(m *sdp.Media) peer {
 // relayPeer is the form that the relay takes; source is where the party's signalling comes from.
 func (p peer) relayPeer(source netip.Addr) relay.Peer {
 	r := relay.Peer{
-		RTP: p.RTP, RTCP: p.RTCP, Source: source, Held: p.Held, Secure: p.Secure,
+		RTP: p.RTP, RTCP: p.RTCP, Source: source, Held: p.Held, Secure: p.Secure, ECN: p.ECN,
 		LatchedRTP: p.LatchedRTP, LatchedRTCP: p.LatchedRTCP,
 	}
 	for pt, clock := range p.Clocks {

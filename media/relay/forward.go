@@ -8,7 +8,8 @@ package relay
 //	3 open      where the SRTP of the party ends here; nothing that is not authentic latches or is counted
 //	  show      to whoever looks on (Tap): one comparison of what was loaded for 2, where nobody does
 //	4 seal      where that of the other party does
-//	5 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state
+//	5 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state; with the ECN
+//	            bits that it came with, where signalling agreed on them
 //	6 count     reception statistics, reports, line meters (told ten times a second), one delay in sampleEvery packets
 //
 // The only shared writes are atomic stores to fields that the worker alone writes, and a compare-and-swap when a
@@ -39,6 +40,7 @@ const (
 func (c *socket) readable(d *datagram, now int64) {
 	switch c.receive(d) {
 	case 0:
+		c.ecn = d.ecn
 		c.forward(d, now)
 	case syscall.EAGAIN, syscall.EINTR:
 	default: // an error that the network left on the socket; reading it cleared it

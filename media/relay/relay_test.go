@@ -571,30 +571,75 @@ func TestCloseEndsEveryGoroutineUnderLoad(t *testing.T) {
 	}
 }
 
+// What leaves has our DSCP and, where signalling agreed on them, the ECN bits that it came with (RFC 3168), over both versions
+// of IP and from one to the other.
 func TestPacketsAreMarked(t *testing.T) {
 	t.Parallel()
-	b, caller, callee := call(t)
-	raw, err := callee.rtp.SyscallConn()
+	six := netip.IPv6Loopback()
+	for name, hosts := range map[string][2]netip.Addr{"IPv4": {loopback, loopback}, "IPv6 to IPv4": {six, loopback}, "IPv4 to IPv6": {loopback, six}} {
+		t.Run(name, func(t *testing.T) {
+			if c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(hosts[0], 0))); err != nil {
+				t.Skip("no IPv6 here")
+			} else if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b := open(t, [2]relay.Leg{{Local: hosts[0]}, {Local: hosts[1]}}, false)
+			caller, callee := newPhone(t, hosts[0], 1), newPhone(t, hosts[1], 2)
+			for leg, p := range []*phone{caller, callee} {
+				p.option(unix.IP_RECVTOS, unix.IPV6_RECVTCLASS, 1)
+				peer := p.peer()
+				peer.ECN = true
+				b.stream.Expect(leg, peer)
+			}
+			for _, ecn := range []int{0, 2, 1, 3, 0} {
+				for _, way := range []struct {
+					from, to *phone
+					port     uint16
+				}{{caller, callee, b.stream.Port(0)}, {callee, caller, b.stream.Port(1)}} {
+					way.from.option(unix.IP_TOS, unix.IPV6_TCLASS, 8<<2|ecn) // a phone's own DSCP says nothing here
+					way.from.send(way.from.rtp, way.port, way.from.packet())
+					if got, want := way.to.mark(), relay.ExpeditedForwarding<<2|ecn; got != want {
+						t.Errorf("came as %#x, want %#x", got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// option sets an option of the phone's RTP socket, in the version of IP that it has.
+func (p *phone) option(four, six, value int) {
+	p.t.Helper()
+	raw, err := p.rtp.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
+	}
+	level, option := unix.IPPROTO_IP, four
+	if addr(p.rtp).Addr().Is6() {
+		level, option = unix.IPPROTO_IPV6, six
 	}
 	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1) }); err != nil || failed != nil {
-		t.Fatal(err, failed)
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, value) }); err != nil || failed != nil {
+		p.t.Fatal(err, failed)
 	}
-	caller.send(caller.rtp, b.stream.Port(0), caller.packet())
-	if err := callee.rtp.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
+}
+
+// mark is the DSCP and ECN byte of the next packet.
+func (p *phone) mark() int {
+	p.t.Helper()
+	if err := p.rtp.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		p.t.Fatal(err)
 	}
 	oob := make([]byte, 64)
-	_, n, _, _, err := callee.rtp.ReadMsgUDP(make([]byte, 2048), oob)
+	_, n, _, _, err := p.rtp.ReadMsgUDP(make([]byte, 2048), oob)
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 || messages[0].Data[0] != relay.ExpeditedForwarding<<2 {
-		t.Errorf("control messages %v, %v; want one with EF", messages, err)
+	if err != nil || len(messages) != 1 {
+		p.t.Fatalf("control messages %v, %v; want one", messages, err)
 	}
+	return int(messages[0].Data[0])
 }
 
 func TestDelayIsSampledFromTheKernelsReceiveTime(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"linehall/internal/observe"
 	"linehall/media/kernel"
 	"linehall/media/rtcp"
 )
@@ -32,6 +33,7 @@ type socket struct {
 	bound netip.AddrPort // our address; invalid when it is any
 	held  bool           // the keeper has it from before the restart
 
+	reads atomic.Bool // the ECN bits of what comes
 	state atomic.Pointer[state]
 	moved atomic.Pointer[moved] // nil: counted here
 
@@ -48,13 +50,19 @@ type socket struct {
 	sample  uint32
 	wanted  kernel.Flow // that the kernel would carry, the same since then
 	since   int64
+	ecn     uint8   // of the packet under way, see marks
+	marked  *marked // made with the first packet that has ECN bits
 }
 
 // datagram is where a worker has the packet that it carries: one place for all sockets stays in the core's cache.
 type datagram struct {
-	from   sockaddr
-	size   int // may be larger than the buffer
-	buffer [bufferSize]byte
+	from    sockaddr
+	size    int   // may be larger than the buffer
+	ecn     uint8 // the two bits of RFC 3168
+	message unix.Msghdr
+	vector  unix.Iovec
+	control [32]byte // holds one message: the field with DSCP and ECN
+	buffer  [bufferSize]byte
 }
 
 // listen opens a socket for a leg whose party sees us as local.
@@ -176,7 +184,10 @@ func (s *sockaddr) addrPort() netip.AddrPort {
 
 // receive reads a datagram.
 func (c *socket) receive(d *datagram) syscall.Errno {
-	d.from.size = uint32(len(d.from.bytes))
+	if c.reads.Load() {
+		return c.receiveMarked(d)
+	}
+	d.from.size, d.ecn = uint32(len(d.from.bytes)), 0
 	r, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), //nolint:gosec // a descriptor
 		uintptr(unsafe.Pointer(&d.buffer[0])), bufferSize, unix.MSG_TRUNC, //nolint:gosec // system call
 		uintptr(unsafe.Pointer(&d.from.bytes[0])), uintptr(unsafe.Pointer(&d.from.size))) //nolint:gosec // system call
@@ -184,8 +195,100 @@ func (c *socket) receive(d *datagram) syscall.Errno {
 	return errno
 }
 
+// readMarks has the ECN bits read with every packet, from the next one on. Anybody may call it.
+func (c *socket) readMarks() {
+	if c.link != nil || c.reads.Load() {
+		return
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
+	if c.v6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS
+	}
+	if err := unix.SetsockoptInt(c.fd, level, option, 1); err != nil {
+		c.relay.log.Warn("marks of packets are not read", observe.Err, err)
+		return
+	}
+	c.reads.Store(true)
+}
+
+// receiveMarked is receive with the ECN bits.
+func (c *socket) receiveMarked(d *datagram) syscall.Errno {
+	m := &d.message
+	if m.Iov == nil {
+		d.vector.Base = &d.buffer[0]
+		d.vector.SetLen(bufferSize)
+		m.Name, m.Iov, m.Control = &d.from.bytes[0], &d.vector, &d.control[0]
+		m.SetIovlen(1)
+	}
+	m.Namelen = uint32(len(d.from.bytes))
+	m.SetControllen(len(d.control))
+	r, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, uintptr(c.fd), uintptr(unsafe.Pointer(m)), unix.MSG_TRUNC) //nolint:gosec // system call
+	d.size, d.from.size = int(r), m.Namelen                                                                           //nolint:gosec // a length when errno is 0
+	d.ecn = 0
+	if m.Controllen >= unix.SizeofCmsghdr+1 {
+		d.ecn = marks(&d.control)
+	}
+	return errno
+}
+
+// marks reads the ECN bits (RFC 3168 §5: the lower two) of the one control message that a socket of ours gets. A byte for
+// IPv4, an int32 for IPv6:
+//
+//	length 8 | level 4 | type 4 | IP_TOS 1 or IPV6_TCLASS 4
+func marks(control *[32]byte) uint8 {
+	const ecn = 3
+	data := control[unix.SizeofCmsghdr:]
+	switch binary.NativeEndian.Uint32(control[unix.SizeofCmsghdr-4:]) {
+	case unix.IP_TOS:
+		return data[0] & ecn
+	case unix.IPV6_TCLASS:
+		return uint8(binary.NativeEndian.Uint32(data) & ecn) //nolint:gosec // two bits
+	}
+	return 0
+}
+
+// marked is the memory of a datagram that leaves with ECN bits.
+type marked struct {
+	message unix.Msghdr
+	vector  unix.Iovec
+	control struct {
+		header unix.Cmsghdr
+		value  int32
+		_      int32
+	}
+}
+
+// sendMarked is send for a packet that came with ECN bits: it leaves with the same ones and our DSCP.
+func (c *socket) sendMarked(b []byte, to *sockaddr) syscall.Errno {
+	if c.marked == nil {
+		c.marked = &marked{}
+		m := &c.marked.message
+		m.Iov = &c.marked.vector
+		m.SetIovlen(1)
+		m.Control = (*byte)(unsafe.Pointer(&c.marked.control)) //nolint:gosec // system call
+		m.SetControllen(int(unsafe.Sizeof(c.marked.control)))
+		h := &c.marked.control.header
+		h.SetLen(unix.SizeofCmsghdr + 4)
+		h.Level, h.Type = unix.IPPROTO_IP, unix.IP_TOS
+		if c.peer.v6 {
+			h.Level, h.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+		}
+	}
+	k := c.marked
+	k.control.value = int32(c.stream.spec.DSCP)<<2 | int32(c.ecn)
+	k.vector.Base = unsafe.SliceData(b) //nolint:gosec // system call
+	k.vector.SetLen(len(b))
+	k.message.Name, k.message.Namelen = &to.bytes[0], to.size
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(c.peer.fd), uintptr(unsafe.Pointer(&k.message)), unix.MSG_NOSIGNAL) //nolint:gosec // system call
+	k.vector.Base, k.message.Name = nil, nil                                                                                           // not ours
+	return errno
+}
+
 // send writes a datagram to the party of c's peer.
 func (c *socket) send(b []byte, to *sockaddr) syscall.Errno {
+	if c.ecn != 0 {
+		return c.sendMarked(b, to)
+	}
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(c.peer.fd), //nolint:gosec // a descriptor
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, //nolint:gosec // system call
 		uintptr(unsafe.Pointer(&to.bytes[0])), uintptr(to.size)) //nolint:gosec // system call

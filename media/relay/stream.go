@@ -48,6 +48,7 @@ type Peer struct {
 	Source    netip.Addr     // where its signalling comes from; its media may too
 	Held      bool           // it wants nothing (c=0.0.0.0); RTP and RTCP are then ignored, what was known stays
 	Secure    bool           // SRTP: reports are encrypted and are not read
+	ECN       bool           // it may mark its packets (RFC 6679): the marks go on to the other party
 	Clocks    [128]uint32    // Hz per payload type, 0: not known
 	// Security opens what the party sends and seals what it gets, when its SRTP ends here; nil: packets pass as they are.
 	Security Security
@@ -226,6 +227,9 @@ func (s *Stream) Expect(leg int, p Peer) {
 	s.expect.Lock()
 	defer s.expect.Unlock()
 	for kind, c := range s.legs[leg].sockets {
+		if p.ECN {
+			c.readMarks()
+		}
 		for {
 			old := c.state.Load()
 			if c.state.CompareAndSwap(old, old.next(p, kind, c.v6)) {
