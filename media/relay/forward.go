@@ -6,7 +6,7 @@ package relay
 //	1 receive   raw recvfrom into the worker's datagram, one packet per socket that epoll tells of
 //	2 judge     is it the party's? one load of the socket's state, one comparison of addresses
 //	3 open      where the SRTP of the party ends here; nothing that is not authentic latches or is counted
-//	  show      to whoever looks on (Tap): one comparison of what was loaded for 2, where nobody does
+//	  show      to whoever looks on (Tap), or takes it elsewhere (Detour): one comparison of what was loaded for 2
 //	4 seal      where that of the other party does
 //	5 send      raw sendto on the peer's descriptor to where the other party is; one load of the peer's state; with the ECN
 //	            bits that it came with, where signalling agreed on them
@@ -76,8 +76,9 @@ func (c *socket) forward(d *datagram, now int64) {
 // handOver counts a packet of the party and sends it on: a datagram of n bytes, b as it was opened.
 func (c *socket) handOver(n int, b []byte, kind packet.Kind, st *state, now int64) {
 	c.received(n, b, kind, st, now)
-	if st.tap != nil {
-		c.show(st, kind, b, now)
+	if st.aside && c.leadAside(st, kind, b, now) {
+		c.measure(now)
+		return
 	}
 
 	out := c.peer.state.Load()

@@ -177,6 +177,24 @@ func TestShowingDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func (c *count) Take(int, int64, []byte) { c.packets++ }
+
+func TestDivertingDoesNotAllocate(t *testing.T) {
+	r := newRig(t)
+	seen := &count{}
+	r.stream.Divert(seen)
+	b := append([]byte{0x80, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}, make([]byte, 160)...)
+	r.socket.forward(r.put(b, r.source), 1)
+	if n := testing.AllocsPerRun(500, func() {
+		r.socket.forward(r.put(b, r.source), 2)
+		if !r.stream.Say(1, b) {
+			t.Fatal("not said")
+		}
+	}); n != 0 || seen.packets != 502 {
+		t.Errorf("%.1f allocations per packet, %d taken", n, seen.packets)
+	}
+}
+
 func TestReceivingAndSendingDoesNotAllocate(t *testing.T) {
 	r := newRig(t)
 	in, err := New(Options{First: 20000, Last: 29999})

@@ -76,7 +76,7 @@ func (c *socket) flow() (f kernel.Flow, ok bool) {
 	if !to.IsValid() {
 		to = out.signalled
 	}
-	if c.kind != kindRTP || c.stream.spec.Raw || !in.latched.IsValid() || !to.IsValid() || out.held || in.security != nil || out.security != nil || in.tap != nil || c.link != nil || c.peer.link != nil || out.tap != nil || c.v6 != c.peer.v6 || !c.bound.IsValid() || !c.peer.bound.IsValid() {
+	if c.kind != kindRTP || c.stream.spec.Raw || !in.latched.IsValid() || !to.IsValid() || out.held || in.security != nil || out.security != nil || in.aside || c.link != nil || c.peer.link != nil || out.aside || c.v6 != c.peer.v6 || !c.bound.IsValid() || !c.peer.bound.IsValid() {
 		return f, false
 	}
 	return kernel.Flow{From: in.latched, At: c.bound, As: c.peer.bound, To: to, DSCP: c.stream.spec.DSCP, Clocks: in.clocks}, true

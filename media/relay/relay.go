@@ -203,7 +203,7 @@ type totals struct{ packets, linked, kernel, lost uint64 }
 
 func (t *totals) add(s *Stream) {
 	for i := range s.legs {
-		passed := s.legs[i].rtp().forwarded.Load() + s.legs[i].rtcp().forwarded.Load()
+		passed := s.legs[i].rtp().forwarded.Load() + s.legs[i].rtcp().forwarded.Load() + s.saying.packets[1-i].Load()
 		if s.linked() {
 			t.linked += passed
 		} else {

@@ -14,6 +14,8 @@ type state struct {
 	secure    bool
 	security  Security // nil: packets pass as they are
 	tap       Tap      // nil: nobody looks on
+	detour    Detour   // nil: packets go straight to the other party
+	aside     bool     // there is a tap or a detour
 	clocks    *[128]uint32
 	to        sockaddr // where packets for the party go; size 0: nowhere
 }
@@ -25,7 +27,7 @@ func unknown() *state { return &state{clocks: new([128]uint32)} }
 func (s *state) next(p Peer, kind int, v6 bool) *state {
 	n := &state{
 		signalled: s.signalled, latched: s.latched, source: p.Source.Unmap(), held: p.Held, secure: p.Secure,
-		clocks: &p.Clocks, security: p.Security, tap: s.tap,
+		clocks: &p.Clocks, security: p.Security, tap: s.tap, detour: s.detour, aside: s.aside,
 	}
 	said, restored := p.RTP, p.LatchedRTP
 	if kind == kindRTCP {

@@ -76,6 +76,7 @@ type Stream struct {
 	expect  sync.Mutex // serialises Expect, so that a state is computed from the one before
 	once    sync.Once  // Close
 	showing sync.Mutex // serialises the tap where a party has a link
+	saying  saying     // what is said in place of the other party, see Divert
 	final   [2]Stats
 
 	quality quality
@@ -278,9 +279,8 @@ func (s *Stream) Close() [2]Stats {
 	s.once.Do(func() {
 		s.closing.Store(true)
 		s.relay.leave(s)
-		for s.inside.Load() > 0 { // each carries one packet
-			time.Sleep(10 * time.Microsecond)
-		}
+		s.awaitTakes()
+		s.saying.end()
 		for i := range s.legs {
 			for _, c := range s.legs[i].sockets {
 				c.flush()

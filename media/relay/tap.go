@@ -14,24 +14,29 @@ type Tap interface {
 // though a packet that is under way may still come. Media that is encrypted from end to end is not shown.
 func (s *Stream) Tap(t Tap) {
 	for i := range s.legs {
-		c := s.legs[i].rtp()
-		for {
-			old := c.state.Load()
-			n := *old
-			n.tap = t
-			if c.state.CompareAndSwap(old, &n) {
-				break
-			}
-		}
+		s.legs[i].rtp().change(func(n *state) { n.tap = t })
 	}
 	for i := range s.legs {
 		s.legs[i].rtp().revise()
 	}
 }
 
+// change replaces the state by one that differs in who sees the packets.
+func (c *socket) change(edit func(n *state)) {
+	for {
+		old := c.state.Load()
+		n := *old
+		edit(&n)
+		n.aside = n.tap != nil || n.detour != nil
+		if c.state.CompareAndSwap(old, &n) {
+			return
+		}
+	}
+}
+
 // show gives a packet to the tap.
 func (c *socket) show(st *state, kind packet.Kind, b []byte, now int64) {
-	if kind != packet.RTP || st.secure && st.security == nil || c.stream.spec.Raw {
+	if kind != packet.RTP || st.tap == nil {
 		return
 	}
 	if c.stream.linked() { // a party that is brought by Take does not wait for the worker

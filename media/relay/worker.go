@@ -319,11 +319,7 @@ func (r *Relay) dismiss(s *Stream) {
 			}
 		}
 	}
-	// The worker makes round odd before it looks at closing, we set closing before we look at round: if it is even, the
-	// next batch sees closing.
-	for began := w.round.Load(); began%2 == 1 && w.round.Load() == began; {
-		time.Sleep(10 * time.Microsecond)
-	}
+	w.finishRound() // the next one sees closing
 	s.worker = nil
 	if w.streams--; w.streams > 0 {
 		return
@@ -345,6 +341,14 @@ func (r *Relay) dismiss(s *Stream) {
 	}
 	giveRoom(-len(r.crew.workers))
 	r.crew.workers = nil
+}
+
+// finishRound returns when the batch that the worker handles is over. It makes round odd before it looks at a stream; what
+// was set before we look at round is seen by the next batch.
+func (w *worker) finishRound() {
+	for began := w.round.Load(); began%2 == 1 && w.round.Load() == began; {
+		time.Sleep(10 * time.Microsecond)
+	}
 }
 
 // waits sums up how the workers waited, and says how many tick now.
