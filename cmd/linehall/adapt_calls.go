@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"linehall/media/record"
@@ -27,10 +28,10 @@ func (v callsView) Calls(context.Context) []api.Call {
 	return calls
 }
 
-// Call finds a call going on.
+// Call finds a call going on, also by somebody who has joined it.
 func (v callsView) Call(_ context.Context, id string) (api.Call, error) {
 	for _, info := range v.calls.Snapshot() {
-		if info.ID == id {
+		if info.ID == id || slices.ContainsFunc(info.Guests, func(g call.Guest) bool { return g.ID == id }) {
 			return shownCall(info, time.Now()), nil
 		}
 	}
@@ -70,7 +71,7 @@ func shownCall(info call.Info, now time.Time) api.Call {
 	shown := api.Call{
 		ID: info.ID, State: string(info.State), Class: info.Class.String(), Precedence: info.Precedence.String(), StartedAt: info.StartedAt,
 		From: shownParty(info.From), To: shownParty(info.To), Path: string(info.Path), Codec: textOrNull(info.Codec), Media: textOrNull(info.Media), SRTP: info.SRTP, SRTPHere: info.SRTPHere, MOS: scoreOrNull(info.MOS),
-		Legs: []api.CallLeg{}, Recording: string(info.Recording), MayRecord: info.MayRecord, Unrecorded: info.Unrecorded,
+		Legs: []api.CallLeg{}, Guests: []api.CallGuest{}, Recording: string(info.Recording), MayRecord: info.MayRecord, Unrecorded: info.Unrecorded,
 	}
 	if shown.Recording == "" {
 		shown.Recording = string(record.Off)
@@ -78,6 +79,9 @@ func shownCall(info call.Info, now time.Time) api.Call {
 	if !info.AnsweredAt.IsZero() {
 		shown.AnsweredAt = &info.AnsweredAt
 		shown.DurationSeconds = now.Sub(info.AnsweredAt).Seconds()
+	}
+	for _, g := range info.Guests {
+		shown.Guests = append(shown.Guests, api.CallGuest{ID: g.ID, Extension: g.Extension, Mode: g.Mode, Silent: g.Silent, At: g.Since})
 	}
 	for _, leg := range info.Legs {
 		shown.Legs = append(shown.Legs, api.CallLeg{
@@ -168,9 +172,13 @@ func shownRecord(r cdr.Record) api.CDR {
 		SRTP: r.SRTP, SRTPCaller: r.SRTPCaller, SRTPCallee: r.SRTPCallee, SRTPHere: r.SRTPHere, MOSCaller: r.MOSCaller, MOSCallee: r.MOSCallee,
 		Trunk: r.Trunk, Overflow: r.Overflow, Forwards: []api.CDRForward{}, LinkedTo: []string{}, TransferredBy: r.TransferredBy,
 		PickedUpBy: r.PickedUpBy, Originated: r.Originated, Reports: []api.CDRReport{},
+		Guests: []api.CallGuest{}, JoinedTo: r.JoinedTo, JoinedAs: r.JoinedAs,
 		SecondsCaller: shownSeconds(r.SecondsCaller), SecondsCallee: shownSeconds(r.SecondsCallee),
 	}
 	shown.LinkedTo = append(shown.LinkedTo, r.Linked...)
+	for _, g := range r.Guests {
+		shown.Guests = append(shown.Guests, api.CallGuest{ID: g.Call, Extension: g.Extension, Mode: g.Mode, Silent: g.Silent, At: g.At, Until: g.Until})
+	}
 	for _, f := range r.Forwards {
 		shown.Forwards = append(shown.Forwards, api.CDRForward(f))
 	}

@@ -72,6 +72,14 @@ func (p *currentPlan) TrunkLimit(trunk string, t dialplan.Toll) dialplan.LimitCo
 	return p.now.Load().TrunkLimit(trunk, t)
 }
 
+// Barge asks the plan of this moment.
+func (p *currentPlan) Barge(from dialplan.Caller, into, other string, mode dialplan.Barge) dialplan.Joining {
+	return p.now.Load().Barge(from, into, other, mode)
+}
+
+// Joinable asks the plan of this moment.
+func (p *currentPlan) Joinable(extension string) bool { return p.now.Load().Joinable(extension) }
+
 func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
 	t := &telephony{log: g.log, plan: &currentPlan{}}
 	plan, err := newPlanOn(config, g.atlas.Table(), g)
@@ -192,7 +200,7 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 	}
 	t.calls, err = call.New(call.Options{
 		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
-		Router: t.features, Features: t.features, Pickup: t.features,
+		Router: t.features, Features: t.features, Pickup: t.features, Barging: t.plan,
 		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
 		Recorder: media.tapes, RecordCode: func() string { return t.plan.now.Load().Code("record") },
 		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },

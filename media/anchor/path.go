@@ -29,10 +29,11 @@ type Path struct {
 	next    Kind // of the next offer
 	closed  bool
 
-	offer  *offer     // the last one; nil before the first
-	agreed *agreement // what both sides said last; nil before the first answer
-	want   traffic    // what the path has reserved
-	ear    relay.Tap  // sees the sound; nil: nobody
+	offer  *offer       // the last one; nil before the first
+	agreed *agreement   // what both sides said last; nil before the first answer
+	want   traffic      // what the path has reserved
+	ear    relay.Tap    // sees the sound; nil: nobody
+	detour relay.Detour // takes the sound elsewhere; nil: it goes from side to side
 	secure securing
 	web    [2]*web // sides that are browsers, once the path is not direct
 
@@ -71,6 +72,7 @@ type stream struct {
 	sessions [2]*srtp.Session
 	base     [2]relay.Stats // counted before a restart
 	shown    relay.Tap      // that the relay has
+	diverted relay.Detour   // so does this
 }
 
 func newPath(c *Call, key string, callee Party) *Path {

@@ -3,6 +3,7 @@ package mix
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"linehall/media/codec"
@@ -23,6 +24,14 @@ type Line struct {
 	Type   packet.PayloadType // of Format, as we send it
 	Event  packet.PayloadType // of telephone-event at Format.Clock; 0: none, keys come as tones
 	Noise  packet.PayloadType // of comfort noise, usually 13; 0: none
+	// Others are more formats that the party may change to without a word (RFC 3264 §5.1); an Ear follows it.
+	Others []Voice
+}
+
+// Voice is a format and its payload type.
+type Voice struct {
+	Format codec.Format
+	Type   packet.PayloadType
 }
 
 // Ear hears one party.
@@ -36,19 +45,41 @@ type Ear struct {
 	buffer   [largest]byte
 	native   []int16
 	keys     []byte
-	strange  uint64 // packets of other types
+	strange  uint64       // packets of other types
+	before   PlayoutStats // of formats before
 }
 
 // NewEar returns an ear for what the party sends.
 func NewEar(l Line) *Ear {
-	e := &Ear{
-		line: l, playout: NewPlayout(l.Format), resample: codec.NewResampler(l.Format.Rate, Rate),
-		native: make([]int16, l.Format.Samples(codec.Frame)), keys: make([]byte, 0, 16),
-	}
-	if l.Event == 0 {
-		e.tones = dtmf.NewDetector(l.Format.Rate)
-	}
+	e := &Ear{line: l, keys: make([]byte, 0, 16)}
+	e.line.Others = slices.Clone(l.Others) // it changes
+	e.tune(Voice{l.Format, l.Type})
 	return e
+}
+
+// tune hears that format from now on.
+func (e *Ear) tune(v Voice) {
+	if e.playout != nil {
+		e.before = e.before.plus(e.playout.Stats())
+	}
+	e.line.Format, e.line.Type = v.Format, v.Type
+	e.playout, e.resample = NewPlayout(v.Format), codec.NewResampler(v.Format.Rate, Rate)
+	e.native = make([]int16, v.Format.Samples(codec.Frame))
+	if e.line.Event == 0 {
+		e.tones = dtmf.NewDetector(v.Format.Rate)
+	}
+}
+
+// follow tunes to the format of a packet that is of another one than those before; false: it is none of the party's.
+func (e *Ear) follow(t packet.PayloadType) bool {
+	for i, v := range e.line.Others {
+		if v.Type == t {
+			e.line.Others[i] = Voice{e.line.Format, e.line.Type}
+			e.tune(v)
+			return true
+		}
+	}
+	return false
 }
 
 // Put takes a datagram that came at now; it is borrowed. It may be called by another goroutine.
@@ -89,6 +120,8 @@ func (e *Ear) take(at time.Duration, datagram []byte) {
 		if key, ok := e.events.Packet(h.Timestamp, payload); ok && len(e.keys) < cap(e.keys) {
 			e.keys = append(e.keys, key)
 		}
+	case e.follow(h.Type):
+		e.playout.Put(at, h, false, payload)
 	default:
 		e.strange++
 	}
@@ -96,7 +129,7 @@ func (e *Ear) take(at time.Duration, datagram []byte) {
 
 // Stats returns what became of the packets.
 func (e *Ear) Stats() PlayoutStats {
-	s := e.playout.Stats()
+	s := e.before.plus(e.playout.Stats())
 	s.Overflow += e.inbox.Dropped()
 	return s
 }

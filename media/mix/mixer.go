@@ -12,7 +12,7 @@ import (
 //
 //  1. every ear gives 20 ms at 16 kHz, and the keys that were pressed
 //  2. every talker is brought to an even level (Gain); who does not talk adds nothing
-//  3. all are added up once
+//  3. all are added up once; who confides in one leg only is added for that one
 //  4. every leg gets the sum without its own part (mix-minus), limited, through its mouth
 //
 // Legs come and go between ticks: the list is swapped, never changed.
@@ -20,8 +20,15 @@ type Mixer struct {
 	start   time.Time
 	joining sync.Mutex // serialises Join and Leave
 	legs    atomic.Pointer[[]*Leg]
+	signal  atomic.Pointer[signal]
 	sum     [FrameSamples]int32
 	minus   [FrameSamples]int32
+}
+
+// signal is a sound for everybody.
+type signal struct {
+	samples []int16
+	at      int // the mixer's
 }
 
 // Leg is a party of a mixer.
@@ -33,11 +40,14 @@ type Leg struct {
 	limiter Limiter
 	out     Out
 	muted   atomic.Bool
+	only    atomic.Pointer[Leg] // who hears it; nil: all
 	talks   bool
+	aside   [FrameSamples]int32 // for this leg alone
+	told    bool                // there is something in it
 	frame   [FrameSamples]int16
 	mixed   [FrameSamples]int16
 	ticks   int
-	told    sync.Mutex // guards stats
+	known   sync.Mutex // guards stats
 	stats   PlayoutStats
 }
 
@@ -64,9 +74,10 @@ func (m *Mixer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Join adds a party; from the next tick on it hears and is heard.
-func (m *Mixer) Join(l Line, out Out) *Leg {
-	leg := &Leg{mixer: m, ear: NewEar(l), mouth: NewMouth(l), out: out}
+// Join adds a party that sends by one line and is spoken to by the other, which must have a format that can be encoded. From
+// the next tick on it hears and is heard.
+func (m *Mixer) Join(sends, gets Line, out Out) *Leg {
+	leg := &Leg{mixer: m, ear: NewEar(sends), mouth: NewMouth(gets), out: out}
 	m.joining.Lock()
 	defer m.joining.Unlock()
 	legs := append(slices.Clone(*m.legs.Load()), leg)
@@ -85,13 +96,22 @@ func (l *Leg) Leave() {
 // Put takes a datagram of the party; it is borrowed. Any goroutine may call it.
 func (l *Leg) Put(datagram []byte) { l.ear.Put(time.Since(l.mixer.start), datagram) }
 
+// Signal plays samples at Rate to everybody, in place of a signal before. They are taken.
+func (m *Mixer) Signal(samples []int16) { m.signal.Store(&signal{samples: samples}) }
+
+// Confide has the party be heard by one other leg only, nil by all again. It hears everybody as before.
+func (l *Leg) Confide(to *Leg) { l.only.Store(to) }
+
+// Press sends the party a key, if it takes events. Only an Out may call it, from Pressed.
+func (l *Leg) Press(key byte, length time.Duration) { l.mouth.Press(key, length) }
+
 // Mute keeps the party from being heard; it hears on, and its keys count.
 func (l *Leg) Mute(muted bool) { l.muted.Store(muted) }
 
 // Stats returns what became of the party's packets, up to a second ago.
 func (l *Leg) Stats() PlayoutStats {
-	l.told.Lock()
-	defer l.told.Unlock()
+	l.known.Lock()
+	defer l.known.Unlock()
 	return l.stats
 }
 
@@ -101,25 +121,59 @@ const statsEvery = 50
 func (m *Mixer) tick(now time.Duration) {
 	legs := *m.legs.Load()
 	clear(m.sum[:])
+	m.add(m.signal.Load())
 	for _, l := range legs {
 		l.hear(now)
-		if l.talks {
-			for i, s := range l.frame {
-				m.sum[i] += int32(s)
-			}
+		if !l.talks {
+			continue
+		}
+		sum := &m.sum
+		if to := l.only.Load(); to != nil {
+			sum, to.told, l.talks = &to.aside, true, false
+		}
+		for i, s := range l.frame {
+			sum[i] += int32(s)
 		}
 	}
 	for _, l := range legs {
-		sum := &m.sum
-		if l.talks {
-			for i, s := range l.frame {
-				m.minus[i] = m.sum[i] - int32(s)
-			}
-			sum = &m.minus
-		}
-		l.limiter.Apply(l.mixed[:], sum[:])
+		l.limiter.Apply(l.mixed[:], m.share(l)[:])
 		l.out.Send(l.mouth.Say(l.mixed[:]))
 	}
+}
+
+// add plays the next part of a signal.
+func (m *Mixer) add(s *signal) {
+	if s == nil {
+		return
+	}
+	n := min(FrameSamples, len(s.samples)-s.at)
+	for i, v := range s.samples[s.at : s.at+n] {
+		m.sum[i] = int32(v)
+	}
+	if s.at += n; s.at == len(s.samples) {
+		m.signal.CompareAndSwap(s, nil)
+	}
+}
+
+// share is what a leg hears: the sum without its own part, and what is for it alone.
+func (m *Mixer) share(l *Leg) *[FrameSamples]int32 {
+	if !l.talks && !l.told {
+		return &m.sum
+	}
+	m.minus = m.sum
+	if l.talks {
+		for i, s := range l.frame {
+			m.minus[i] -= int32(s)
+		}
+	}
+	if l.told {
+		for i, s := range l.aside {
+			m.minus[i] += s
+		}
+		clear(l.aside[:])
+		l.told = false
+	}
+	return &m.minus
 }
 
 // hear takes the leg's next 20 ms.
@@ -131,8 +185,8 @@ func (l *Leg) hear(now time.Duration) {
 	l.gain.Apply(l.frame[:], voice)
 	l.talks = voice && !l.muted.Load()
 	if l.ticks++; l.ticks%statsEvery == 0 {
-		l.told.Lock()
+		l.known.Lock()
 		l.stats = l.ear.Stats()
-		l.told.Unlock()
+		l.known.Unlock()
 	}
 }

@@ -62,7 +62,7 @@ func TestEveryoneHearsTheOthers(t *testing.T) {
 		var mouths [3]*Mouth
 		for i, f := range formats {
 			parties[i] = newParty(f)
-			legs[i] = m.Join(lineOf(f), parties[i])
+			legs[i] = m.Join(lineOf(f), lineOf(f), parties[i])
 			mouths[i] = NewMouth(lineOf(f))
 		}
 		var sounds [3][]int16 // of a second, whole periods
@@ -102,6 +102,29 @@ func TestEveryoneHearsTheOthers(t *testing.T) {
 		}
 		if s := legs[1].Stats(); s.Packets < 180 || s.Late > 0 {
 			t.Errorf("%+v", s)
+		}
+
+		legs[0].Mute(false)
+		legs[0].Confide(legs[2])
+		say(2 * time.Second)
+		if share := codectest.Tonality(parties[1].heard[len(parties[1].heard)-8_000:], 8_000, tones[0]); share > 0.001 {
+			t.Errorf("what one leg is told is %.3f of what another one hears", share)
+		}
+		if share := codectest.Tonality(parties[2].heard[len(parties[2].heard)-16_000:], 16_000, tones[0]); share < 0.4 || share > 0.6 {
+			t.Errorf("who is confided in hears %.3f of it", share)
+		}
+		if share := codectest.Tonality(parties[0].heard[len(parties[0].heard)-8_000:], 8_000, tones[1]); share < 0.4 || share > 0.6 {
+			t.Errorf("who confides hears the others as %.3f", share)
+		}
+		legs[0].Confide(nil)
+
+		m.Signal(codectest.Tone(Rate, 2000, -20, 200*time.Millisecond))
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		for i, p := range parties {
+			if share := codectest.Tonality(p.heard[len(p.heard)-formats[i].Rate/4:len(p.heard)-formats[i].Rate/8], formats[i].Rate, 2000); share < 0.9 {
+				t.Errorf("%s hears the signal as %.3f", formats[i].Name, share)
+			}
 		}
 
 		legs[2].Leave()
@@ -150,7 +173,7 @@ func TestTheMixerIsTheModel(t *testing.T) {
 		sound := make([][]int16, n)
 		for i := range n {
 			l := lineOf(formats[random.IntN(3)])
-			m.Join(l, deaf{})
+			m.Join(l, l, deaf{})
 			speakers[i], ears[i] = NewMouth(l), NewEar(l)
 			sound[i] = codectest.Speech(Rate, time.Second, seed*100+uint64(i))
 		}
@@ -243,7 +266,7 @@ func meeting(n int) (m *Mixer, feed func(now time.Duration)) {
 	sound := codectest.Speech(Rate, time.Second, 5)
 	for i := range n {
 		l := lineOf(formats[i%3])
-		legs, mouths = append(legs, m.Join(l, deaf{})), append(mouths, NewMouth(l))
+		legs, mouths = append(legs, m.Join(l, l, deaf{})), append(mouths, NewMouth(l))
 	}
 	tick := 0
 	return m, func(now time.Duration) {
@@ -282,5 +305,31 @@ func BenchmarkMeeting(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "µs/leg")
 		})
+	}
+}
+
+// An ear follows a party that changes to another of its formats, and back.
+func TestAnEarFollowsTheFormat(t *testing.T) {
+	aLaw, wide := Line{Format: codec.PCMA, Type: 8}, Line{Format: codec.G722, Type: 9}
+	sends := aLaw
+	sends.Others = []Voice{{codec.G722, 9}}
+	e, mouths := NewEar(sends), []*Mouth{NewMouth(aLaw), NewMouth(wide), NewMouth(aLaw)}
+	tone := codectest.Tone(Rate, 600, -20, time.Second)
+	now := time.Duration(0)
+	for i, mouth := range mouths {
+		var heard []int16
+		frame := make([]int16, FrameSamples)
+		for n := range 50 {
+			e.Put(now, mouth.Say(tone[n*FrameSamples:][:FrameSamples]))
+			e.Hear(now, frame)
+			heard = append(heard, frame...)
+			now += codec.Frame
+		}
+		if share := codectest.Tonality(heard[len(heard)/2:], Rate, 600); share < 0.95 {
+			t.Errorf("stretch %d: the tone is %.3f of what is heard", i, share)
+		}
+	}
+	if s := e.Stats(); s.Packets < 140 || e.strange != 0 {
+		t.Errorf("%+v, %d strange", s, e.strange)
 	}
 }

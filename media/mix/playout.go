@@ -97,6 +97,18 @@ type PlayoutStats struct {
 	Target    time.Duration // the delay it aims at
 }
 
+// plus adds what came of other packets; the target is that of the newer ones.
+func (s PlayoutStats) plus(newer PlayoutStats) PlayoutStats {
+	newer.Packets += s.Packets
+	newer.Late += s.Late
+	newer.Overflow += s.Overflow
+	newer.Malformed += s.Malformed
+	newer.Concealed += s.Concealed
+	newer.Stretched += s.Stretched
+	newer.Shortened += s.Shortened
+	return newer
+}
+
 // NewPlayout returns a playout of packets in that format.
 func NewPlayout(f codec.Format) *Playout {
 	return &Playout{

@@ -3,6 +3,7 @@ package served
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -15,10 +16,31 @@ import (
 // Answer takes an offer and returns the answer: the first audio section with a format that we have, every other one
 // rejected. The format is the first of the party's that we can encode (RFC 3264 §6.1).
 func (l *Leg) Answer(offer []byte) ([]byte, error) {
+	a, err := Answer(offer, portOf(l.rtp), portOf(l.rtcp))
+	if err != nil {
+		return nil, err
+	}
+	l.peer, l.silent = a.peer, a.silent
+	l.ear, l.mouth = mix.NewEar(a.line), mix.NewMouth(a.line)
+	return a.Body, nil
+}
+
+// Answered is an answer of ours.
+type Answered struct {
+	Body []byte
+
+	line   mix.Line
+	peer   netip.AddrPort
+	silent bool // the party wants to hear nothing
+}
+
+// Answer is Leg.Answer for an end on other ports of Host.
+func Answer(offer []byte, rtp, rtcp int) (Answered, error) {
 	doc, err := sdp.Parse(offer)
 	if err != nil {
-		return nil, fmt.Errorf("offer to a served leg: %w", err)
+		return Answered{}, fmt.Errorf("offer to a served leg: %w", err)
 	}
+	var a Answered
 	var b strings.Builder
 	fmt.Fprintf(&b, "v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\n", Host)
 	taken := false
@@ -29,15 +51,15 @@ func (l *Leg) Answer(offer []byte) ([]byte, error) {
 			fmt.Fprintf(&b, "m=%s 0 %s %s\r\n", m.Kind(), m.Proto(), strings.Join(m.Formats(), " "))
 			continue
 		}
-		taken, l.peer = true, peer
-		l.ear, l.mouth = mix.NewEar(line), mix.NewMouth(line)
-		l.silent = m.OnHold()
-		l.section(&b, m, line)
+		taken = true
+		a.line, a.peer, a.silent = line, peer, m.OnHold()
+		section(&b, m, line, rtp, rtcp)
 	}
 	if !taken {
-		return nil, ErrNoFormat
+		return Answered{}, ErrNoFormat
 	}
-	return []byte(b.String()), nil
+	a.Body = []byte(b.String())
+	return a, nil
 }
 
 // negotiate reads what a section offers.
@@ -62,7 +84,7 @@ func negotiate(m *sdp.Media) (line mix.Line, ok bool) {
 	return line, ok
 }
 
-func (l *Leg) section(b *strings.Builder, m *sdp.Media, line mix.Line) {
+func section(b *strings.Builder, m *sdp.Media, line mix.Line, rtp, rtcp int) {
 	formats, maps := strconv.Itoa(int(line.Type)), fmt.Sprintf("a=rtpmap:%d %s/%d\r\n", line.Type, line.Format.Name, line.Format.Clock)
 	if line.Event != 0 {
 		formats += " " + strconv.Itoa(int(line.Event))
@@ -78,7 +100,7 @@ func (l *Leg) section(b *strings.Builder, m *sdp.Media, line mix.Line) {
 		direction = sdp.Inactive
 	default:
 	}
-	fmt.Fprintf(b, "m=audio %d %s %s\r\n%sa=ptime:20\r\na=rtcp:%d\r\na=%s\r\n", portOf(l.rtp), m.Proto(), formats, maps, portOf(l.rtcp), direction)
+	fmt.Fprintf(b, "m=audio %d %s %s\r\n%sa=ptime:20\r\na=rtcp:%d\r\na=%s\r\n", rtp, m.Proto(), formats, maps, rtcp, direction)
 }
 
 func portOf(c conn) int {

@@ -2,6 +2,7 @@ package call
 
 import (
 	"errors"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -187,7 +188,7 @@ func (c *call) accept(l *leg, req *stack.Request, res *sip.Response, acked func(
 	l.accept = &acceptance{
 		tx: req.Tx, res: res, seq: req.CSeq().SeqNo, wait: c.s.limits.T1, until: time.Now().Add(ackLimit * c.s.limits.T1), acked: acked, lost: lost,
 	}
-	c.arm(timerName{"2xx", int(l.Side)}, c.s.limits.T1, func() { c.repeatAnswer(l) })
+	c.arm(timerName{"2xx", l.place()}, c.s.limits.T1, func() { c.repeatAnswer(l) })
 	return nil
 }
 
@@ -204,7 +205,7 @@ func (c *call) repeatAnswer(l *leg) {
 	}
 	_ = a.tx.Respond(a.res) // repeated until the ACK comes
 	a.wait = min(2*a.wait, longestPause*c.s.limits.T1)
-	c.arm(timerName{"2xx", int(l.Side)}, a.wait, func() { c.repeatAnswer(l) })
+	c.arm(timerName{"2xx", l.place()}, a.wait, func() { c.repeatAnswer(l) })
 }
 
 // onAck takes the ACK of a 2xx; repeated ones find nothing to do.
@@ -214,18 +215,43 @@ func (c *call) onAck(l *leg, ack *sip.Request) {
 		return
 	}
 	l.accept = nil
-	c.disarm(timerName{"2xx", int(l.Side)})
+	c.disarm(timerName{"2xx", l.place()})
 	a.acked(ack)
 	c.byeWhenAcked(l)
 }
 
 func (c *call) awaitingAck() bool {
-	for _, f := range c.forks {
-		if f.caller.accept != nil || f.callee.accept != nil {
-			return true
-		}
+	for range c.answering() {
+		return true
 	}
 	return false
+}
+
+// answering are the legs whose ACK is missing.
+func (c *call) answering() iter.Seq[*leg] {
+	return func(yield func(*leg) bool) {
+		for l := range c.legs() {
+			if l.accept != nil && !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// legs are all that the call has, or has had.
+func (c *call) legs() iter.Seq[*leg] {
+	return func(yield func(*leg) bool) {
+		for _, f := range c.forks {
+			if !yield(f.caller) || !yield(f.callee) {
+				return
+			}
+		}
+		for _, g := range c.guests {
+			if !yield(g.leg) {
+				return
+			}
+		}
+	}
 }
 
 // dropAnswer ends a dialog that a 2xx opened and nobody wants: the lost race of a CANCEL, or

@@ -73,7 +73,7 @@ func (c *call) impliedAck(l *leg) {
 		return
 	}
 	l.accept = nil
-	c.disarm(timerName{"2xx", int(l.Side)})
+	c.disarm(timerName{"2xx", l.place()})
 	a.acked(nil)
 	c.byeWhenAcked(l)
 }

@@ -264,27 +264,3 @@ func TestReplacesRefused(t *testing.T) {
 	k.hangUp(k.da)
 	x.wantRecords(6)
 }
-
-// Join needs a mixer: required it is unknown, offered it is refused.
-func TestJoin(t *testing.T) {
-	t.Parallel()
-	_, k := acrossSites(t, labOptions{})
-	d := newPhone(t, k.a.x, "8003", "UDP", "127.0.0.13")
-	for _, tt := range []struct {
-		join string
-		code int
-	}{{replacesOf(k.db, ""), 488}, {"nothing;to-tag=1;from-tag=2", 481}, {"nothing", 400}} {
-		inv := d.invite("8001", sdpFrom(d.local), [2]string{"Join", tt.join}, [2]string{"Supported", "join"})
-		res := d.final("INVITE")
-		d.send(d.ackFailure(inv, res))
-		if res.code() != tt.code {
-			t.Errorf("Join: %s: %s, want %d", tt.join, res.first, tt.code)
-		}
-	}
-	d.call = token()
-	d.send(d.inviteMessage("8001", sdpFrom(d.local), [2]string{"Join", replacesOf(k.db, "")}, [2]string{"Require", "join"}))
-	if res := d.final("INVITE"); res.code() != 420 || res.header("Unsupported") != "join" {
-		t.Errorf("%s, Unsupported %q", res.first, res.header("Unsupported"))
-	}
-	k.hangUp(k.da)
-}

@@ -503,15 +503,3 @@ func (c *call) linkAfresh(k *link) {
 	}
 	c.present(k, callee, body)
 }
-
-// joinRefusal answers an INVITE with Join (RFC 3911): there is nothing that would mix three voices.
-func (s *Service) joinRefusal(value string) refusal {
-	named, err := parseReplaces(value)
-	if err != nil {
-		return refusal{code: 400, reason: "Bad Request", warn: 399, text: "the Join cannot be read"}
-	}
-	if c, _ := s.named(named); c == nil {
-		return refusal{code: 481}
-	}
-	return refusal{code: 488, warn: 399, text: "Calls cannot be joined"}
-}

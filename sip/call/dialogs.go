@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"linehall/sip/dialplan"
 	"linehall/sip/stack"
 )
 
@@ -49,6 +50,11 @@ func (c *call) dialogs(held bool) []DialogInfo {
 		if c.pair.callee.Trunk == "" {
 			list = append(list, c.established(c.pair.callee, 1+c.pair.branch.index, c.pair.caller, held))
 		}
+		for _, g := range c.guests {
+			if !g.parted {
+				list = append(list, c.guestsDialog(g))
+			}
+		}
 		return slices.DeleteFunc(list, func(d DialogInfo) bool { return d.CallID == "" }) // a party that has not been handed over yet
 	}
 	list := make([]DialogInfo, 0, 1+len(c.branches))
@@ -73,6 +79,20 @@ func (c *call) established(l *leg, index int, other *leg, held bool) DialogInfo 
 	return DialogInfo{
 		ID: c.dialogID(index), Extension: l.Extension, CallID: l.Dialog.ID.CallID,
 		LocalTag: l.Dialog.ID.RemoteTag, RemoteTag: l.Dialog.ID.LocalTag, Initiator: l.Side == caller, State: DialogConfirmed, Held: held,
+		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(l.Flow, user),
+	}
+}
+
+// guestsDialog is the side of somebody who has joined. Who watches one that only listens does not learn to whom.
+func (c *call) guestsDialog(g *guest) DialogInfo {
+	l, near := g.leg, c.pair.leg(g.near)
+	who, user := c.identityOf(near).shown(), l.User
+	if g.mode != dialplan.Full {
+		who, user = hidden, anonymous
+	}
+	return DialogInfo{
+		ID: g.rec.ID, Extension: l.Extension, CallID: l.Dialog.ID.CallID,
+		LocalTag: l.Dialog.ID.RemoteTag, RemoteTag: l.Dialog.ID.LocalTag, Initiator: true, State: DialogConfirmed, Held: l.holds(),
 		RemoteExtension: who.Extension, RemoteDisplay: who.Display, RemoteTarget: c.contact(l.Flow, user),
 	}
 }

@@ -66,6 +66,7 @@ func (c *call) finish(end cause) {
 	c.abandonTransfer()
 	c.giveBack()
 	c.dropPicker()
+	c.dismissGuests("the call has ended")
 	c.timers = map[timerName]*timer{}
 	c.rearmAcceptances()
 	if r := c.re; r != nil { // its asker gets an answer even now
@@ -83,12 +84,8 @@ func (c *call) finish(end cause) {
 // rearmAcceptances: a 2xx without its ACK is repeated even though the call is over; only then
 // may the BYE go out.
 func (c *call) rearmAcceptances() {
-	for _, f := range c.forks {
-		for _, l := range []*leg{f.caller, f.callee} {
-			if l.accept != nil {
-				c.arm(timerName{"2xx", int(l.Side)}, l.accept.wait, func() { c.repeatAnswer(l) })
-			}
-		}
+	for l := range c.answering() {
+		c.arm(timerName{"2xx", l.place()}, l.accept.wait, func() { c.repeatAnswer(l) })
 	}
 }
 
@@ -164,11 +161,9 @@ func (c *call) abandon(ctx context.Context) {
 	for _, b := range c.branches {
 		c.cancelBranch(b)
 	}
-	for _, f := range c.forks {
-		for _, l := range []*leg{f.caller, f.callee} {
-			if l.Dialog.Confirmed && !l.ended {
-				_, _ = c.s.stack.Request(c.ctx, l.Dialog.Request(sip.BYE), l.Flow) //nolint:contextcheck // nobody is left to hear of a failure; the call's own context
-			}
+	for l := range c.legs() {
+		if l.Dialog.Confirmed && !l.ended {
+			_, _ = c.s.stack.Request(c.ctx, l.Dialog.Request(sip.BYE), l.Flow) //nolint:contextcheck // nobody is left to hear of a failure; the call's own context
 		}
 	}
 	var stats [2]anchor.LegStats

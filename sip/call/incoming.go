@@ -50,7 +50,7 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 		return
 	}
 	if h := req.GetHeaders("Join"); len(h) > 0 {
-		s.refuseCall(ctx, c, s.joinRefusal(h[0].Value()))
+		s.refuseCall(ctx, c, refusal{code: 481}) // whoever is outside learns of no call, and joins none
 		return
 	}
 	r := s.routeIncoming(ctx, c, req)

@@ -120,6 +120,10 @@ func (c *call) dialogOf(req *sip.Request) (*fork, *leg) {
 func (c *call) onRequest(req *stack.Request) {
 	f, l := c.dialogOf(req.Request)
 	if l == nil {
+		if g := c.guestOf(req.Request); g != nil {
+			c.onGuestRequest(g, req)
+			return
+		}
 		c.onUnmatched(req)
 		return
 	}
@@ -228,7 +232,7 @@ func (c *call) onCancelled(req *stack.Request) {
 func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
 	_ = req.Tx.Respond(c.s.stack.NewResponse(req, 200, "OK")) // a lost 200 brings the BYE again
 	l.ended, l.accept = true, nil
-	c.disarm(timerName{"2xx", int(l.Side)})
+	c.disarm(timerName{"2xx", l.place()})
 	if c.pair != nil && f != c.pair || c.pair == nil && l.Side == callee {
 		return // an early dialog ends alone; its branch's INVITE still gets a final response
 	}
@@ -242,7 +246,9 @@ func (c *call) onBye(f *fork, l *leg, req *stack.Request) {
 		c.rec.Reason = text
 	}
 	c.because = reasons(req.Request)
-	c.step(evBye{l.Side})
+	if !c.carryOn(l) {
+		c.step(evBye{l.Side})
+	}
 }
 
 // forward proxies a request that changes no session across to the other side and its final

@@ -37,6 +37,15 @@ type Leg struct {
 	SRTP      bool   // encrypted between the phone and the next end of SRTP: the other phone, or us
 }
 
+// Guest is somebody who has joined a call.
+type Guest struct {
+	Party
+	ID     string // of the guest's record, and for Hangup
+	Mode   string // listen, whisper or full
+	Silent bool   // no tone told the parties
+	Since  time.Time
+}
+
 // Info is a call at one moment; the receiver owns it.
 type Info struct {
 	ID          string // ULID
@@ -59,6 +68,7 @@ type Info struct {
 	// MayRecord says that somebody may begin to record the call; Unrecorded why it is not, if it should be.
 	MayRecord  bool
 	Unrecorded string
+	Guests     []Guest // who has joined
 	// Dialogs are the phones' own, ringing ones included, those that have ended left out. The
 	// slice is shared: read only.
 	Dialogs []DialogInfo
@@ -118,6 +128,11 @@ func (c *call) publish() {
 	}
 	if c.m.Phase == phaseEnded {
 		info.State = StateEnded
+	}
+	for _, g := range c.guests {
+		if !g.parted {
+			info.Guests = append(info.Guests, Guest{Party{g.leg.Extension, g.leg.Display, g.leg.Site}, g.rec.ID, string(g.mode), g.silent, *g.rec.AnsweredAt})
+		}
 	}
 	info.Dialogs = c.dialogs(info.State == StateHeld)
 	var path *anchor.Path

@@ -89,6 +89,7 @@ type labOptions struct {
 	calls       <-chan struct{}     // the call core runs when it is closed; nil: at once
 	secrets     call.Secrets        // may be nil
 	recording   *record.Config      // nil: nothing is recorded
+	classes     map[string]dialplan.ClassConfig
 }
 
 // trace is what a test that fails shows: the exchange's log, and the first line of each message.
@@ -229,9 +230,13 @@ func (x *exchange) start(o labOptions) {
 	if members == nil {
 		members = []string{"8009", "8002"}
 	}
+	classes := o.classes
+	if classes == nil {
+		classes = map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}}
+	}
 	plan := must[*dialplan.Plan](t)(dialplan.New(dialplan.Config{
-		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0", "hide_number": "*67"},
-		Classes: map[string]dialplan.ClassConfig{"officer": {Priority: dialplan.Flash}, "chief": {Priority: dialplan.FlashOverride}},
+		Emergency: []string{"110", "119", "120"}, Duty: "8000", DutyMembers: members, Features: map[string]string{"pickup": "**", "group_pickup": "*8", "do_not_disturb": "*76", "speed_dial": "*0", "hide_number": "*67", "barge": "*41", "listen": "*42", "whisper": "*44"},
+		Classes: classes,
 		Tolls:   dialplan.TollsConfig{Forbidden: []string{"+882."}},
 		Rules:   []dialplan.RuleConfig{{Name: "out", Match: "0.", Strip: 1, Trunks: []string{"pstn"}}},
 	}, table, x.people, dialplan.WithTrunks([]dialplan.Trunk{{Name: "pstn", DIDs: []dialplan.DIDConfig{{Number: "04715550002", To: "8002"}}}})))
@@ -252,8 +257,8 @@ func (x *exchange) start(o labOptions) {
 	}
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Tolls:  tolls,
-		Pickup: pickupGroups(o.pickup),
-		Stack:  st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
+		Pickup: pickupGroups(o.pickup), Barging: plan,
+		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
 		Secrets: o.secrets, Recorder: tapes, RecordCode: func() string { return "*22" },
 	}))

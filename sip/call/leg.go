@@ -47,10 +47,22 @@ type leg struct {
 	reason    string
 	raises    int   // 422s to the present request
 	successor *call // the call that has it now
+	guest     int   // it has joined the call of two others; from 1
 
 	judged  []byte // the Agreed that holding is true of, see holds
 	holding bool
 }
+
+// place tells the legs of a call apart, in the names of timers: caller, callee, guests.
+func (l *leg) place() int {
+	if l.guest > 0 {
+		return int(callee) + l.guest
+	}
+	return int(l.Side)
+}
+
+// placeBits hold a place.
+const placeBits = 3
 
 // keepAcks bounds leg.acks: a 2xx is repeated for 64*T1 after its INVITE, and a leg has one
 // INVITE at a time.
@@ -165,7 +177,7 @@ func (c *call) attempted(out *outgoing, tx *stack.ClientTx, err error) {
 			c.cancelOutgoing(out)
 		}
 	case errors.Is(err, stack.ErrFlowGone) && time.Now().Before(out.until) && !out.cancel:
-		name := timerName{"retry " + string(out.req.Method), int(out.req.CSeq().SeqNo)<<1 | int(out.leg.Side)}
+		name := timerName{"retry " + string(out.req.Method), int(out.req.CSeq().SeqNo)<<placeBits | out.leg.place()}
 		c.arm(name, time.Second, func() { c.try(out) })
 	default:
 		c.closeOutgoing(out)

@@ -102,9 +102,12 @@ type call struct {
 	tape   *tape      // who looks on at the media; nil: not asked yet
 	retape *savedTape // of before the restart, until the session is there
 
-	parties []string  // guarded by Service.mu: extensions counted as busy
-	lines   []lineKey // guarded by Service.mu: gateways that carry it
-	keys    []dialogKey
+	guests    []*guest  // who joined, those included whose ACK is missing
+	mixing    *mixing   // nil: nobody takes part beside the two
+	strangers []*leg    // who had joined before the restart
+	parties   []string  // guarded by Service.mu: extensions counted as busy
+	lines     []lineKey // guarded by Service.mu: gateways that carry it
+	keys      []dialogKey
 }
 
 // message is what other goroutines send to the owner.
@@ -202,6 +205,7 @@ func (c *call) run(ctx context.Context) {
 			c.abandon(ctx)
 		}
 	}()
+	defer c.straighten() //nolint:contextcheck // what is left has to be written
 	defer observe.Recover(c.log, c.s.o.Panics, "call")
 	c.ctx = context.WithoutCancel(ctx) // what is sent at the end must leave
 	c.begin()                          //nolint:contextcheck // the owner's methods use the call's own context
@@ -245,6 +249,8 @@ func (c *call) refuseRest() {
 				c.s.refuseCall(c.ctx, m.next, refusal{code: 481})
 			case msgPickup:
 				c.s.refuseCall(c.ctx, m.next, refusal{code: 480})
+			case msgBarge:
+				c.s.refuseCall(c.ctx, m.next, m.gone())
 			}
 		default:
 			return
@@ -269,6 +275,7 @@ func (c *call) begin() {
 			c.repeatReanswer()
 		}
 		c.goOn()
+		c.endRestored()
 		c.publish()
 		c.record()
 		return
@@ -324,6 +331,10 @@ func (c *call) handle(m message) {
 		c.onReplace(m)
 	case msgPickup:
 		c.onPickup(m)
+	case msgBarge:
+		c.onBarge(m)
+	case msgGuestOff:
+		c.onGuestOff(m)
 	case msgRelink:
 		c.relink(m)
 	case msgGone:
@@ -334,6 +345,7 @@ func (c *call) handle(m message) {
 		c.onRecord(m)
 	}
 	c.record()
+	c.remix()
 }
 
 // step feeds the machine and does what it says. Actions that bring about another event (the
@@ -389,6 +401,7 @@ func (c *call) stop() {
 		}
 	case phaseAccepted, phaseUp:
 		c.save()
+		c.dismissGuests("the appliance stopped") // and by the next process, if the BYE is lost
 		c.closeTape("the appliance stopped")
 		c.media.Close()
 		c.left = true

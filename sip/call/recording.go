@@ -97,6 +97,9 @@ func (c *call) callerParty() record.Party {
 // leadRecorded has the media of a path pass us if it may be recorded, and in a form that we can read if it will be. It says
 // how the callee is offered it then, see redress.
 func (c *call) leadRecorded(path *anchor.Path, to *leg) (dressed int, err error) {
+	if c.joinable(to) {
+		path.Reroute(anchor.Relayed)
+	}
 	if c.s.o.Recorder == nil || c.s.o.Recorder.Idle() {
 		return 0, nil
 	}

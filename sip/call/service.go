@@ -142,6 +142,7 @@ type Options struct {
 	Locations Locator
 	Directory Directory
 	Plan      Plan
+	Barging   Barging  // nil: nobody joins a call of others
 	Pickup    Pickup   // nil: people pick up at their own extension only
 	Router    Router   // nil: a number rings what the plan says
 	Features  Features // nil: feature codes are refused
@@ -185,8 +186,9 @@ type Service struct {
 	calls   map[string]*call
 	dialogs map[dialogKey]*call
 	notices map[dialogKey]*notice
-	busy    map[string]int  // calls per extension
-	lines   map[lineKey]int // calls per trunk and gateway
+	joined  map[string]*call // by the id of who joined
+	busy    map[string]int   // calls per extension
+	lines   map[lineKey]int  // calls per trunk and gateway
 	ctx     context.Context
 	work    sync.WaitGroup // owners and what they started
 	waiting []*call        // restored, before Run
@@ -213,7 +215,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, begun: make(chan struct{}),
-		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, busy: map[string]int{}, lines: map[lineKey]int{},
+		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, joined: map[string]*call{}, busy: map[string]int{}, lines: map[lineKey]int{},
 	}
 	s.metrics = newMetrics(o.Registerer, s)
 	o.Stack.Handle(sip.INVITE, s.serveInvite)
@@ -222,7 +224,7 @@ func New(o Options) (*Service, error) {
 	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
 		o.Stack.Handle(m, s.ServeInDialog)
 	}
-	o.Stack.Support("norefersub", "replaces")
+	o.Stack.Support("norefersub", "replaces", joinTag)
 	o.Stack.Handle(sip.REFER, s.Within(s.serveRefer))
 	o.Stack.Handle(sip.SUBSCRIBE, s.Within(s.notServed))
 	o.Stack.Handle(sip.OPTIONS, s.Within(o.Stack.ServeOptions))
@@ -311,8 +313,12 @@ func (s *Service) Drain(ctx context.Context) error {
 // Hangup ends a call on an operator's word; reason is shown in the call's record.
 func (s *Service) Hangup(_ context.Context, id, reason string) error {
 	s.mu.Lock()
-	c := s.calls[id]
+	c, in := s.calls[id], s.joined[id]
 	s.mu.Unlock()
+	if in != nil {
+		in.notify(msgGuestOff{id, "operator", reason})
+		return nil
+	}
 	if c == nil {
 		return fmt.Errorf("call %s: %w", id, ErrUnknownCall)
 	}
@@ -436,9 +442,14 @@ func (s *Service) release(c *call) {
 
 // know makes the call reachable for requests and responses of a dialog.
 func (s *Service) know(c *call, callID, localTag string) {
+	s.o.Trace.Bind(callID, c.id)
+	s.enter(c, callID, localTag)
+}
+
+// enter is know for a dialog whose messages are kept with another record.
+func (s *Service) enter(c *call, callID, localTag string) {
 	key := dialogKey{callID, localTag}
 	c.keys = append(c.keys, key)
-	s.o.Trace.Bind(callID, c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dialogs[key] = c

@@ -41,6 +41,7 @@ type saved struct {
 	Ringing    *savedRinging   `json:"ringing,omitempty"` // instead of Caller, Callee and Media
 	Tolls      []toll.Account  `json:"tolls,omitempty"`   // what it counts for at once
 	Tape       *savedTape      `json:"tape,omitempty"`
+	Guests     []*leg          `json:"guests,omitempty"` // who had joined
 }
 
 const savedVersion = 1
@@ -115,7 +116,7 @@ func (c *call) encode() ([]byte, error) {
 		Version: savedVersion, ID: c.id, Class: c.class, Precedence: c.precedence, Record: c.rec, FromName: c.fromName, ToName: c.toName,
 		Caller: c.pair.caller, Callee: c.pair.callee, Media: media, Answer: c.answer,
 		Reanswer: c.reanswer, Link: c.link, Transfer: c.transfer.saved(),
-		Tolls: c.s.o.Tolls.Held(c.id), Tape: c.savedTape(),
+		Tolls: c.s.o.Tolls.Held(c.id), Tape: c.savedTape(), Guests: c.savedGuests(),
 	})
 	if err != nil {
 		return nil, err
@@ -236,6 +237,11 @@ func (s *Service) restore(ctx context.Context, raw []byte) (revived, error) {
 		st.Caller.Dialog.Session.Digest, st.Callee.Dialog.Session.Digest = "", "" // who has seen what is not known
 	}
 	c.transfer, c.retape = st.Transfer.restored(c), st.Tape
+	for i, l := range st.Guests {
+		l.guest = i + 1
+		c.strangers = append(c.strangers, l)
+		s.enter(c, l.Dialog.ID.CallID, l.Dialog.ID.LocalTag)
+	}
 	return revived{c, st}, nil
 }
 

@@ -56,8 +56,22 @@ type Record struct {
 	TransferredBy string   `json:"transferred_by,omitempty"` // who connected this call's parties
 	PickedUpBy    string   `json:"picked_up_by,omitempty"`   // who answered for the number that was called
 	Originated    bool     `json:"originated,omitempty"`     // the appliance called the first party itself
+	// Guests are those who joined the call; in their own records JoinedTo is its id and JoinedAs how they took part.
+	Guests   []Guest `json:"guests,omitempty"`
+	JoinedTo string  `json:"joined_to,omitempty"`
+	JoinedAs string  `json:"joined_as,omitempty"` // listen, whisper or full
 	// Recording says what was kept of what was said; nil: the call could not be recorded by rule.
 	Recording *Recording `json:"recording,omitempty"`
+}
+
+// Guest is somebody who joined a call.
+type Guest struct {
+	Extension string     `json:"extension"`
+	Call      string     `json:"call"` // id of the guest's own record
+	Mode      string     `json:"mode"`
+	Silent    bool       `json:"silent,omitempty"` // no tone told the parties
+	At        time.Time  `json:"at"`
+	Until     *time.Time `json:"until,omitempty"`
 }
 
 // Recording is what became of recording a call.

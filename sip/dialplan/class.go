@@ -78,6 +78,8 @@ type ClassConfig struct {
 	Withhold bool `yaml:"withhold"`
 	// Tolls are limits of this class instead of the organisation's.
 	Tolls ClassTollsConfig `yaml:"tolls"`
+	// Barge says whose calls terminals of this class may join.
+	Barge BargeConfig `yaml:"barge"`
 }
 
 // HoursConfig limits a class at a time of the week.
@@ -121,6 +123,7 @@ func (c ClassConfig) validate() error {
 			found.Add(setting.Index("deny", i), "%s", err)
 		}
 	}
+	found.Merge("barge", c.Barge.validate())
 	for i, h := range c.ForbiddenHours {
 		path := setting.Index("forbidden_hours", i)
 		found.Merge(path, h.span().validate())

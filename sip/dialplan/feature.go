@@ -25,6 +25,7 @@ const (
 // features is the one table of what can have a code. The codes are those that people know from
 // other exchanges; configs/linehall.yaml writes them out.
 var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
+	{"barge", "*41", MustHave},             // talk in a call of an extension
 	{"block_anonymous", "*77", NoArgument}, // refuse callers without a number
 	{"block_anonymous_off", "*87", NoArgument},
 	{"boss_secretary", "*61", NoArgument}, // on and off: calls to the boss ring the secretary
@@ -53,6 +54,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"hot_desk_in", "*11", MustHave},
 	{"hot_desk_out", "*12", NoArgument},
 	{"intercom", "*80", MustHave},
+	{"listen", "*42", MustHave}, // hear a call of an extension
 	{"park", "*85", MayHave},
 	{"pickup", "**", MustHave},
 	{"record", "*22", NoArgument},  // begin or end the recording of one's call; as keys in the call as well
@@ -60,6 +62,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"speed_dial_store", "*75", MustHave},
 	{"status", "*68", NoArgument}, // what is switched on here
 	{"voicemail", "*97", MayHave},
+	{"whisper", "*44", MustHave}, // be heard in a call by its extension alone
 }
 
 // Features returns the table of features, by name.

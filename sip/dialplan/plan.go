@@ -69,6 +69,7 @@ type Plan struct {
 	sites     []site.Site
 	dir       Directory
 	zone      *time.Location
+	joinable  []Pattern // extensions whose calls somebody may join
 }
 
 // Option adds what not every plan has.
@@ -98,7 +99,7 @@ func New(cfg Config, table *site.Table, dir Directory, options ...Option) (*Plan
 	}
 	p := &Plan{
 		cfg: cfg, features: map[string]string{}, groups: map[string]GroupConfig{}, calendars: map[string]CalendarConfig{},
-		trunks: map[string]Trunk{}, sites: table.Sites(), dir: dir, zone: time.UTC,
+		trunks: map[string]Trunk{}, sites: table.Sites(), dir: dir, zone: time.UTC, joinable: cfg.joinable(),
 	}
 	for name, code := range cfg.Features {
 		p.features[code] = name
@@ -296,6 +297,9 @@ func (l *lookup) feature(d *Decision, name, code, argument string) {
 		d.step("feature", "%s is the code of %s, %s is for it", code, name, argument)
 	}
 	l.inside(d)
+	if mode, joins := BargeOf(name); joins && d.Kind == Feature {
+		l.barge(d, mode)
+	}
 }
 
 // listed decides numbers that are ours as they stand.

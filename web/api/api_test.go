@@ -424,7 +424,7 @@ func TestShapes(t *testing.T) {
 			`"udp_port":5060,"tcp_port":0,"tls_port":0,"wss_url":"","transport":"","srtp":"","ca_file":""}`,
 		"/rooms/9001": `{"number":"9001","name":"","state":"","opened_at":null,"venues":[],"participants":[]}`,
 		"/calls/c2": `{"id":"c2","state":"ringing","class":"","precedence":"","started_at":"0001-01-01T00:00:00Z","answered_at":null,"duration_seconds":0,"from":{"extension":"8001","display_name":"","site":"hq"},` +
-			`"to":{"extension":"8002","display_name":"","site":"hq"},"path":"","codec":null,"media":null,"srtp":false,"srtp_here":false,"mos":null,"legs":[],"recording":"","may_record":false,"unrecorded":""}`,
+			`"to":{"extension":"8002","display_name":"","site":"hq"},"path":"","codec":null,"media":null,"srtp":false,"srtp_here":false,"mos":null,"legs":[],"guests":null,"recording":"","may_record":false,"unrecorded":""}`,
 	} {
 		rec := w.ask(t, p, http.MethodGet, path, nil)
 		if got := strings.TrimSpace(rec.Body.String()); rec.Code != http.StatusOK || got != want {

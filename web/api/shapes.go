@@ -129,6 +129,8 @@ type Call struct {
 	MOS             *float64   `json:"mos"`
 	Legs            []CallLeg  `json:"legs"`
 
+	Guests []CallGuest `json:"guests" nullable:"false" doc:"who has joined the call"`
+
 	Recording  string `json:"recording" enum:"off,announcing,on,suspended" doc:"suspended: the disk takes nothing"`
 	MayRecord  bool   `json:"may_record" doc:"somebody may begin to record it"`
 	Unrecorded string `json:"unrecorded" doc:"why it is not recorded although it should be"`
@@ -139,6 +141,16 @@ type Party struct {
 	Extension   string `json:"extension"`
 	DisplayName string `json:"display_name"`
 	Site        string `json:"site"`
+}
+
+// CallGuest is somebody who has joined a call, or had.
+type CallGuest struct {
+	ID        string     `json:"id" doc:"of the guest's own record; hanging that up ends the guest's part alone"`
+	Extension string     `json:"extension"`
+	Mode      string     `json:"mode" enum:"listen,whisper,full"`
+	Silent    bool       `json:"silent" doc:"no tone told the parties"`
+	At        time.Time  `json:"at"`
+	Until     *time.Time `json:"until"`
 }
 
 // CallLeg is what came in from one side of a call.
@@ -285,6 +297,9 @@ type CDR struct {
 	LinkedTo      []string     `json:"linked_to" nullable:"false" doc:"calls of the same conversation: transferred ones, attempts to transfer"`
 	TransferredBy string       `json:"transferred_by"`
 	PickedUpBy    string       `json:"picked_up_by"`
+	Guests        []CallGuest  `json:"guests" nullable:"false" doc:"who joined the call"`
+	JoinedTo      string       `json:"joined_to" doc:"the call that the caller joined"`
+	JoinedAs      string       `json:"joined_as" doc:"listen, whisper or full"`
 	Originated    bool         `json:"originated" doc:"the appliance called the first party itself"`
 	Reports       []CDRReport  `json:"reports" nullable:"false" doc:"what the phones said of the quality; only in the answer for one call"`
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,32 @@ type party struct {
 	Extension   string `json:"extension"`
 	DisplayName string `json:"display_name"`
 	Site        string `json:"site"`
+}
+
+// guest is somebody who has joined a call, or had.
+type guest struct {
+	ID        string    `json:"id"`
+	Extension string    `json:"extension"`
+	Mode      string    `json:"mode"`
+	Silent    bool      `json:"silent"`
+	At        time.Time `json:"at"`
+}
+
+// word says who and how, in one cell.
+func (g guest) word() string {
+	how := g.Mode
+	if g.Silent {
+		how += ", no tone"
+	}
+	return fmt.Sprintf("%s (%s, %s)", g.Extension, how, g.ID)
+}
+
+func guestList(all []guest) string {
+	words := make([]string, 0, len(all))
+	for _, g := range all {
+		words = append(words, g.word())
+	}
+	return strings.Join(words, "; ")
 }
 
 type call struct {
@@ -26,6 +53,7 @@ type call struct {
 	Path            string    `json:"path"`
 	Codec           string    `json:"codec"`
 	MOS             float64   `json:"mos"`
+	Guests          []guest   `json:"guests"`
 	Legs            []struct {
 		Side        string  `json:"side"`
 		Site        string  `json:"site"`
@@ -96,6 +124,9 @@ func renderCalls(out io.Writer, body struct {
 func renderCall(out io.Writer, c call) {
 	fmt.Fprintf(out, "%s  %s  %s (%s) -> %s (%s)\n", c.ID, c.State, c.From.Extension, c.From.Site, c.To.Extension, c.To.Site)
 	fmt.Fprintf(out, "started %s, %d s, class %s, path %s, codec %s\n\n", clock(&c.StartedAt), int(c.DurationSeconds), c.Class, c.Path, c.Codec)
+	if len(c.Guests) > 0 {
+		fmt.Fprintf(out, "joined by %s\n\n", guestList(c.Guests))
+	}
 	t := newTable(out, "leg", "site", "transport", "address", "packets", "lost", "loss %", "jitter ms", "MOS")
 	for _, leg := range c.Legs {
 		t.AppendRow([]any{leg.Side, leg.Site, leg.Transport, leg.Address, leg.Packets, leg.Lost, fmt.Sprintf("%.1f", leg.LossPercent), fmt.Sprintf("%.1f", leg.JitterMS), mos(leg.MOS)})

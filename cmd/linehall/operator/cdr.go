@@ -46,6 +46,9 @@ type cdr struct {
 	PickedUpBy      string     `json:"picked_up_by"`
 	PreemptedBy     string     `json:"preempted_by"`
 	LinkedTo        []string   `json:"linked_to"`
+	Guests          []guest    `json:"guests"`
+	JoinedTo        string     `json:"joined_to"`
+	JoinedAs        string     `json:"joined_as"`
 	Recording       *struct {
 		Mode   string `json:"mode"`
 		By     string `json:"by"`
@@ -63,7 +66,7 @@ var cdrHeader = []string{
 	"id", "call_id", "started_at", "answered_at", "ended_at", "duration_seconds", "from", "from_site", "to", "to_site", "dialled",
 	"result", "code", "ended_by", "reason", "path", "codec", "mos_caller", "mos_callee",
 	"media", "srtp", "trunk", "overflow", "forwards", "transferred_by", "picked_up_by", "preempted_by", "linked_to",
-	"srtp_caller", "srtp_callee", "srtp_here", "recording",
+	"srtp_caller", "srtp_callee", "srtp_here", "recording", "guests", "joined_to", "joined_as",
 }
 
 func (c cdr) row() []string {
@@ -76,7 +79,7 @@ func (c cdr) row() []string {
 		c.From, c.FromSite, c.To, c.ToSite, c.Dialled, c.Result, strconv.Itoa(c.Code), c.EndedBy, c.Reason, c.Path, c.Codec,
 		score(c.MOSCaller, ""), score(c.MOSCallee, ""),
 		c.Media, strconv.FormatBool(c.SRTP), c.Trunk, c.Overflow, c.forwards(), c.TransferredBy, c.PickedUpBy, c.PreemptedBy, strings.Join(c.LinkedTo, " "),
-		strconv.FormatBool(c.SRTPCaller), strconv.FormatBool(c.SRTPCallee), strconv.FormatBool(c.SRTPHere), c.recorded(),
+		strconv.FormatBool(c.SRTPCaller), strconv.FormatBool(c.SRTPCallee), strconv.FormatBool(c.SRTPHere), c.recorded(), guestList(c.Guests), c.JoinedTo, c.JoinedAs,
 	}
 }
 

@@ -101,6 +101,8 @@ func renderCDR(out io.Writer, c wholeCDR) {
 		{"forwarded", c.forwards()},
 		{"transferred by", c.TransferredBy},
 		{"picked up by", c.PickedUpBy},
+		{"joined by", guestList(c.Guests)},
+		{"joined call", strings.TrimSpace(c.JoinedTo + " " + c.JoinedAs)},
 		{"gave way to call", c.PreemptedBy},
 		{"belongs to calls", strings.Join(c.LinkedTo, " ")},
 		{"recording", c.recorded()},

@@ -1026,7 +1026,13 @@ export interface components {
             forwards: components["schemas"]["CDRForward"][];
             from: string;
             from_site: string;
+            /** @description who joined the call */
+            guests: components["schemas"]["CallGuest"][];
             id: string;
+            /** @description listen, whisper or full */
+            joined_as: string;
+            /** @description the call that the caller joined */
+            joined_to: string;
             legs: components["schemas"]["CDRLeg"][] | null;
             /** @description calls of the same conversation: transferred ones, attempts to transfer */
             linked_to: string[];
@@ -1182,6 +1188,8 @@ export interface components {
             /** Format: double */
             duration_seconds: number;
             from: components["schemas"]["Party"];
+            /** @description who has joined the call */
+            guests: components["schemas"]["CallGuest"][];
             id: string;
             legs: components["schemas"]["CallLeg"][] | null;
             /** @description somebody may begin to record it */
@@ -1210,6 +1218,19 @@ export interface components {
             to: components["schemas"]["Party"];
             /** @description why it is not recorded although it should be */
             unrecorded: string;
+        };
+        CallGuest: {
+            /** Format: date-time */
+            at: string;
+            extension: string;
+            /** @description of the guest's own record; hanging that up ends the guest's part alone */
+            id: string;
+            /** @enum {string} */
+            mode: "listen" | "whisper" | "full";
+            /** @description no tone told the parties */
+            silent: boolean;
+            /** Format: date-time */
+            until: string | null;
         };
         CallLeg: {
             address: string;

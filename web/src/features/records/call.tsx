@@ -76,6 +76,8 @@ function Facts({ record: r }: { record: Cdr }): JSX.Element {
     [t.forwards, r.forwards.map((forward) => `${forward.from} → ${forward.to} (${forward.reason})`).join('；')],
     [t.transferredBy, r.transferred_by],
     [t.pickedUpBy, r.picked_up_by],
+    [t.joinedBy, r.guests.map((guest) => `${guest.extension} (${t.joinedModes[guest.mode]})`).join('；')],
+    [t.joinedCall, r.joined_to],
     [t.preemptedBy, r.preempted_by],
     [t.linked, r.linked_to.join(' ')],
   ];
