@@ -43,8 +43,7 @@ e2e: build web/node_modules/.package-lock.json ## end-to-end tests: the real bin
 	$(GO) test -count=1 -timeout 12m -parallel 3 ./test/... # those that mostly wait run beside each other
 
 web-test: web/node_modules/.package-lock.json ## type check, lint and unit tests of the pages
-	npm --prefix web run --silent typecheck
-	npm --prefix web run --silent lint
+	npm --prefix web run --silent typecheck & types=$$!; lint=0; npm --prefix web run --silent lint || lint=$$?; wait $$types && exit $$lint # a core each
 	npm --prefix web run --silent test
 
 check: tools lint fresh test ## what CI runs: lint, generated files fresh, test
