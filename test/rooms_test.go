@@ -256,6 +256,7 @@ func venuesMeet(t *testing.T, venues []browserVenue) {
 		b.do(map[string]string{"do": "screenshot", "venue": "hq", "file": filepath.Join(folder, "room-six-venues.png")}, nil)
 	}
 
+	chairLeads(t, a, b)
 	b.do(map[string]string{"do": "leave", "venue": "branch1"}, nil)
 	present := func() int {
 		var room struct {
@@ -283,5 +284,7 @@ func venuesMeet(t *testing.T, venues []browserVenue) {
 		return nil
 	})
 	b.inMeeting(30 * time.Second)
+	b.shows("branch5", `[data-testid=room-chair][data-chair=hq]`, "the chair of before the restart")
+	b.shows("branch1", `[data-testid=room-banner]`, "the banner of before the restart")
 	eventually(t, 60*time.Second, "everybody sees everybody after the restart", func() error { return judge(venues, observe(), 2) })
 }

@@ -2,6 +2,10 @@
 //   {"artifacts": DIR, "seconds": N, "venues": [{"id", "url", "browser": "chromium"|"firefox", "rgb": [r,g,b], "tone": HZ, "netns": ""}]}
 // Commands come as JSON lines on standard input, answers go out as JSON lines:
 //   {"do": "observe"}            frames, colours and tones of every venue's page over `seconds`
+//   {"do": "chair", "venue": ID}    opens the chair page beside the venue's own (Chromium); "chairless" closes it
+//   {"do": "press", "venue": ID, "selector": CSS, "chair": BOOL}, {"do": "look", ... the same}: the element's data, or null
+//   {"do": "type", ..., "text": T, "chair": true} writes into a field and presses Enter
+//   {"do": "voices", "venue": ID}   how many voices of others are heard during a second
 //   {"do": "leave", "venue": ID} / {"do": "rejoin", "venue": ID} / {"do": "states"} / {"do": "screenshot", "venue": ID, "file": F} / {"do": "end"}
 import { createRequire } from 'node:module';
 import { mkdirSync, readFileSync, writeFileSync, chmodSync } from 'node:fs';
@@ -133,8 +137,29 @@ async function observe(seconds) {
   return { seen, tones, voices, graph };
 }
 
+// Runs inside the page: how many sound tracks carried sound for a second. Energy is counted before the loudspeaker.
+async function voicesHeard() {
+  const read = async () => new Map(((await window.__linehall.stats()).subscribe?.streams ?? []).filter((stream) => stream.kind === 'audio').map((stream) => [stream.mid, stream.audio_energy]));
+  const before = await read();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  return [...(await read())].filter(([mid, energy]) => energy - (before.get(mid) ?? 0) > 1e-5).length;
+}
+
+const look = (selector) => {
+  const element = document.querySelector(selector);
+  return element === null ? null : { ...element.dataset, text: element.textContent };
+};
+const press = (selector) => {
+  const element = document.querySelector(selector);
+  if (element === null || element.disabled) return false;
+  element.click();
+  return true;
+};
+
 const state = () => document.querySelector('[data-testid="room-state"]')?.dataset.state ?? '';
 const pages = new Map();
+const contexts = new Map();
+const chairs = new Map();
 const browsers = [];
 
 // A browser inside a network namespace is started through a wrapper script.
@@ -174,6 +199,7 @@ async function open(venue) {
   });
   browsers.push(() => browser.close());
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 480, height: 270 } });
+  contexts.set(venue.id, context);
   const page = await context.newPage();
   page.on('pageerror', (error) => process.stderr.write(`${venue.id}: page error: ${error}\n`));
   page.on('console', (message) => { if (message.type() === 'error') process.stderr.write(`${venue.id}: ${message.text()}\n`); });
@@ -187,10 +213,27 @@ async function each(run) {
   return out;
 }
 
+async function openChair(venue) {
+  const page = await contexts.get(venue).newPage();
+  await page.setViewportSize({ width: 1280, height: 720 });
+  page.on('pageerror', (error) => process.stderr.write(`${venue}: chair page error: ${error}\n`));
+  const url = new URL(plan.venues.find((candidate) => candidate.id === venue).url);
+  await page.goto(`${url.origin}${url.pathname.replace('/room/', '/chair/')}?lang=en`);
+  chairs.set(venue, page);
+}
+
+const pageOf = (command) => (command.chair ? chairs : pages).get(command.venue);
+
 async function act(command) {
   switch (command.do) {
     case 'states': return each((page) => page.evaluate(state));
     case 'observe': return each((page) => page.evaluate(observe, plan.seconds));
+    case 'chair': await openChair(command.venue); return {};
+    case 'chairless': await chairs.get(command.venue).close(); return {};
+    case 'look': return pageOf(command).evaluate(look, command.selector);
+    case 'press': return pageOf(command).evaluate(press, command.selector);
+    case 'type': await pageOf(command).fill(command.selector, command.text); await pageOf(command).press(command.selector, 'Enter'); return {};
+    case 'voices': return pages.get(command.venue).evaluate(voicesHeard);
     case 'leave': await pages.get(command.venue).click('room-leave'); return {};
     case 'rejoin': await pages.get(command.venue).click('room-join'); return {};
     case 'screenshot': await pages.get(command.venue).screenshot(command.file); return {};
