@@ -54,7 +54,7 @@ func (p *Peer) openPublish(d *forward.Description) error {
 	var pc *pion.PeerConnection
 	uplink := forward.NewUplink(forward.UplinkOptions{
 		Batch: p.options.Plane, Log: p.log, Metrics: p.options.Metrics, Dropped: p.options.Dropped,
-		Send:            func(packets []rtcp.Packet) error { return pc.WriteRTCP(packets) }, //nolint:wrapcheck // logged as it is
+		Send:            func(packets []rtcp.Packet) error { return p.tell(pc, packets) },
 		WithoutRecovery: p.options.WithoutRecovery,
 	})
 	pc, err := p.options.Plane.NewConnection(webrtc.Receive, uplink)

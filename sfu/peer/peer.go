@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/rtcp"
 	pion "github.com/pion/webrtc/v4"
 
 	"linehall/internal/observe"
@@ -26,6 +27,7 @@ const (
 const (
 	mailboxSize    = 64
 	maxCandidates  = 32 // of one connection before its description
+	reportBacklog  = 64 // packets to a publisher: seconds of them
 	reportInterval = time.Second
 	gatherTimeout  = 2 * time.Second
 	// closeTimeout is how long closing may take before it is reported. It takes milliseconds.
@@ -84,6 +86,7 @@ type Peer struct {
 	uplink  atomic.Pointer[forward.Uplink]
 	stats   atomic.Pointer[Stats]
 	mids    atomic.Pointer[map[*forward.Slot]string]
+	reports chan report // to the publisher; full: dropped, the next one says the same and more
 
 	// Owned by Run.
 	publish   *connection
@@ -109,7 +112,7 @@ func New(o Options) *Peer {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Peer{options: o, log: o.Log, mailbox: make(chan func(context.Context), mailboxSize)}
+	p := &Peer{options: o, log: o.Log, mailbox: make(chan func(context.Context), mailboxSize), reports: make(chan report, reportBacklog)}
 	for i := range o.Voices {
 		p.audio = append(p.audio, forward.NewSlot(fmt.Sprintf("voice%d", i), pion.RTPCodecTypeAudio, o.Metrics))
 	}
@@ -183,7 +186,10 @@ func (p *Peer) post(f func(context.Context)) error {
 
 // Run offers the subscribe connection and serves until ctx ends; it returns when both connections are closed.
 func (p *Peer) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer p.shut()
+	defer cancel()
+	p.closing.Go(func() { p.sendReports(ctx) })
 	if err := p.openSubscribe(ctx); err != nil {
 		return err
 	}
@@ -197,6 +203,39 @@ func (p *Peer) Run(ctx context.Context) error {
 			f(ctx)
 		case now := <-ticker.C:
 			p.report(now)
+		}
+	}
+}
+
+// report is RTCP for the publisher at the other end of a connection.
+type report struct {
+	pc      *pion.PeerConnection
+	packets []rtcp.Packet
+}
+
+// tell queues RTCP for the publisher. The goroutine that receives its packets calls this and must not wait for pion's lock on
+// the connection: whoever closes the connection (also pion itself, when the other end says goodbye) holds that lock while it
+// waits for the receiving goroutine to end.
+func (p *Peer) tell(pc *pion.PeerConnection, packets []rtcp.Packet) error {
+	select {
+	case p.reports <- report{pc, packets}:
+		return nil
+	default:
+		p.options.Dropped.Count("peer", "reports_full")
+		return ErrBusy
+	}
+}
+
+// sendReports sends what tell has queued, until ctx ends.
+func (p *Peer) sendReports(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-p.reports:
+			if err := r.pc.WriteRTCP(r.packets); err != nil {
+				p.log.Debug("report not sent", observe.Err, err)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	pion "github.com/pion/webrtc/v4"
 
 	"linehall/media/webrtc"
@@ -93,5 +94,28 @@ func TestAFloodOfRequestsIsRefused(t *testing.T) {
 	}
 	if !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v, want %v", err, ErrBusy)
+	}
+}
+
+// Whoever closes a connection holds pion's lock on it and waits for the goroutine that receives: what that one has to tell the
+// publisher must not wait for the same lock. A browser that said goodbye in the middle of its packets kept the appliance from
+// ending.
+func TestTheReceivingGoroutineNeverWaitsToReport(t *testing.T) {
+	p := New(Options{}) // does not run: nobody takes the reports
+	done := make(chan error)
+	go func() {
+		var err error
+		for range reportBacklog + 1 {
+			err = p.tell(nil, []rtcp.Packet{&rtcp.PictureLossIndication{}})
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrBusy) {
+			t.Errorf("got %v, want %v", err, ErrBusy)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
 	}
 }
