@@ -55,6 +55,8 @@ func exitCode(err error, errOut io.Writer) int {
 		return exitFine
 	case errors.Is(err, errShown):
 		return exitProblem
+	case errors.Is(err, errChanges):
+		return exitChanges
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "required flag"):
 		fmt.Fprintln(errOut, "linehall:", err)
 		return exitUsage
@@ -112,7 +114,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&f.data, "data", "", "data directory (appliance.data)")
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(f), newHold(), newCheck(f), newDoctor(f), newDialplan(f), newVersion(f))
+	root.AddCommand(newServe(f), newHold(), newCheck(f), newDoctor(f), newDialplan(f), newPlan(f), newApply(f), newVersion(f))
 	root.AddCommand(operator.Commands(operator.Settings{DataDir: f.dataDir, JSON: &f.json})...)
 	addTerminalFiles(root, f)
 	markUsage(root)

@@ -7,6 +7,7 @@ import (
 	"linehall/internal/directory"
 	"linehall/media/record"
 	"linehall/provisioning/enrolment"
+	"linehall/provisioning/plan"
 	"linehall/sfu/room"
 	"linehall/sip/call"
 	"linehall/sip/cdr"
@@ -22,6 +23,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(),
 	}
 }

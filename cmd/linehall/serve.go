@@ -43,6 +43,7 @@ type appliance struct {
 	delivery   *delivery
 	front      *front
 	reload     *reloader
+	applier    *applier
 }
 
 // runAppliance builds the appliance, shows where to look, and runs until ctx ends or a part fails.
@@ -108,6 +109,7 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}
 	a.reload = newReloader(a, config, level)
+	a.applier = newApplier(a)
 	if a.front, err = openFront(ctx, config, a); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}

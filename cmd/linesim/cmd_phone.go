@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"linehall/cmd/linesim/appliance"
+	"linehall/cmd/linesim/desk"
 	"linehall/cmd/linesim/phone"
 	"linehall/cmd/linesim/report"
 	"linehall/cmd/linesim/tone"
@@ -23,11 +25,12 @@ import (
 )
 
 // brands lists what `linesim phone` can be.
-func brands() []string { return []string{"yealink"} }
+func brands() []string { return append([]string{"yealink"}, desk.Brands()...) }
 
 // unpacked is one phone out of its box.
 type unpacked struct {
-	device yealink.Device
+	brand  string
+	device yealink.Device // MAC, model and the like are those of every brand
 	once   bool
 	asJSON bool
 	log    *slog.Logger
@@ -36,23 +39,23 @@ type unpacked struct {
 
 // phoneReport is what became of it.
 type phoneReport struct {
-	Brand      string          `json:"brand"`
-	Model      string          `json:"model"`
-	MAC        string          `json:"mac"`
-	Fetches    []yealink.Fetch `json:"fetches"`
-	NextURL    string          `json:"next_url"`
-	Extension  string          `json:"extension"`
-	Server     string          `json:"server"`
-	Transport  string          `json:"transport"`
-	Registered bool            `json:"registered"`
-	Seconds    float64         `json:"granted_seconds"`
-	Error      string          `json:"error,omitempty"`
+	Brand      string       `json:"brand"`
+	Model      string       `json:"model"`
+	MAC        string       `json:"mac"`
+	Fetches    []desk.Fetch `json:"fetches"`
+	NextURL    string       `json:"next_url"`
+	Extension  string       `json:"extension"`
+	Server     string       `json:"server"`
+	Transport  string       `json:"transport"`
+	Registered bool         `json:"registered"`
+	Seconds    float64      `json:"granted_seconds"`
+	Error      string       `json:"error,omitempty"`
 }
 
 func newPhone(logger func() *slog.Logger) *cobra.Command {
 	var (
-		u               unpacked
-		brand, bind, ca string
+		u        unpacked
+		bind, ca string
 	)
 	cmd := &cobra.Command{
 		Use:   "phone",
@@ -61,8 +64,8 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 			"brand's grammar, registers with the account it finds, answers calls, and fetches again when told to (check-sync).",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if brand != "yealink" {
-				return usageError{fmt.Errorf("no brand %q; there is %s", brand, strings.Join(brands(), ", "))}
+			if !slices.Contains(brands(), u.brand) {
+				return usageError{fmt.Errorf("no brand %q; there are %s", u.brand, strings.Join(brands(), ", "))}
 			}
 			if u.device.MAC == "" {
 				return usageError{errors.New("which phone? give --mac")}
@@ -86,9 +89,9 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&brand, "brand", "yealink", "brand of the phone: "+strings.Join(brands(), ", "))
+	f.StringVar(&u.brand, "brand", "yealink", "brand of the phone: "+strings.Join(brands(), ", "))
 	f.StringVar(&u.device.MAC, "mac", "", "MAC address")
-	f.StringVar(&u.device.Model, "model", "T54W", "model")
+	f.StringVar(&u.device.Model, "model", "", "model (a usual one of the brand)")
 	f.StringVar(&u.device.URL, "url", "http://127.0.0.1:8080/", "provisioning address, as DHCP option 66 gives it")
 	f.StringVar(&bind, "bind", "", "own address (the appliance tells the site by it)")
 	f.StringVar(&ca, "ca", "", "CA certificate trusted from the factory")
@@ -109,20 +112,46 @@ func (u *unpacked) run(ctx context.Context) error {
 
 // life is the time between two fetches of the configuration; again says that a check-sync ended it.
 func (u *unpacked) life(ctx context.Context) (again bool, err error) {
-	r := phoneReport{Brand: "yealink", Model: u.device.Model, MAC: u.device.MAC}
-	result, err := u.device.Provision(ctx)
-	if result != nil {
-		r.Fetches, r.NextURL = result.Fetches, result.URL
-	}
+	r := phoneReport{Brand: u.brand, Model: u.device.Model, MAC: u.device.MAC}
+	result, err := u.provision(ctx)
+	r.Fetches, r.NextURL = result.Fetches, result.URL
 	if err != nil {
 		return false, u.tell(r, err)
 	}
-	account, err := result.Config.Account(1)
-	if err != nil {
-		return false, u.tell(r, err)
-	}
+	// What the files set survives in the phone: it asks its own address from now on, and trusts what it was told to.
+	u.device.URL, u.device.Roots = result.URL, result.Roots
+	account := result.Account
 	r.Extension, r.Server, r.Transport = account.User, fmt.Sprintf("%s:%d", account.Server, account.Port), account.Transport
 	return u.register(ctx, r, result, account)
+}
+
+// provision does what the brand does; the result is valid as far as it got.
+func (u *unpacked) provision(ctx context.Context) (desk.Result, error) {
+	if u.brand != "yealink" {
+		device := desk.Device{Brand: u.brand, MAC: u.device.MAC, Model: u.device.Model, URL: u.device.URL, Bind: u.device.Bind, Roots: u.device.Roots}
+		result, err := device.Provision(ctx)
+		if result == nil {
+			return desk.Result{}, err
+		}
+		return *result, err
+	}
+	result, err := u.device.Provision(ctx)
+	if result == nil {
+		return desk.Result{}, err
+	}
+	common := desk.Result{Roots: result.Roots, URL: result.URL}
+	for _, f := range result.Fetches {
+		common.Fetches = append(common.Fetches, desk.Fetch(f))
+	}
+	if err != nil {
+		return common, err
+	}
+	a, err := result.Config.Account(1)
+	common.Account = desk.Account{
+		DisplayName: a.DisplayName, User: a.User, AuthUser: a.AuthUser, Password: a.Password, Domain: a.Domain,
+		Server: a.Server, Port: a.Port, Transport: a.Transport, Expires: a.Expires,
+	}
+	return common, err
 }
 
 // tell prints the report; a bad one ends the command.
@@ -152,7 +181,7 @@ func failed(err error) error {
 	return nil
 }
 
-func (u *unpacked) register(ctx context.Context, r phoneReport, result *yealink.Result, account yealink.Account) (again bool, err error) {
+func (u *unpacked) register(ctx context.Context, r phoneReport, result desk.Result, account desk.Account) (again bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	terminal := appliance.Terminal{Extension: account.User, Server: account.Server, UDPPort: account.Port, TCPPort: account.Port, TLSPort: account.Port}
@@ -174,12 +203,12 @@ func (u *unpacked) register(ctx context.Context, r phoneReport, result *yealink.
 		},
 		Server: server, Transport: phone.Transport(account.Transport), Bind: bind, Expires: time.Duration(account.Expires) * time.Second,
 		TLS:       &tls.Config{RootCAs: result.Roots, ServerName: account.Server, MinVersion: tls.VersionTLS12},
-		UserAgent: u.device.UserAgent(), Media: media, Log: u.log,
+		UserAgent: u.userAgent(), Media: media, Log: u.log,
 		Answer: func(phone.Ring) phone.Reaction {
 			return phone.Reaction{RingFor: 3 * time.Second, Sound: phone.Sound{Send: tone.Frequency(0)}}
 		},
 		OnNotify: func(event string) {
-			if strings.HasPrefix(event, "check-sync") {
+			if strings.HasPrefix(event, "check-sync") || event == "resync" {
 				select {
 				case resync <- struct{}{}:
 				default: // one fetch is enough
@@ -196,6 +225,13 @@ func (u *unpacked) register(ctx context.Context, r phoneReport, result *yealink.
 	again, err = u.stay(ctx, p, r, resync)
 	cancel()
 	return again, errors.Join(err, g.Wait())
+}
+
+func (u *unpacked) userAgent() string {
+	if u.brand == "yealink" {
+		return u.device.UserAgent()
+	}
+	return desk.Device{Brand: u.brand, Model: u.device.Model}.UserAgent()
 }
 
 // stay waits for the registration and then for the end, or for a check-sync.

@@ -82,6 +82,7 @@ type Server struct {
 	organisation atomic.Pointer[Organisation]
 	unknown      inventory.Unknown
 	limiter      limiter
+	fetches      fetches
 	requests     *prometheus.CounterVec
 	slots        chan struct{} // one per request being answered
 }
@@ -349,6 +350,7 @@ func (s *Server) delivered(ctx context.Context, a ask, result answer) {
 	if err := s.Book.Delivered(ctx, mac, a.remote.String(), a.agent); err != nil {
 		s.Log.Error("delivery could not be recorded", observe.DeviceMAC, mac, observe.Err, err)
 	}
+	s.fetches.happened(mac)
 	if s.Audit == nil || result.enrols == "" {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 
 	"linehall/internal/observe"
 	"linehall/sip/location"
-	"linehall/sip/stack"
 )
 
 // Many phones want their message lamp without asking for it: an unsolicited NOTIFY after they
@@ -51,24 +50,10 @@ func (s *Service) offer(ctx context.Context, extension string) {
 }
 
 func (s *Service) unsolicited(extension string, b location.Binding) (*sip.Request, error) {
-	uri, err := b.RequestURI()
+	req, err := s.outside(extension, b)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names contact and AOR
+		return nil, err
 	}
-	aor := sip.Uri{Scheme: "sip", User: extension, Host: s.stack.Domain()}
-	req := sip.NewRequest(sip.NOTIFY, uri)
-	for _, p := range b.Path {
-		var route sip.Uri
-		if err := sip.ParseUri(p, &route); err == nil {
-			req.AppendHeader(&sip.RouteHeader{Address: route})
-		}
-	}
-	req.AppendHeader(&sip.FromHeader{Address: aor, Params: sip.HeaderParams{{K: "tag", V: stack.NewTag()}}})
-	req.AppendHeader(&sip.ToHeader{Address: *aor.Clone()})
-	id := sip.CallIDHeader(stack.NewTag())
-	req.AppendHeader(&id)
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.NOTIFY})
-	req.AppendHeader(&sip.ContactHeader{Address: s.stack.ContactURI(b.Flow, extension)})
 	req.AppendHeader(sip.NewHeader("Event", eventSummary))
 	req.AppendHeader(sip.NewHeader("Subscription-State", "active"))
 	req.AppendHeader(sip.NewHeader("Content-Type", summaryType))

@@ -40,6 +40,7 @@ type Options struct {
 	Appliance    Appliance
 	Terminals    Terminals
 	Enrolment    Enrolment
+	Applies      Applies
 	Calls        Calls
 	Lines        Lines
 	Rooms        Rooms
@@ -95,6 +96,7 @@ func New(opts Options) *API {
 	a.registerTrunks()
 	a.registerBans()
 	a.registerTerminals()
+	a.registerApplies()
 	a.registerCalls()
 	a.registerRooms()
 	a.registerMeetings()

@@ -79,6 +79,14 @@ func (o *organisation) OpenEnrolment(_ context.Context, site string, length time
 	return noon.Add(length), nil
 }
 
+func (o *organisation) StartApply(context.Context, api.ApplyWish) (api.Apply, error) {
+	return api.Apply{Running: true, Outcomes: []api.ApplyOutcome{}}, nil
+}
+
+func (o *organisation) LastApply(context.Context) api.Apply {
+	return api.Apply{Outcomes: []api.ApplyOutcome{}}
+}
+
 func (o *organisation) UnknownTerminals(context.Context) []api.UnknownTerminal {
 	return []api.UnknownTerminal{{MAC: "00:15:65:00:00:99", Site: "branch1"}}
 }
@@ -226,7 +234,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
+		Appliance: o, Terminals: o, Enrolment: o, Applies: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -307,6 +315,8 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /calls/{id}":                 "admin operator auditor",
 		"DELETE /calls/{id}":              "admin operator",
 		"POST /calls":                     "admin operator",
+		"GET /apply":                      "admin operator auditor",
+		"POST /apply":                     "admin",
 		"GET /rooms":                      "admin operator chair auditor",
 		"GET /rooms/{number}/meetings":    "admin operator chair auditor",
 		"GET /rooms/{number}/minutes":     "admin operator chair auditor",
@@ -346,6 +356,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
 		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
+		"POST /apply":                 map[string]any{"digest": "", "limit": "", "batch": 10, "pause_seconds": 0, "max_failures": 3},
 		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
 		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
 		"POST /users":                 map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
@@ -623,7 +634,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Applies: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}

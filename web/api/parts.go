@@ -12,6 +12,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable: the part cannot do it now; the message says why.
 	ErrUnavailable = errors.New("not available now")
+	// ErrConflict: something else is under way, or has changed meanwhile; the message says what.
+	ErrConflict = errors.New("conflict")
 	// ErrInvalid: a value breaks a rule; the message says which.
 	ErrInvalid = errors.New("not valid")
 )

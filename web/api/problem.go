@@ -35,7 +35,7 @@ func (a *API) problem(ctx context.Context, operation string, err error) error {
 		return retry(huma.Error503ServiceUnavailable(auth.ErrBusy.Error()), time.Second)
 	case errors.Is(err, ErrNotFound), errors.Is(err, auth.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, auth.ErrExists), errors.Is(err, auth.ErrLastAdmin):
+	case errors.Is(err, auth.ErrExists), errors.Is(err, auth.ErrLastAdmin), errors.Is(err, ErrConflict):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, ErrInvalid), errors.Is(err, auth.ErrInvalid):
 		return huma.Error422UnprocessableEntity(err.Error())

@@ -4,6 +4,30 @@
  */
 
 export interface paths {
+    "/api/v1/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The apply going on, or the last one
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["get-apply"];
+        put?: never;
+        /**
+         * Take the configuration from the files and tell the phones
+         * @description Roles: admin.
+         */
+        post: operations["start-apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -977,6 +1001,49 @@ export interface components {
             /** Format: date-time */
             since: string;
             site: string | null;
+        };
+        Apply: {
+            /** @description of the phones done so far */
+            outcomes: components["schemas"]["ApplyOutcome"][] | null;
+            /**
+             * Format: int64
+             * @description that it concerns
+             */
+            phones: number;
+            running: boolean;
+            /** Format: date-time */
+            started_at: string | null;
+            /** @description why it ended early */
+            stopped: string | null;
+        };
+        ApplyOutcome: {
+            detail: string;
+            extension: string;
+            mac: string;
+            /** @enum {string} */
+            result: "fetched" | "offline" | "not_enrolled" | "removed" | "in_call" | "failed";
+            site: string;
+        };
+        ApplyWish: {
+            /**
+             * Format: int64
+             * @description phones told at once
+             */
+            batch: number;
+            /** @description of the plan that was looked at; another one by now is refused. Empty: whatever it is now */
+            digest: string;
+            /** @description site=ID, mac=ADDRESS, extension=NUMBER, model=NAME, with commas between; empty: all phones */
+            limit: string;
+            /**
+             * Format: int64
+             * @description phones that fail before it stops
+             */
+            max_failures: number;
+            /**
+             * Format: int64
+             * @description between batches
+             */
+            pause_seconds: number;
         };
         Ban: {
             account?: string;
@@ -2085,6 +2152,113 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "get-apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Apply"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "start-apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApplyWish"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Apply"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-audit": {
         parameters: {
             query?: {

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"linehall/configs"
+	"linehall/internal/observe"
+	"linehall/provisioning/plan"
+	"linehall/sip/location"
+	"linehall/web/api"
+)
+
+// fetchPatience is how long a phone that was told may take to come for its file: it may be asking its name server, or
+// finishing a screen, before it does.
+const fetchPatience = 30 * time.Second
+
+// applier carries out plans, one at a time: it takes the files' configuration over and tells the phones.
+type applier struct {
+	a     *appliance
+	store *plan.Store
+
+	wishes chan func(context.Context) // the work of an apply, done by Run
+
+	mu   sync.Mutex // guards last and busy
+	last api.Apply
+	busy bool
+}
+
+func newApplier(a *appliance) *applier {
+	return &applier{a: a, store: plan.NewStore(a.db), wishes: make(chan func(context.Context), 1), last: api.Apply{Outcomes: []api.ApplyOutcome{}}}
+}
+
+// wantedFiles are the files of every phone as the configuration says, with marks in the place of secrets.
+func wantedFiles(config configs.Config) ([]plan.File, error) {
+	organisation, err := organisationOf(config)
+	if err != nil {
+		return nil, err
+	}
+	var files []plan.File
+	for _, t := range terminalsOf(config) {
+		brand, settings, ok, err := organisation.Wanted(t, nil)
+		if err != nil {
+			return nil, fmt.Errorf("file of %s: %w", t.Extension, err)
+		}
+		if !ok {
+			continue
+		}
+		if settings.AdminPassword != "" {
+			settings.AdminPassword = plan.Fingerprint(config.Terminals.AdminPassword.Reveal(), config.Appliance.Domain)
+		}
+		lines, err := brand.Lines(settings)
+		if err != nil {
+			return nil, fmt.Errorf("file of %s: %w", t.Extension, err)
+		}
+		files = append(files, plan.File{
+			MAC: t.MAC, Extension: t.Extension, Name: t.DisplayName, Site: string(t.Site), Model: t.Model, Brand: brand.Name(),
+			Settings: lines, Resync: brand.Resync(),
+		})
+	}
+	return files, nil
+}
+
+// makePlan compares what was applied with what the configuration wants.
+func makePlan(ctx context.Context, store *plan.Store, config configs.Config) (plan.Plan, error) {
+	wanted, err := wantedFiles(config)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	applied, err := store.Applied(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Compare(applied, wanted), nil
+}
+
+// StartApply checks that the plan is the one that was looked at, reloads, and hands the phones to Run.
+func (v *applier) StartApply(ctx context.Context, wish api.ApplyWish) (api.Apply, error) {
+	limit, err := plan.ParseLimit(wish.Limit)
+	if err != nil {
+		return api.Apply{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	if !v.begin() {
+		return api.Apply{}, fmt.Errorf("%w: another apply is going on", api.ErrConflict)
+	}
+	p, err := v.prepare(ctx, wish.Digest)
+	if err != nil {
+		v.end(err.Error())
+		return api.Apply{}, err
+	}
+	p = p.Only(limit)
+	started := time.Now()
+	v.mu.Lock()
+	v.last = api.Apply{Running: true, StartedAt: &started, Phones: len(p.Changes), Outcomes: []api.ApplyOutcome{}}
+	v.mu.Unlock()
+	options := plan.Options{Batch: wish.Batch, Pause: time.Duration(wish.PauseSeconds) * time.Second, MaxFailures: wish.MaxFailures, Patience: fetchPatience}
+	v.wishes <- func(ctx context.Context) { v.carryOut(ctx, p, options) } // never blocks: one at a time
+	return v.LastApply(ctx), nil
+}
+
+// prepare makes the plan of the files as they are now and takes them over.
+func (v *applier) prepare(ctx context.Context, digest string) (plan.Plan, error) {
+	config, err := configs.Load(v.a.options)
+	if err != nil {
+		return plan.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	p, err := makePlan(ctx, v.store, config)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if digest != "" && digest != p.Digest {
+		return plan.Plan{}, fmt.Errorf("%w: the plan is stale: the files or what was applied have changed since; make a new one", api.ErrConflict)
+	}
+	if err := v.a.reload.reload(ctx, "apply"); err != nil {
+		if broken := (*configs.Error)(nil); errors.As(err, &broken) {
+			return plan.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+		}
+		return plan.Plan{}, err
+	}
+	return p, nil
+}
+
+func (v *applier) begin() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.busy {
+		return false
+	}
+	v.busy = true
+	return true
+}
+
+// end closes the apply; a reason says why before its time.
+func (v *applier) end(reason string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.busy, v.last.Running = false, false
+	if reason != "" {
+		v.last.Stopped = &reason
+	}
+}
+
+// LastApply is a copy of how far it is.
+func (v *applier) LastApply(context.Context) api.Apply {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	last := v.last
+	last.Outcomes = append([]api.ApplyOutcome{}, v.last.Outcomes...)
+	return last
+}
+
+// Run does the work of applies until ctx ends.
+func (v *applier) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case work := <-v.wishes:
+			work(ctx)
+		}
+	}
+}
+
+func (v *applier) carryOut(ctx context.Context, p plan.Plan, options plan.Options) {
+	err := plan.Run(ctx, p, options, v, v.store, time.Now, func(o plan.Outcome) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.last.Outcomes = append(v.last.Outcomes, api.ApplyOutcome{
+			MAC: o.Change.MAC, Extension: o.Change.Extension, Site: o.Change.Site, Result: o.Result, Detail: o.Detail,
+		})
+		v.a.log.Info("phone told about its configuration", slog.String(observe.DeviceMAC, o.Change.MAC), slog.String("result", o.Result))
+	})
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+		v.a.log.Warn("apply ended early", slog.Any(observe.Err, err))
+	}
+	v.end(reason)
+}
+
+// State says how a phone is now.
+func (v *applier) State(mac, extension string) plan.State {
+	device, known := v.a.delivery.book.Device(mac)
+	state := plan.State{Enrolled: known && device.Enrolled()}
+	state.Registered = len(v.a.telephony.locations.Lookup(location.AOR(extension, v.a.reload.current().Appliance.Domain))) > 0
+	for _, call := range v.a.telephony.calls.Snapshot() {
+		state.InCall = state.InCall || call.From.Extension == extension || call.To.Extension == extension
+	}
+	return state
+}
+
+// Resync tells the phones of an extension to fetch.
+func (v *applier) Resync(ctx context.Context, extension, event string) error {
+	return v.a.telephony.subscriptions.Resync(ctx, extension, event)
+}
+
+// Fetched is closed when the phone has come.
+func (v *applier) Fetched(mac string) <-chan struct{} { return v.a.delivery.server.Fetched(mac) }

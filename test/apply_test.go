@@ -1,0 +1,139 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// unpackedPhone is a phone that comes out of its box in a test.
+type unpackedPhone struct{ brand, model, mac, extension string }
+
+func unpackedPhones() []unpackedPhone {
+	return []unpackedPhone{
+		{"yealink", "T54W", "80:5e:c0:58:c7:11", "8002"},
+		{"grandstream", "GRP2614", "c0:74:ad:00:00:01", "8071"},
+		{"grandstream", "GXP1625", "00:0b:82:00:00:02", "8072"},
+		{"fanvil", "X4U", "0c:38:3e:00:00:03", "8073"},
+		{"snom", "D785", "00:04:13:00:00:04", "8074"},
+		{"cisco", "8841", "00:0e:08:00:00:05", "8075"},
+		{"cisco", "SPA504G", "00:02:fd:00:00:06", "8076"},
+		{"poly", "VVX 450", "64:16:7f:00:00:07", "8077"},
+		{"htek", "UC924", "00:1f:c1:00:00:08", "8078"},
+	}
+}
+
+// An admin changes the files, looks at the plan, applies it: the phones that it concerns are told, come for their files,
+// and the next plan is empty. A phone of every brand plays along, each by what is known of the real one: it comes out of
+// its box, enrols, registers, and fetches when told.
+func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
+	t.Parallel()
+	a := startAppliance(t, func(s settings, a *appliance) {
+		s.set("terminals.overrides", []any{map[string]any{"extension": "8076", "plain_secrets": true}})
+		list := filepath.Join(a.dir, "terminals.csv")
+		rows, err := os.ReadFile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range unpackedPhones()[1:] {
+			rows = fmt.Appendf(rows, "%s,%s,hq,%s,新话机,,active,\n", p.mac, p.model, p.extension)
+		}
+		if err := os.WriteFile(list, rows, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	list := filepath.Join(a.dir, "terminals.csv")
+	rows, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(old, updated string) {
+		t.Helper()
+		text := strings.ReplaceAll(string(rows), old, updated)
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rows = []byte(text)
+	}
+	plan := func(code int, parts ...string) string {
+		t.Helper()
+		out, errOut, got := a.try("plan")
+		if got != code {
+			t.Fatalf("plan: exit %d, want %d\n%.2000s%s", got, code, out, errOut)
+		}
+		for _, part := range parts {
+			if !strings.Contains(out, part) {
+				t.Errorf("the plan does not say %q:\n%.2000s", part, out)
+			}
+		}
+		return out
+	}
+	plan(3, "+ 8001", "first file", "not registered", "128 of 128 phones")
+	a.run("apply", "--batch", "100")
+	plan(0, "no changes; 128 phones")
+	plan(0, "no changes")
+
+	a.run("terminal", "open", "--site", "hq")
+	phones := map[string]*process{}
+	for i, p := range unpackedPhones() {
+		phones[p.extension] = startProcess(t, ".", repository+"/bin/linesim", "phone", "--brand", p.brand, "--model", p.model, "--mac", p.mac,
+			"--bind", fmt.Sprintf("127.0.0.%d", 71+i), "--url", fmt.Sprintf("http://127.0.0.1:%d/", a.ports.provisioning))
+	}
+	registered := func(extension string, times int) {
+		t.Helper()
+		a.eventually(30*time.Second, extension+" is registered", func() error {
+			if out := phones[extension].output.String(); strings.Count(out, extension+" registered") < times {
+				return fmt.Errorf("it says: %s", out)
+			}
+			return nil
+		})
+	}
+	for extension := range phones {
+		registered(extension, 1)
+	}
+
+	edit("新话机", "改名")
+	plan(3, "8 of 128 phones", "~ 8071", "account.1.sip.subscriber.name: 新话机 -> 改名", "P3: 新话机 -> 改名", "reg.1.displayName: 新话机 -> 改名", "may restart")
+	out := a.run("apply")
+	if strings.Count(out, "fetched") != 8 {
+		t.Errorf("apply says:\n%s", out)
+	}
+	plan(0)
+	for extension := range phones {
+		if extension != "8002" {
+			registered(extension, 2)
+		}
+	}
+
+	edit("值班室2", "财务室#1")
+	saved := filepath.Join(a.dir, "saved.plan")
+	if out, _, code := a.try("plan", "--out", saved); code != 3 || !strings.Contains(out, "account.1.display_name: 值班室2 -> 财务室＃1") || strings.Contains(out, "8003") {
+		t.Fatalf("plan of a new name: exit %d\n%s", code, out)
+	}
+	edit("财务室#1", "财务室")
+	if _, errOut, code := a.try("apply", saved); code != 1 || !strings.Contains(errOut, "stale") {
+		t.Errorf("a stale plan: exit %d, %s", code, errOut)
+	}
+	if out, _, code := a.try("plan", "--limit", "site=branch1"); code != 0 {
+		t.Errorf("plan of another site: exit %d\n%s", code, out)
+	}
+	plan(3, "~ 8002", "fetches again", "值班室2 -> 财务室")
+	out = a.run("apply")
+	if !strings.Contains(out, "8002") || !strings.Contains(out, "fetched") {
+		t.Errorf("apply says:\n%s", out)
+	}
+	plan(0)
+	registered("8002", 2)
+
+	// A mistake changes nothing.
+	edit("财务室", "财务室,,,,,")
+	if stdout, errOut, code := a.try("apply"); code != 1 {
+		t.Errorf("apply of broken files: exit %d\n%s%s", code, stdout, errOut)
+	}
+	if strings.Contains(a.output.String(), "SECRET") {
+		t.Error("a mark got into the log")
+	}
+}
