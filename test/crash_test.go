@@ -2,9 +2,12 @@ package test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +96,74 @@ func (a *appliance) ownUnderWay(t *testing.T) (after func()) {
 		from.request("ACK")
 		to.called(out, "theirs").hangUp(from)
 	}
+}
+
+// lateUnderWay has a phone ask the other for an offer and not answer it yet; see huntUnderWay. Over TCP it comes back over
+// another connection.
+func (a *appliance) lateUnderWay(t *testing.T, asks, other *handset) (after func()) {
+	t.Helper()
+	asks.register()
+	other.register()
+	late, _ := asks.calls(other)
+	late.send("INVITE", "")
+	re := other.request("INVITE")
+	other.reply(re, "200 OK", "", other.sdp(4010, "a=sendonly"))
+	before := asks.response("INVITE", 200)
+	a.eventually(5*time.Second, "what waits for its ACK is stored", func() error {
+		return a.storedWith(`%"late":true%`, "%"+other.local+"%")
+	})
+	return func() {
+		t.Helper()
+		if asks.transport == "TCP" {
+			host, _, _ := net.SplitHostPort(asks.local)
+			asks = a.handset(t, asks.acc.Extension, host, "TCP")
+			asks.register()
+			late.h = asks
+		}
+		answer := asks.response("INVITE", 200) // said again
+		if answer.body != before.body {
+			t.Errorf("the offer has become\n%s", answer)
+		}
+		late.acknowledge(answer, asks.sdp(4012, "a=recvonly"))
+		if ack := other.request("ACK"); !strings.Contains(ack.body, "a=recvonly") {
+			t.Errorf("acknowledged with\n%s", ack)
+		}
+		late.hangUp(other)
+	}
+}
+
+// A phone that says 100 to a new offer and then nothing keeps nobody waiting for ever (RFC 3261 §16.6, Timer C): after three
+// minutes its INVITE is cancelled, whoever asked hears so, and the call is what it was.
+func TestSoakSilenceAfterTrying(t *testing.T) {
+	if os.Getenv("LINEHALL_SOAK") == "" {
+		t.Skip("runs under make soak: Timer C is more than three minutes")
+	}
+	a := startAppliance(t)
+	asks, silent := a.handset(t, "8040", "127.0.0.40", "UDP"), a.handset(t, "8041", "127.0.0.41", "UDP")
+	asks.register()
+	silent.register()
+	call, _ := asks.calls(silent)
+	call.send("INVITE", asks.sdp(4004))
+	re := silent.request("INVITE")
+	began := time.Now()
+	silent.reply(re, "100 Trying", "", "")
+	a.eventually(4*time.Minute, "the offer is cancelled", func() error {
+		silent.drain()
+		if !slices.ContainsFunc(silent.waiting, func(m sipText) bool { return strings.HasPrefix(m.start, "CANCEL") }) {
+			return errors.New("silence")
+		}
+		return nil
+	})
+	if took := time.Since(began); took < 3*time.Minute {
+		t.Errorf("cancelled after %v", took)
+	}
+	silent.reply(silent.request("CANCEL"), "200 OK", "", "")
+	silent.reply(re, "487 Request Terminated", "", "")
+	silent.request("ACK")
+	res := asks.response("INVITE", 0)
+	if res.code() < 400 {
+		t.Errorf("whoever asked hears %s", res)
+	}
+	call.acknowledge(res, "")
+	call.hangUp(silent)
 }

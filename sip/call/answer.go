@@ -21,13 +21,12 @@ import (
 // acceptance is a 2xx of ours that waits for its ACK. The transaction does not repeat it, we
 // do (RFC 3261 §13.3.1.4): T1, doubling to T2, for 64*T1, over any transport.
 type acceptance struct {
-	tx    *stack.ServerTx
-	res   *sip.Response
-	seq   uint32
-	wait  time.Duration
-	until time.Time
-	acked func(ack *sip.Request)
-	lost  func()
+	repeat func()
+	seq    uint32
+	wait   time.Duration
+	until  time.Time
+	acked  func(ack *sip.Request)
+	lost   func()
 }
 
 // In terms of Limits.T1 (RFC 3261 §17.1.1.1, §13.3.1.4): the longest pause between two
@@ -185,11 +184,16 @@ func (c *call) accept(l *leg, req *stack.Request, res *sip.Response, acked func(
 		return err
 	}
 	// A 2xx that could not leave is repeated like one that was lost: the phone may be back soon.
-	l.accept = &acceptance{
-		tx: req.Tx, res: res, seq: req.CSeq().SeqNo, wait: c.s.limits.T1, until: time.Now().Add(ackLimit * c.s.limits.T1), acked: acked, lost: lost,
-	}
-	c.arm(timerName{"2xx", l.place()}, c.s.limits.T1, func() { c.repeatAnswer(l) })
+	repeat := func() { _ = req.Tx.Respond(res) } // until the ACK comes
+	c.awaitAck(l, &acceptance{repeat: repeat, seq: req.CSeq().SeqNo, until: time.Now().Add(ackLimit * c.s.limits.T1), acked: acked, lost: lost})
 	return nil
+}
+
+// awaitAck repeats a 2xx from now on.
+func (c *call) awaitAck(l *leg, a *acceptance) {
+	a.wait = c.s.limits.T1
+	l.accept = a
+	c.arm(timerName{"2xx", l.place()}, a.wait, func() { c.repeatAnswer(l) })
 }
 
 func (c *call) repeatAnswer(l *leg) {
@@ -203,7 +207,7 @@ func (c *call) repeatAnswer(l *leg) {
 		c.byeWhenAcked(l)
 		return
 	}
-	_ = a.tx.Respond(a.res) // repeated until the ACK comes
+	a.repeat()
 	a.wait = min(2*a.wait, longestPause*c.s.limits.T1)
 	c.arm(timerName{"2xx", l.place()}, a.wait, func() { c.repeatAnswer(l) })
 }

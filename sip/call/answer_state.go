@@ -2,6 +2,7 @@ package call
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -117,8 +118,13 @@ func (r *reoffer) saveAnswer(out *sip.Response, seq uint32, answer []byte) *save
 	}
 }
 
+// returns is how long, in terms of Limits.T1, a phone may take to connect again for an offer that it has asked for: part of the
+// 64 of them after which the other phone, which made the offer, gives up its call (RFC 3261 §13.3.1.4).
+const returns = 40
+
 // repeatReanswer goes on repeating a 2xx to a re-INVITE. The media are those of the new session already, but for a late
-// offer, which is made anew. A connection is gone with the process, and its phone knows by itself what it has heard.
+// offer, which is made anew. A connection is gone with the process: its phone knows by itself what it has heard, but an offer
+// needs its answer, so that one is said again over its next connection.
 func (c *call) repeatReanswer() {
 	a := c.reanswer
 	l, other := c.pair.leg(a.From), c.pair.leg(a.From.Other())
@@ -142,7 +148,7 @@ func (c *call) repeatReanswer() {
 	if err == nil {
 		res, err = c.s.stack.ParseResponse(a.Response)
 	}
-	if err != nil || a.Flow.Stream() || c.ex.admit(a.From) != 0 {
+	if err != nil || a.Flow.Stream() && (!a.Late || l.Trunk != "") || c.ex.admit(a.From) != 0 {
 		settle()
 		return
 	}
@@ -171,6 +177,18 @@ func (c *call) repeatReanswer() {
 		case c.answerInAck(other, l, ack, a.Seq):
 			done(description(ack))
 		}
+	}
+	if a.Flow.Stream() {
+		c.awaitAck(l, &acceptance{
+			repeat: func() { _ = c.s.stack.Repeat(res, c.flowOf(l)) }, seq: req.CSeq().SeqNo, until: time.Now().Add(returns * c.s.limits.T1), acked: acked,
+			lost: func() {
+				c.repeated = false
+				c.pair.branch.path.Rollback()
+				settle()
+				c.exchangeDone()
+			},
+		})
+		return
 	}
 	// A phone that had our 2xx long ago does not acknowledge it again: that is no reason to hang up.
 	lost := func() { done(a.Offer) }

@@ -3,6 +3,7 @@ package call_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"linehall/sip/call"
 	"linehall/sip/cdr"
@@ -294,5 +295,55 @@ func TestLateReanswerWithoutAckRecovered(t *testing.T) {
 		reinvite(t, k, d, sdpFrom(asks.local), sdpFrom(other.local))
 		eventually(t, "taken out of hold", func() bool { return state(x) == call.StateEstablished })
 		k.hangUp(d)
+	}
+}
+
+// The connection of whoever asked for an offer goes with the process: it hears the offer again over its next one, and its
+// answer arrives. If it does not come back, the other phone keeps its old session.
+func TestLateReanswerOverAConnectionRecovered(t *testing.T) {
+	t.Parallel()
+	for _, returns := range []bool{true, false} {
+		var o labOptions
+		if !returns {
+			o.limits.T1 = 20 * time.Millisecond // so that waiting for it is soon over
+		}
+		x := newExchange(t, o)
+		asks, other := newPhone(t, x, "8001", "TCP", "127.0.0.11"), newPhone(t, x, "2001", "UDP", "127.0.1.12")
+		asks.register()
+		other.register()
+		k := connect(t, asks, other)
+		k.da.send("INVITE", "")
+		other.send(other.reply(other.request("INVITE"), 200, "OK", sdpFrom(other.local, "a=sendonly")))
+		first := asks.status("INVITE", 200)
+		x.wantStored(`"late":true`)
+		x.kill()
+		x.start(o)
+		back := func() {
+			_ = asks.conn.Close()
+			asks.open("127.0.0.11")
+			old := asks.call
+			asks.register()
+			asks.call = old
+		}
+		if returns {
+			asks.wantRepeated()
+			back()
+			if again := asks.status("INVITE", 200); again.body != first.body {
+				t.Errorf("repeated as\n%s", again.text())
+			}
+			k.da.send("ACK", sdpFrom(asks.local, "a=recvonly"))
+			if ack := other.request("ACK"); !strings.Contains(ack.body, "a=recvonly") {
+				t.Errorf("acknowledged with\n%s", ack.text())
+			}
+			eventually(t, "held", func() bool { return state(x) == call.StateHeld })
+		} else {
+			if ack := other.request("ACK"); !strings.Contains(ack.body, "m=audio 0 ") {
+				t.Errorf("acknowledged with\n%s", ack.text())
+			}
+			back()
+		}
+		reinvite(t, k, k.db, sdpFrom(other.local), sdpFrom(asks.local))
+		eventually(t, "established", func() bool { return state(x) == call.StateEstablished })
+		k.hangUp(k.db)
 	}
 }

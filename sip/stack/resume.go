@@ -63,6 +63,19 @@ func (s *Stack) ResumeInvite(req *sip.Request, flow Flow, tag string) *Request {
 	return resumed
 }
 
+// Repeat sends a response without its transaction: a 2xx is the core's to repeat (RFC 3261 §13.3.1.4), over another connection
+// of the peer when the one that the request came over is gone (§18.2.2).
+func (s *Stack) Repeat(res *sip.Response, via Flow) error {
+	out, err := s.outletFor(via)
+	if err != nil {
+		return fmt.Errorf("%d over %s: %w", res.StatusCode, via, err)
+	}
+	if err := out.WriteMsg(res); err != nil {
+		return fmt.Errorf("%d over %s: %w", res.StatusCode, via, err)
+	}
+	return nil
+}
+
 // ResumeRequest sends an INVITE of before a restart again, with the Via that it had. The peer
 // repeats what it answered last. take is that of RequestTo.
 func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow, take func(res *sip.Response, err error)) (*ClientTx, error) {
