@@ -28,7 +28,8 @@ type Writer struct {
 	conn                    *sql.Conn
 	ctx                     context.Context //nolint:containedctx // never ends: see write
 	begin, commit, rollback *sql.Stmt
-	wake                    chan struct{} // something is due earlier than run knows
+	wake                    chan struct{} // something is due
+	timer                   *time.Timer   // of due
 	done                    chan struct{} // run has ended
 
 	mu      sync.Mutex // guards what follows; not held over database work
@@ -52,7 +53,7 @@ type entry struct {
 
 // NewWriter returns a writer over a connection that nobody else uses from then on.
 func NewWriter(ctx context.Context, conn *sql.Conn) (*Writer, error) {
-	w := &Writer{conn: conn, ctx: context.WithoutCancel(ctx), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &Writer{conn: conn, ctx: context.WithoutCancel(ctx), wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), done: make(chan struct{})}
 	for text, to := range map[string]**sql.Stmt{"BEGIN IMMEDIATE": &w.begin, "COMMIT": &w.commit, "ROLLBACK": &w.rollback} {
 		var err error
 		if *to, err = w.Prepare(ctx, text); err != nil {
@@ -121,7 +122,11 @@ func (w *Writer) add(lag time.Duration, e *entry) error {
 	}
 	if at := time.Now().Add(lag); w.due.IsZero() || at.Before(w.due) {
 		w.due = at
-		w.rouse()
+		if lag > 0 {
+			w.timer.Reset(lag)
+		} else {
+			w.rouse()
+		}
 	}
 	return nil
 }
@@ -136,10 +141,9 @@ func (w *Writer) rouse() {
 // run writes what is due until Close, and then what is left.
 func (w *Writer) run() {
 	defer close(w.done)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	defer w.timer.Stop()
 	for {
-		batch, wait, last := w.take()
+		batch, last := w.take()
 		if len(batch) > 0 {
 			w.serve(batch)
 			continue
@@ -147,27 +151,19 @@ func (w *Writer) run() {
 		if last {
 			return
 		}
-		timer.Reset(wait)
 		select {
 		case <-w.wake:
-		case <-timer.C:
+		case <-w.timer.C:
 		}
 	}
 }
 
-// idleWait is how long run sleeps when nothing waits.
-const idleWait = time.Hour
-
-// take returns what is to be written now, or how long that takes to come, or that nothing will come any more.
-func (w *Writer) take() (batch []*entry, wait time.Duration, last bool) {
+// take returns what is to be written now, and whether nothing will come any more.
+func (w *Writer) take() (batch []*entry, last bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wait = idleWait
-	if !w.due.IsZero() {
-		wait = time.Until(w.due)
-	}
 	switch {
-	case w.closed || wait <= 0:
+	case w.closed || !w.due.IsZero() && time.Until(w.due) <= 0:
 		batch, w.waiting, w.alone, w.due = w.waiting, nil, 0, time.Time{}
 	case w.alone > 0:
 		rest := make([]*entry, 0, len(w.waiting)-w.alone)
@@ -180,7 +176,7 @@ func (w *Writer) take() (batch []*entry, wait time.Duration, last bool) {
 		}
 		w.waiting, w.alone = rest, 0
 	}
-	return batch, wait, w.closed
+	return batch, w.closed
 }
 
 // serve writes a batch and tells everybody. What has failed in company is tried on its own: a change that the database

@@ -90,6 +90,7 @@ func (c *call) takeAnswer(a acAnswer) {
 // answered is the end of takeAnswer: the caller has been told.
 func (c *call) answered(f *fork) {
 	c.kept()
+	c.disarm(timerName{kind: "ringing"})
 	c.signOfLife()
 	c.markMedia(false)
 	c.step(evAnswerTaken{})

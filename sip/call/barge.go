@@ -67,15 +67,15 @@ func (s *Service) serveJoin(ctx context.Context, c *call, req *stack.Request, fr
 		r = refusal{code: 400, reason: "Bad Request", warn: 399, text: "one Join that can be read"} // §4
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 		return
 	}
 	target, named := s.named(named)
 	switch {
 	case target == nil:
-		s.refuseCall(ctx, c, refusal{code: 481})
+		s.refuseCall(c, refusal{code: 481})
 	case !target.offer(msgBarge{next: c, req: req, from: from, mode: dialplan.Full, named: &named}):
-		s.refuseCall(ctx, c, refusal{code: 500, text: "the call is busy"})
+		s.refuseCall(c, refusal{code: 500, text: "the call is busy"})
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Service) serveBarge(ctx context.Context, c *call, req *stack.Request, f
 		r = refusal{code: 500, text: "the call is busy"}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 	}
 }
 
@@ -128,8 +128,7 @@ func (c *call) onBarge(m msgBarge) {
 		r = c.admitGuest(m, near, silent)
 	}
 	if r.code != 0 {
-		ctx := c.ctx
-		c.s.work.Go(func() { c.s.refuseCall(ctx, m.next, r) })
+		c.s.refuseCall(m.next, r)
 	}
 }
 

@@ -375,7 +375,7 @@ func (c *call) onRelink(side side) {
 
 // serveReplaces takes an INVITE that names a dialog to be replaced.
 func (s *Service) serveReplaces(ctx context.Context, c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
-	refuse := func(r refusal) { s.refuseCall(ctx, c, r) }
+	refuse := func(r refusal) { s.refuseCall(c, r) }
 	if len(headers) > 1 || len(req.GetHeaders("Join")) > 0 {
 		refuse(refusal{code: 400, reason: "Bad Request", warn: 399, text: "one Replaces, and no Join beside it"}) // RFC 3891 §3, RFC 3911 §4
 		return
@@ -398,10 +398,7 @@ func (s *Service) serveReplaces(ctx context.Context, c *call, req *stack.Request
 // onReplace is RFC 3891 §3 for a dialog of this call.
 func (c *call) onReplace(m msgReplace) {
 	f, near := c.legNamed(m.named)
-	refuse := func(r refusal) {
-		ctx := c.ctx
-		c.s.work.Go(func() { c.s.refuseCall(ctx, m.next, r) })
-	}
+	refuse := func(r refusal) { c.s.refuseCall(m.next, r) }
 	switch {
 	case near == nil, !m.ownTrunk(c, near):
 		refuse(refusal{code: 481})

@@ -42,7 +42,7 @@ func (s *Service) connectedCall(o *connected, party *leg) *call {
 	id := newID(now)
 	c := &call{
 		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: o,
-		mailbox: make(chan message, mailboxLength), done: make(chan struct{}),
+		done:   make(chan struct{}),
 		timers: map[timerName]*timer{}, fromName: party.Display,
 	}
 	c.late = len(o.offer()) == 0
@@ -68,7 +68,7 @@ func (s *Service) seek(ctx context.Context, c *call, party directory.Terminal) {
 		}
 		r = refusal{code: code, warn: 399, text: "Too many calls"}
 	}
-	s.refuseCall(ctx, c, r)
+	s.refuseCall(c, r)
 }
 
 func (o *connected) begin(*call) {}

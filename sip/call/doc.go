@@ -24,7 +24,7 @@
 //	invite.go     from an INVITE to a call, and every reason to refuse one
 //	origin.go     the caller's side until the answer: an INVITE that we received
 //	feature.go    what a feature code leads to; notice.go shows a text; voice.go lets it be heard
-//	owner.go      the goroutine, its mailbox and timers
+//	owner.go      the call, what its owner is told and does; mailbox.go who that is; its timers
 //	fork.go       branches and their early dialogs
 //	answer.go     taking a 2xx: media, commit, relay, retransmit until ACK
 //	leg.go        one side: dialog, flow, identity, sending requests, dialling a phone that listens
@@ -44,8 +44,8 @@
 //	state.go      what survives a restart; store.go keeps it, answer_state.go and
 //	              transfer_state.go go on with what was interrupted
 //
-// Concurrency: one goroutine owns a call; handlers and transactions send it messages through a
-// bounded mailbox. Service is safe for concurrent use.
+// Concurrency: a call has one owner at a time, whoever brings it a message while it has none
+// (mailbox.go); the mailbox is bounded. Service is safe for concurrent use.
 //
 //	calls, err := call.New(call.Options{Stack: stack, ...}) // registers its SIP methods
 //	n, err := calls.Restore(ctx)                            // calls of before the restart

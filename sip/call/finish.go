@@ -1,7 +1,6 @@
 package call
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -89,8 +88,8 @@ func (c *call) rearmAcceptances() {
 	}
 }
 
-// close writes the record, exactly once, then forgets the state; a crash between the two finds
-// a finished record and drops the state.
+// close writes the record, exactly once, then forgets the state: both soon, in this order. A crash between the two finds a
+// finished record and drops the state; one before them finds a call whose phones have hung up, and asks them.
 func (c *call) close(end cause, stats [2]anchor.LegStats) {
 	if c.rec.EndedAt != nil {
 		return
@@ -110,11 +109,11 @@ func (c *call) close(end cause, stats [2]anchor.LegStats) {
 	}
 	c.s.metrics.total.WithLabelValues(c.rec.Result).Inc()
 	c.s.hungUp(c) // a phone that dials again at once must not meet its last call
-	ctx, cancel := withoutCancel(c.ctx, storeTime)
-	defer cancel()
-	if err := c.s.o.Records.Finish(ctx, c.rec); err != nil {
-		c.log.Error("call record not written", slog.Any(observe.Err, err))
-	}
+	c.s.o.Records.FinishSoon(c.rec, func(err error) {
+		if err != nil {
+			c.log.Error("call record not written", slog.Any(observe.Err, err))
+		}
+	})
 	c.unstore()
 	c.s.release(c)
 	c.s.o.Trace.End(c.id)
@@ -147,14 +146,13 @@ func result(end cause, answered bool) string {
 }
 
 // abandon cleans up behind a panic: everybody is told, the record is written, nothing is kept.
-func (c *call) abandon(ctx context.Context) {
+func (c *call) abandon() {
 	defer observe.Recover(c.log, c.s.o.Panics, "call clean-up")
 	if c.m != nil {
 		c.m.Phase = phaseEnded
 	} else {
 		c.m = &machine{Phase: phaseEnded}
 	}
-	c.ctx = context.WithoutCancel(ctx)
 	if c.origin != nil {
 		c.origin.refuse(c, refusal{code: 500})
 	}

@@ -343,12 +343,5 @@ func (c *call) reject(a acReject) {
 
 // watchCancel tells the owner when the peer cancels an INVITE.
 func (c *call) watchCancel(req *stack.Request) {
-	c.s.work.Go(func() {
-		select {
-		case <-req.Tx.Cancelled():
-			c.post(msgCancelled{req})
-		case <-req.Tx.Done():
-		case <-c.done:
-		}
-	})
+	req.Tx.OnCancel(func() { c.post(msgCancelled{req}) })
 }

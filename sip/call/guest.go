@@ -209,6 +209,7 @@ func (c *call) tapeGuest(g *guest) error {
 	g.tape = c.s.o.Recorder.Session(record.Call{ID: g.rec.ID, From: c.recordParty(g.leg), To: c.recordParty(c.pair.leg(g.near)), Log: c.log}, t.policy, 0, func(record.Event) {})
 	g.tape.Describe(g.leg.Agreed, g.ours)
 	g.path.Tap(g.tape)
+	c.aside()
 	err := g.tape.Start(c.ctx, g.rec.Recording.By, -1, true) // the two have been told
 	if err == nil {
 		g.rec.Recording.IDs = g.tape.Recordings()
@@ -309,15 +310,12 @@ func (g *guest) finish(now time.Time, by, reason string) {
 	g.rec.EndedAt, g.rec.Result, g.rec.Code, g.rec.EndedBy, g.rec.Reason = &now, cdr.Answered, http.StatusOK, by, reason
 	g.rec.Seconds = int64(now.Sub(*g.rec.AnsweredAt) / time.Second)
 	g.rec.Media, g.rec.SRTP, g.rec.SRTPCaller, g.rec.SRTPHere = mediaVoice, g.leg.Secure, g.leg.Secure, g.leg.Secure
-	ctx, rec := c.ctx, g.rec
-	c.s.work.Go(func() { // the others do not wait for it
-		ctx, cancel := withoutCancel(ctx, storeTime)
-		defer cancel()
-		if err := c.s.o.Records.Finish(ctx, rec); err != nil {
+	c.s.o.Records.FinishSoon(g.rec, func(err error) {
+		if err != nil {
 			c.log.Error("call record not written", slog.Any(observe.Err, err))
 		}
-		c.s.o.Trace.End(rec.ID)
 	})
+	c.s.o.Trace.End(g.rec.ID)
 }
 
 // dismissGuests has all of them leave.

@@ -50,12 +50,12 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 		return
 	}
 	if h := req.GetHeaders("Join"); len(h) > 0 {
-		s.refuseCall(ctx, c, refusal{code: 481}) // whoever is outside learns of no call, and joins none
+		s.refuseCall(c, refusal{code: 481}) // whoever is outside learns of no call, and joins none
 		return
 	}
 	r := s.routeIncoming(ctx, c, req)
 	if r.code == 0 {
-		switch code := s.admit(c); code { //nolint:contextcheck // a call lives with the service
+		switch code := s.admitHere(c, req); code { //nolint:contextcheck // a call lives with the service
 		case 0:
 		case 486:
 			r = refusal{code: code, text: "the trunk carries as many calls as it may"}
@@ -64,7 +64,7 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 		}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 	}
 }
 

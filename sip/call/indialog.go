@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -27,50 +26,29 @@ func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
 		}
 		return
 	}
-	wait := time.NewTimer(handlerPatience)
-	defer wait.Stop()
-	select {
-	case c.mailbox <- msgRequest{req}:
-		select {
-		case <-c.done:
-			c.refuseRest()
-		default:
-		}
-	case <-c.done:
-		if !req.IsAck() {
-			s.respond(req, refusal{code: 481})
-		}
-	case <-ctx.Done():
-	case <-wait.C:
+	switch {
+	case c.offer(msgRequest{req}) || req.IsAck():
+	case c.box.over():
+		s.respond(req, refusal{code: 481})
+	default:
 		s.o.Dropped.Count("sip_call", "mailbox_full")
-		if !req.IsAck() {
-			s.respond(req, refusal{code: 500, text: "the call is busy"})
-		}
+		s.respond(req, refusal{code: 500, text: "the call is busy"})
 	}
 }
 
-// take is ServeInDialog for what needs no waiting: the dialog is known and its call has room. It runs on the reading
-// goroutine.
+// take is ServeInDialog on the goroutine that has read the request, where the dialog is known and its call has room.
 func (s *Service) take(req *stack.Request) bool {
 	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
-	if c == nil || !c.offer(msgRequest{req}) {
-		return false
-	}
-	select {
-	case <-c.done: // it has ended meanwhile
-		c.refuseRest()
-	default:
-	}
-	return true
+	return c != nil && c.offerHere(msgRequest{req}, req.Reading())
 }
 
 // stray takes a response without a transaction. It runs on the reading goroutine.
-func (s *Service) stray(res *sip.Response, _ stack.Flow) {
+func (s *Service) stray(res *sip.Response, _ stack.Flow, r *stack.Reading) {
 	seq := res.CSeq()
 	if seq == nil || seq.MethodName != sip.INVITE || !res.IsSuccess() || res.From() == nil || res.To() == nil || res.CallID() == nil {
 		return
 	}
-	if c := s.find(res.CallID().Value(), paramTag(res.From().Params)); c != nil && !c.offer(msgStray{res}) {
+	if c := s.find(res.CallID().Value(), paramTag(res.From().Params)); c != nil && !c.offerHere(msgStray{res}, r) {
 		s.o.Dropped.Count("sip_call", "mailbox_full") // a 2xx is repeated until it gets its ACK
 	}
 }

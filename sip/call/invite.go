@@ -29,8 +29,13 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	}
 	select {
 	case <-s.begun: // the sockets are open before the calls of before the restart are taken up
-	case <-ctx.Done():
-		return
+	default:
+		req.Leave()
+		select {
+		case <-s.begun:
+		case <-ctx.Done():
+			return
+		}
 	}
 	if in, ok := s.identified(req); ok {
 		s.serveIncoming(ctx, req, in)
@@ -65,6 +70,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 			return
 		}
 		if s.o.Features != nil {
+			req.Leave() // it may write
 			var answered bool
 			if answered, r = s.serveFeature(ctx, c, req, from); answered && r.code == 0 {
 				return
@@ -72,11 +78,11 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 		return
 	}
-	if code := s.admit(c); code != 0 { //nolint:contextcheck // a call lives with the service
-		s.refuseCall(ctx, c, refusal{code: code, warn: 399, text: "Too many calls"})
+	if code := s.admitHere(c, req); code != 0 { //nolint:contextcheck // a call lives with the service
+		s.refuseCall(c, refusal{code: code, warn: 399, text: "Too many calls"})
 	}
 }
 
@@ -86,7 +92,7 @@ func (s *Service) newCall(req *stack.Request, from directory.Terminal) *call {
 	id := newID(now)
 	c := &call{
 		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: &invited{req: req},
-		mailbox: make(chan message, mailboxLength), done: make(chan struct{}),
+		done:   make(chan struct{}),
 		timers: map[timerName]*timer{}, fromName: from.DisplayName, terminal: from,
 		late: len(description(req)) == 0,
 	}
@@ -243,7 +249,7 @@ func (s *Service) locate(c *call, plan route.Plan) refusal {
 }
 
 // refuseCall answers and records a call that never rang.
-func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
+func (s *Service) refuseCall(c *call, r refusal) {
 	s.o.Trace.Bind(c.rec.CallID, c.id)
 	c.origin.refuse(c, r)
 	s.vacate(c)
@@ -257,9 +263,11 @@ func (s *Service) refuseCall(ctx context.Context, c *call, r refusal) {
 	s.metrics.refused.WithLabelValues(codeLabel(r.code)).Inc()
 	s.log.Info("call refused", slog.String(observe.CallID, c.id), slog.String("from", c.rec.From), slog.String("to", c.rec.Dialled),
 		slog.Int(observe.Code, r.code), slog.String(observe.Reason, r.text))
-	if err := s.o.Records.Finish(ctx, c.rec); err != nil {
-		s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
-	}
+	s.o.Records.FinishSoon(c.rec, func(err error) {
+		if err != nil {
+			s.log.Error("call record not written", slog.String(observe.CallID, c.id), slog.Any(observe.Err, err))
+		}
+	})
 	c.unstore()
 }
 

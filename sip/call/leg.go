@@ -187,17 +187,13 @@ func (c *call) attempted(out *outgoing, tx *stack.ClientTx, err error) {
 
 // hears brings the responses of a transaction, or how it ended without a final one, to the owner. A full mailbox
 // loses provisional ones.
-func (c *call) hears(out *outgoing) func(res *sip.Response, err error) {
-	return func(res *sip.Response, err error) {
-		m := msgResponse{out: out, res: res, err: err}
-		if c.offer(m) || res != nil && res.IsProvisional() {
-			return
+func (c *call) hears(out *outgoing) stack.Taker {
+	return func(res *sip.Response, err error, r *stack.Reading) {
+		most := 0
+		if res != nil && res.IsProvisional() {
+			most = mailboxLength
 		}
-		select {
-		case <-c.done:
-		default:
-			c.s.stack.Later(func(context.Context) { c.post(m) })
-		}
+		c.bring(msgResponse{out: out, res: res, err: err}, most, r)
 	}
 }
 

@@ -61,11 +61,11 @@ func (s *Service) Originate(ctx context.Context, o Origination) (id string, err 
 	c.targets = s.phones(c, t.Extension, 0)
 	if !rings(c.targets) {
 		r := c.targets[0].refuse
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 		return "", fmt.Errorf("extension %s: %w: %s", o.From, ErrRefused, r.text)
 	}
 	if code := s.admit(c); code != 0 { //nolint:contextcheck // a call lives with the service
-		s.refuseCall(ctx, c, refusal{code: code, text: "too many calls"})
+		s.refuseCall(c, refusal{code: code, text: "too many calls"})
 		return "", fmt.Errorf("%w: too many calls", ErrRefused)
 	}
 	return c.id, nil
@@ -77,7 +77,7 @@ func (s *Service) summon(t directory.Terminal, o *summons) *call {
 	id := newID(now)
 	c := &call{
 		s: s, id: id, log: s.log.With(observe.CallID, id), class: line.Voice, origin: o,
-		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
+		done: make(chan struct{}), timers: map[timerName]*timer{},
 		fromName: o.decision.Number, late: true, stale: true,
 	}
 	c.stage = &route.Stage{Extensions: []string{t.Extension}}

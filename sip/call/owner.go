@@ -10,7 +10,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"linehall/internal/directory"
-	"linehall/internal/observe"
 	"linehall/internal/site"
 	"linehall/media/anchor"
 	"linehall/media/line"
@@ -21,17 +20,10 @@ import (
 	"linehall/sip/stack"
 )
 
-// mailboxLength: a call sees a handful of messages per second; a burst comes from two phones
-// that retransmit. When it is full, transactions wait (they buffer themselves), a handler
-// waits handlerPatience and then answers 500, and stray responses are dropped: they repeat.
-const (
-	mailboxLength   = 32
-	handlerPatience = 2 * time.Second
-	// stopGrace is how long a ringing call waits at shutdown for the phones to take its CANCEL.
-	stopGrace = 500 * time.Millisecond
-)
+// stopGrace is how long a ringing call waits at shutdown for the phones to take its CANCEL.
+const stopGrace = 500 * time.Millisecond
 
-// call is one call. Everything without a comment belongs to the owner goroutine.
+// call is one call. Everything without a comment belongs to the owner (mailbox.go).
 type call struct {
 	s          *Service
 	id         string // constant
@@ -40,9 +32,12 @@ type call struct {
 	precedence line.Precedence // constant
 	ctx        context.Context
 
-	mailbox chan message
-	done    chan struct{} // closed when the owner has ended
+	box     mailbox
+	done    chan struct{} // closed when the call is over
 	public  atomic.Pointer[published]
+	reading *stack.Reading // of the goroutine that the owner is at present, or nil
+	clock   *time.Timer
+	wakes   time.Time // what the clock is set to; zero: it is not
 
 	m        *machine
 	ex       exchange
@@ -89,6 +84,7 @@ type call struct {
 	stored      bool                     // the store may hold us
 	unsaved     bool                     // something changed since the last save
 	left        bool                     // the process ends, the call goes on
+	quit        bool                     // the process ends
 	ways        map[*route.Stage]site.ID // around the lines, and to which site
 	priorities  []string                 // Resource-Priority towards the callee
 	preempted   string                   // the Reason header of a call that gave way
@@ -114,6 +110,10 @@ type call struct {
 type message interface{ isMessage() }
 
 type (
+	msgBegin     struct{}                     // the first one
+	msgClock     struct{}                     // a timer may be due
+	msgStop      struct{}                     // the process ends
+	msgQuit      struct{}                     // the phones have had their time to hear of it
 	msgRequest   struct{ req *stack.Request } // in one of our dialogs, ACK included
 	msgCancelled struct{ req *stack.Request } // the stack has answered CANCEL and 487
 	msgStray     struct{ res *sip.Response }  // a repeated 2xx, or one of another fork
@@ -144,6 +144,10 @@ type (
 	}
 )
 
+func (msgBegin) isMessage()     {}
+func (msgClock) isMessage()     {}
+func (msgStop) isMessage()      {}
+func (msgQuit) isMessage()      {}
 func (msgRequest) isMessage()   {}
 func (msgCancelled) isMessage() {}
 func (msgStray) isMessage()     {}
@@ -166,97 +170,6 @@ type timer struct {
 }
 
 func (c *call) emergency() bool { return c.class == line.Emergency }
-
-// post waits for room; it is for goroutines that the call itself started.
-func (c *call) post(m message) bool {
-	select {
-	case c.mailbox <- m:
-		return true
-	case <-c.done:
-		return false
-	}
-}
-
-// offer does not wait.
-func (c *call) offer(m message) bool {
-	select {
-	case <-c.done:
-		return false
-	default:
-	}
-	select {
-	case c.mailbox <- m:
-		return true
-	default:
-		return false
-	}
-}
-
-// run owns the call until it has ended and nothing of it is under way any more.
-func (c *call) run(ctx context.Context) {
-	defer c.refuseRest()
-	defer close(c.done)
-	defer c.s.forget(c)
-	defer c.s.release(c)
-	defer func() {
-		// A defect in one call ends that call: its record says so, its media and its place in
-		// the limits are given back. The others never notice.
-		if !c.left && c.rec.EndedAt == nil {
-			c.abandon(ctx)
-		}
-	}()
-	defer c.straighten() //nolint:contextcheck // what is left has to be written
-	defer observe.Recover(c.log, c.s.o.Panics, "call")
-	c.ctx = context.WithoutCancel(ctx) // what is sent at the end must leave
-	c.begin()                          //nolint:contextcheck // the owner's methods use the call's own context
-	c.announce()
-	clock := time.NewTimer(time.Hour)
-	defer clock.Stop()
-	for !c.settled() {
-		clock.Reset(c.untilNext())
-		select {
-		case <-ctx.Done():
-			c.stop() //nolint:contextcheck // as above
-			return
-		case m := <-c.mailbox:
-			c.handle(m) //nolint:contextcheck // as above
-		case <-clock.C:
-		}
-		c.fireTimers()
-		c.flush() //nolint:contextcheck // as above
-		c.announce()
-	}
-}
-
-// refuseRest answers requests that reached the mailbox too late. It runs after done was closed,
-// by the owner and by every handler that posted meanwhile, so that none is forgotten.
-func (c *call) refuseRest() {
-	for {
-		select {
-		case m := <-c.mailbox:
-			switch m := m.(type) {
-			case msgRequest:
-				if !m.req.IsAck() {
-					c.s.respond(m.req, refusal{code: 481})
-				}
-			case msgTake:
-				m.by.offer(msgHanded{from: c})
-			case msgHanded:
-				m.refuse(c)
-			case msgJoin:
-				m.holder.offer(msgProgress{c, 481, phrase(481)})
-			case msgReplace:
-				c.s.refuseCall(c.ctx, m.next, refusal{code: 481})
-			case msgPickup:
-				c.s.refuseCall(c.ctx, m.next, refusal{code: 480})
-			case msgBarge:
-				c.s.refuseCall(c.ctx, m.next, m.gone())
-			}
-		default:
-			return
-		}
-	}
-}
 
 // begin starts a new call's branches; a restored call only wants its probes.
 func (c *call) begin() {
@@ -296,6 +209,12 @@ func (c *call) settled() bool {
 func (c *call) handle(m message) {
 	defer c.touch()
 	switch m := m.(type) {
+	case msgClock:
+		c.wakes = time.Time{}
+	case msgStop:
+		c.stop()
+	case msgQuit:
+		c.quit = true
 	case msgResponse:
 		c.onResponse(m)
 	case msgFound:
@@ -389,23 +308,15 @@ func (c *call) stop() {
 	switch c.m.Phase {
 	case phaseRinging, phaseAnswering:
 		c.step(evHangup{"system", "shutdown"})
-		grace := time.NewTimer(stopGrace)
-		defer grace.Stop()
-		for !c.settled() { // the CANCELs' answers
-			select {
-			case m := <-c.mailbox:
-				c.handle(m)
-			case <-grace.C:
-				return
-			}
-		}
+		time.AfterFunc(stopGrace, func() { c.post(msgQuit{}) }) // until then the CANCELs' answers may come
 	case phaseAccepted, phaseUp:
 		c.save()
 		c.dismissGuests("the appliance stopped") // and by the next process, if the BYE is lost
 		c.closeTape("the appliance stopped")
 		c.media.Close()
-		c.left = true
+		c.left, c.quit = true, true
 	case phaseEnded:
+		c.quit = true
 	}
 }
 
@@ -415,12 +326,14 @@ func (c *call) arm(name timerName, after time.Duration, fire func()) {
 
 func (c *call) disarm(name timerName) { delete(c.timers, name) }
 
-func (c *call) untilNext() time.Duration {
-	next := time.Hour
+// firstTimer is when the next timer is due; zero: none is armed.
+func (c *call) firstTimer() (at time.Time) {
 	for _, t := range c.timers {
-		next = min(next, time.Until(t.at))
+		if at.IsZero() || t.at.Before(at) {
+			at = t.at
+		}
 	}
-	return max(next, 0)
+	return at
 }
 
 func (c *call) fireTimers() {

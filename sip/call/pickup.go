@@ -69,7 +69,7 @@ func (s *Service) servePickup(ctx context.Context, c *call, req *stack.Request, 
 		r = refusal{code: 480, warn: 399, text: "Nothing rings"}
 	}
 	if r.code != 0 {
-		s.refuseCall(ctx, c, r)
+		s.refuseCall(c, r)
 	}
 }
 
@@ -103,10 +103,7 @@ func (s *Service) ringing(from directory.Terminal, extension string) (found *cal
 
 // onPickup takes such an INVITE.
 func (c *call) onPickup(m msgPickup) {
-	refuse := func(r refusal) {
-		ctx := c.ctx
-		c.s.work.Go(func() { c.s.refuseCall(ctx, m.next, r) })
-	}
+	refuse := func(r refusal) { c.s.refuseCall(m.next, r) }
 	for _, b := range c.branches {
 		if b.target.terminal.Extension == m.extension && c.m.Phase == phaseRinging && c.m.Branches[b.index].Progress == branchCalling {
 			c.pickUp(m.req, m.from, b, refuse)

@@ -229,6 +229,7 @@ func (c *call) beginByRule() {
 func (c *call) startTape(by string, hears side, again bool) error {
 	leg := int(hears)
 	err := c.audible()
+	c.aside()
 	if err == nil {
 		err = c.tape.session.Start(c.ctx, by, leg, again)
 	}
@@ -274,6 +275,7 @@ func (c *call) stopTape(by, why string, hears side) error {
 // closeTape ends it with the call, or with the process.
 func (c *call) closeTape(why string) {
 	if c.tape != nil && c.tape.session != nil {
+		c.aside()
 		c.tape.session.Close(why)
 		c.tape.path.Tap(nil)
 	}
@@ -433,15 +435,17 @@ func (s *Service) ToggleRecording(ctx context.Context, extension string) (on boo
 	return on, err
 }
 
+// askPatience is how long whoever wishes something waits for the owner.
+const askPatience = 2 * time.Second
+
 // ask brings a wish to the owner and waits for its answer.
 func (c *call) ask(ctx context.Context, m msgRecord) error {
-	ctx, cancel := context.WithTimeout(ctx, handlerPatience)
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	select {
-	case c.mailbox <- m:
-	case <-c.done:
-		return ErrUnknownCall
-	case <-ctx.Done():
+	if !c.offer(m) {
+		if c.box.over() {
+			return ErrUnknownCall
+		}
 		return ErrBusy
 	}
 	select {

@@ -123,6 +123,7 @@ func (c *call) write(r *savedRinging) {
 		return
 	}
 	if err == nil {
+		c.aside()
 		ctx, cancel := withoutCancel(c.ctx, storeTime)
 		defer cancel()
 		c.stored = true // it may be, also when Save fails

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"linehall/internal/directory"
 	"linehall/internal/observe"
 	"linehall/internal/site"
+	"linehall/internal/worker"
 	"linehall/media/anchor"
 	"linehall/media/record"
 	"linehall/sip/cdr"
@@ -59,6 +61,8 @@ type Plan interface {
 type Records interface {
 	Begin(r cdr.Record)
 	Finish(ctx context.Context, r cdr.Record) error
+	// FinishSoon does not wait; then hears how it went, and must not block.
+	FinishSoon(r cdr.Record, then func(error))
 	// Finished returns which of these calls have a record that is closed.
 	Finished(ctx context.Context, ids []string) (map[string]bool, error)
 }
@@ -178,6 +182,8 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 
+	workers  *worker.Pool // owners outside of reading goroutines
+	rest     func()       // ends their idling
 	draining atomic.Bool
 	begun    chan struct{} // closed by Run
 	changed  []func(Info)
@@ -190,9 +196,10 @@ type Service struct {
 	busy    map[string]int   // calls per extension
 	lines   map[lineKey]int  // calls per trunk and gateway
 	ctx     context.Context
-	work    sync.WaitGroup // owners and what they started
-	waiting []*call        // restored, before Run
-	seeking []*call        // restored as well; whom they ring is not known
+	living  map[*call]struct{} // those that are not over; an ended one may wait for its transactions
+	work    sync.WaitGroup     // the living, and what they and we have started
+	waiting []*call            // restored, before Run
+	seeking []*call            // restored as well; whom they ring is not known
 }
 
 // dialogKey finds a call by what every request and response in one of its dialogs carries.
@@ -216,9 +223,12 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, begun: make(chan struct{}),
 		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, joined: map[string]*call{}, busy: map[string]int{}, lines: map[lineKey]int{},
+		living: map[*call]struct{}{},
 	}
+	ctx, rest := context.WithCancel(context.Background())
+	s.workers, s.rest = worker.New(ctx), rest
 	s.metrics = newMetrics(o.Registerer, s)
-	o.Stack.Handle(sip.INVITE, s.serveInvite)
+	o.Stack.HandleAtOnce(sip.INVITE, s.serveInvite)
 	o.Stack.Support(priorityTag)
 	o.Stack.Announce("Accept-Resource-Priority", acceptedPriorities())
 	for _, m := range []sip.RequestMethod{sip.ACK, sip.BYE, sip.UPDATE, sip.INFO, sip.PRACK} {
@@ -271,6 +281,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.waiting, s.seeking = nil, nil
 	for _, c := range waiting {
 		s.startLocked(c) //nolint:contextcheck // it takes Run's context from the service
+		s.later(func() { c.turn(nil) })
 	}
 	for _, c := range seeking {
 		s.work.Go(func() { s.seek(context.WithoutCancel(ctx), c, c.terminal) })
@@ -281,8 +292,14 @@ func (s *Service) Run(ctx context.Context) error {
 	s.draining.Store(true)
 	s.mu.Lock()
 	s.ctx = nil
+	living := slices.Collect(maps.Keys(s.living))
 	s.mu.Unlock()
+	for _, c := range living {
+		c.post(msgStop{})
+	}
 	s.work.Wait()
+	s.rest()
+	s.workers.Wait()
 	return nil
 }
 
@@ -346,9 +363,27 @@ func (s *Service) Snapshot() []Info {
 	return infos
 }
 
-// admit counts a new call against the limits and starts its owner. It returns the status to
+// admit counts a new call against the limits and begins it. It returns the status to
 // refuse with, or 0. Emergency calls are always admitted.
 func (s *Service) admit(c *call) int {
+	code := s.book(c)
+	if code == 0 {
+		s.later(func() { c.turn(nil) })
+	}
+	return code
+}
+
+// admitHere is admit for whoever serves the call's INVITE, who is its owner at first.
+func (s *Service) admitHere(c *call, req *stack.Request) int {
+	code := s.book(c)
+	if code == 0 {
+		c.turn(req.Reading())
+	}
+	return code
+}
+
+// book takes a call into the books; it is its owner who does.
+func (s *Service) book(c *call) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil {
@@ -373,11 +408,25 @@ func (s *Service) admit(c *call) int {
 	return 0
 }
 
+// startLocked makes whoever calls it the owner of a call that nobody owns yet.
 func (s *Service) startLocked(c *call) {
 	s.calls[c.id] = c
-	ctx := s.ctx
-	s.work.Go(func() { c.run(ctx) })
+	s.living[c] = struct{}{}
+	s.work.Add(1)
+	c.ctx = context.WithoutCancel(s.ctx) // what is sent at the end must leave
+	c.box.begin()
 }
+
+// retire is the end of a call that startLocked has begun.
+func (s *Service) retire(c *call) {
+	s.mu.Lock()
+	delete(s.living, c)
+	s.mu.Unlock()
+	s.work.Done()
+}
+
+// later runs f in a goroutine of ours, which Run waits for.
+func (s *Service) later(f func()) { s.workers.Run(&s.work, f) }
 
 // occupy counts the call among an extension's calls, unless it has as many as it may have: limit, or
 // with 0 what the core allows. Emergency calls ring in any case.

@@ -98,6 +98,7 @@ func (c *call) commit() error {
 	if err != nil {
 		return err
 	}
+	c.aside()
 	ctx, cancel := withoutCancel(c.ctx, storeTime)
 	defer cancel()
 	return c.s.o.Store.Save(ctx, c.id, raw)
@@ -204,7 +205,7 @@ func (s *Service) restore(ctx context.Context, raw []byte) (revived, error) {
 	}
 	c := &call{
 		s: s, id: st.ID, log: s.log.With(observe.CallID, st.ID), class: st.Class, precedence: st.Precedence, rec: st.Record, m: restored(),
-		mailbox: make(chan message, mailboxLength), done: make(chan struct{}), timers: map[timerName]*timer{},
+		done: make(chan struct{}), timers: map[timerName]*timer{},
 		fromName: st.FromName, toName: st.ToName, recoverable: true, stored: true, ctx: ctx, answer: st.Answer, reanswer: st.Reanswer,
 	}
 	s.o.Tolls.Resume(c.id, st.Tolls)

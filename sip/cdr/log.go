@@ -28,7 +28,7 @@ import (
 const (
 	// openLag is how long the row of a new call waits for others, so that a commit serves many.
 	openLag = 100 * time.Millisecond
-	// closeLag is the same for the last row of a call, which its owner waits for.
+	// closeLag is the same for the last row of a call.
 	closeLag = 50 * time.Millisecond
 )
 
@@ -105,6 +105,31 @@ func (l *Log) Begin(r Record) {
 	}
 	if err != nil && !errors.Is(err, database.ErrClosed) {
 		l.took(err)
+	}
+}
+
+// FinishSoon is Finish for somebody who does not wait: the row is committed within closeLag, before whatever is given to the
+// same writer afterwards; then hears how that went, and must not block.
+func (l *Log) FinishSoon(r Record, then func(error)) {
+	if r.EndedAt == nil {
+		then(fmt.Errorf("call record %s: no end", r.ID))
+		return
+	}
+	told := func(err error) {
+		if err != nil {
+			l.failed.Inc()
+			then(fmt.Errorf("call record %s: %w", r.ID, err))
+			return
+		}
+		l.written.Inc()
+		then(nil)
+	}
+	row, err := l.row(&r)
+	if err == nil {
+		err = l.writer.Soon(closeLag, told, row)
+	}
+	if err != nil {
+		told(err)
 	}
 }
 

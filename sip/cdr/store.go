@@ -37,8 +37,13 @@ func (l *Log) row(r *Record) (database.Change, error) {
 	return database.Change{Statement: l.insert, Args: []any{r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw)}}, nil
 }
 
+// settle has what is known already written, so that whoever has heard of the end of a call finds its record. Where that
+// fails, what is there is read.
+func (l *Log) settle(ctx context.Context) { _ = l.writer.Flush(ctx) }
+
 // Query returns finished calls, newest first.
 func (l *Log) Query(ctx context.Context, f Filter) ([]Record, error) {
+	l.settle(ctx)
 	limit := f.Limit
 	if limit <= 0 {
 		limit = DefaultLimit
@@ -62,6 +67,7 @@ var ErrUnknown = errors.New("no record of this call")
 
 // Get returns the closed record of a call.
 func (l *Log) Get(ctx context.Context, id string) (Record, error) {
+	l.settle(ctx)
 	rows, err := l.db.QueryContext(ctx, "SELECT record FROM cdr WHERE id = ? AND ended_at IS NOT NULL", id)
 	if err != nil {
 		return Record{}, fmt.Errorf("call record %s: %w", id, database.Explain(err))

@@ -84,6 +84,7 @@ type Service struct {
 	caller  Originator               // nil: no call-backs
 	taper   Taper                    // nil: nothing is recorded
 	wake    chan struct{}            // capacity 1: Run shall look again
+	noted   chan struct{}            // capacity 1: last callers are to be written
 
 	writing sync.Mutex // one change at a time; held over database work, never with mu the other way round
 	mu      sync.RWMutex
@@ -116,7 +117,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		o.Config = DefaultConfig()
 	}
 	s := &Service{
-		o: o, log: o.Log, store: store{o.DB}, config: o.Config, wake: make(chan struct{}, 1),
+		o: o, log: o.Log, store: store{o.DB}, config: o.Config, wake: make(chan struct{}, 1), noted: make(chan struct{}, 1),
 		desks: map[string]Desk{}, guests: map[string]string{}, locks: newLockout(), watch: newWatch(), unsaved: map[string]bool{},
 	}
 	k, err := s.store.load(ctx)
@@ -258,9 +259,11 @@ func callerOf(t directory.Terminal) dialplan.Caller {
 func (s *Service) now() time.Time { return time.Now().In(s.o.Zone()) }
 
 // poke makes Run look again.
-func (s *Service) poke() {
+func (s *Service) poke() { signal(s.wake) }
+
+func signal(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default: // it has one to come anyway
 	}
 }

@@ -121,11 +121,13 @@ func (s *Service) noteCall(caller, callee string, withheld bool) {
 		shown = ""
 	}
 	s.watch.last[callee] = lastCaller{shown, time.Now()}
+	if len(s.unsaved) == 0 {
+		signal(s.noted)
+	}
 	s.unsaved[callee] = true
 	if _, ours := s.o.Directory.ByExtension(caller); ours {
 		s.watch.dialled[caller] = attempt{callee: callee}
 	}
-	s.poke()
 }
 
 // saveLastCallers writes what was noted since the last time.

@@ -32,8 +32,8 @@ type ClientTx struct {
 	req   *sip.Request
 	flow  Flow
 	way   *outlet
-	take  func(res *sip.Response, err error) // instead of out
-	out   chan *sip.Response                 // nil with take
+	take  Taker              // instead of out
+	out   chan *sip.Response // nil with take
 
 	mu          sync.Mutex // guards the fields below; not held over take
 	text        []byte     // of the request over UDP, as long as it may be repeated
@@ -63,11 +63,14 @@ func (s *Stack) Request(ctx context.Context, req *sip.Request, via Flow) (*Clien
 	return s.RequestTo(ctx, req, via, nil)
 }
 
-// RequestTo is Request for a caller that wants no channel: take gets the responses
-// in order, and once (nil, error) when the transaction ends without a final one. It
-// is called by whoever reads the socket, or from inside of Terminate and Cancel,
-// possibly before RequestTo returns, and must not block.
-func (s *Stack) RequestTo(ctx context.Context, req *sip.Request, via Flow, take func(res *sip.Response, err error)) (*ClientTx, error) {
+// Taker gets the responses of a transaction in order, and once (nil, error) when it
+// ends without a final one. It is called by whoever reads the socket, or from inside
+// of Terminate and Cancel, possibly before RequestTo returns, and must not block
+// before r.Leave. r is nil for whoever does not read a socket.
+type Taker func(res *sip.Response, err error, r *Reading)
+
+// RequestTo is Request for a caller that wants no channel but a call.
+func (s *Stack) RequestTo(ctx context.Context, req *sip.Request, via Flow, take Taker) (*ClientTx, error) {
 	if req.IsAck() {
 		return nil, errors.New("an ACK is no transaction: use Send")
 	}
@@ -80,7 +83,7 @@ func (s *Stack) RequestTo(ctx context.Context, req *sip.Request, via Flow, take 
 }
 
 // start runs a prepared request, which has its Via already.
-func (s *Stack) start(ctx context.Context, req *sip.Request, way *outlet, take func(res *sip.Response, err error)) (*ClientTx, error) {
+func (s *Stack) start(ctx context.Context, req *sip.Request, way *outlet, take Taker) (*ClientTx, error) {
 	key, err := clientKey(req)
 	if err != nil {
 		return nil, err
@@ -96,8 +99,8 @@ func (s *Stack) start(ctx context.Context, req *sip.Request, way *outlet, take f
 		t.mu.Lock()
 		t.take = nil // whoever asked hears it from us
 		t.mu.Unlock()
-		t.end(flowError(err))
-		return nil, fmt.Errorf("%s over %s: %w", req.Method, way.flow, flowError(err))
+		t.end(err)
+		return nil, fmt.Errorf("%s over %s: %w", req.Method, way.flow, err)
 	}
 	return t, nil
 }
@@ -201,7 +204,7 @@ func (t *ClientTx) sendCancel(_ context.Context) error {
 	for _, h := range with {
 		cancel.AppendHeader(h)
 	}
-	_, err = t.stack.start(t.stack.ctx, cancel, out, func(*sip.Response, error) {}) //nolint:contextcheck // see above
+	_, err = t.stack.start(t.stack.ctx, cancel, out, func(*sip.Response, error, *Reading) {}) //nolint:contextcheck // see above
 	return err
 }
 
@@ -239,12 +242,12 @@ func newAck(invite *sip.Request, res *sip.Response) *sip.Request {
 }
 
 // receive takes a response from the network. It runs on the reading goroutine, in order of arrival.
-func (t *ClientTx) receive(res *sip.Response) {
+func (t *ClientTx) receive(res *sip.Response, r *Reading) {
 	t.mu.Lock()
 	switch {
 	case t.ended, t.final >= 200 && t.final < 300 && t.req.IsInvite() && res.IsSuccess():
 		t.mu.Unlock()
-		t.stack.strayResponse(res, t.flow)
+		t.stack.strayResponse(res, t.flow, r)
 	case t.final != 0:
 		ack := t.ack
 		t.mu.Unlock()
@@ -252,14 +255,14 @@ func (t *ClientTx) receive(res *sip.Response) {
 			_ = t.way.writeRaw(ack) // the peer asks again when it is lost
 		}
 	case res.IsProvisional():
-		t.proceed(res)
+		t.proceed(res, r)
 	default:
-		t.complete(res)
+		t.complete(res, r)
 	}
 }
 
 // proceed takes a provisional response; it is called with mu held and releases it.
-func (t *ClientTx) proceed(res *sip.Response) {
+func (t *ClientTx) proceed(res *sip.Response, r *Reading) {
 	t.provisional = true
 	cancel := t.wantCancel && !t.cancelSent
 	t.cancelSent = t.cancelSent || cancel
@@ -277,7 +280,7 @@ func (t *ClientTx) proceed(res *sip.Response) {
 	take := t.take
 	t.mu.Unlock()
 	if take != nil {
-		take(res, nil)
+		take(res, nil, r)
 	}
 	if cancel {
 		_ = t.sendCancel(t.stack.ctx) // a lost flow ends the transaction by itself
@@ -285,7 +288,7 @@ func (t *ClientTx) proceed(res *sip.Response) {
 }
 
 // complete takes the final response; it is called with mu held and releases it.
-func (t *ClientTx) complete(res *sip.Response) {
+func (t *ClientTx) complete(res *sip.Response, r *Reading) {
 	t.final = res.StatusCode
 	t.again, t.text = time.Time{}, nil
 	stay := sip.Timer_K
@@ -315,7 +318,7 @@ func (t *ClientTx) complete(res *sip.Response) {
 	take := t.take
 	t.mu.Unlock()
 	if take != nil {
-		take(res, nil)
+		take(res, nil, r)
 	}
 	if stay == 0 {
 		t.end(nil)
@@ -385,7 +388,7 @@ func (t *ClientTx) tick() {
 		t.arm(now)
 		t.mu.Unlock()
 		if err := t.way.writeRaw(text); err != nil {
-			t.end(flowError(err))
+			t.end(err)
 		}
 		return
 	}
@@ -424,7 +427,7 @@ func (t *ClientTx) end(err error) {
 		if err == nil {
 			err = ErrTerminated
 		}
-		take(nil, err)
+		take(nil, err, nil)
 	}
 }
 

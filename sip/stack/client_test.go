@@ -235,7 +235,7 @@ func TestResponsesNobodyReads(t *testing.T) {
 func TestRepeated2xxIsStray(t *testing.T) {
 	stray := make(chan *sip.Response, 4)
 	inMemory(t, stack.Options{}, func(s *stack.Stack) {
-		s.OnStrayResponse(func(res *sip.Response, f stack.Flow) {
+		s.OnStrayResponse(func(res *sip.Response, f stack.Flow, _ *stack.Reading) {
 			if f != toPhone {
 				t.Errorf("flow %s", f)
 			}

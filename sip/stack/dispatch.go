@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -25,7 +24,7 @@ const retryAfterSeconds = 5
 // ingest takes one whole message from a reader; data is borrowed. Everything
 // up to the start of a handler happens on the reading goroutine, so messages
 // of one flow are matched in the order in which they arrived.
-func (s *Stack) ingest(data []byte, out *outlet) {
+func (s *Stack) ingest(data []byte, out *outlet, r *Reading) {
 	defer observe.Recover(s.log, s.opts.Panics, "sip reader")
 	if !wellFormed(data, s.limits) {
 		s.malformed(data, out)
@@ -47,10 +46,10 @@ func (s *Stack) ingest(data []byte, out *outlet) {
 	switch m := msg.(type) {
 	case *sip.Request:
 		normalise(m)
-		s.receiveRequest(m, out)
+		s.receiveRequest(m, out, r)
 	case *sip.Response:
 		normalise(m)
-		s.receiveResponse(m, out.flow)
+		s.receiveResponse(m, out.flow, r)
 	}
 }
 
@@ -63,7 +62,7 @@ func (s *Stack) malformed(data []byte, out *outlet) {
 	}
 }
 
-func (s *Stack) receiveResponse(res *sip.Response, flow Flow) {
+func (s *Stack) receiveResponse(res *sip.Response, flow Flow, r *Reading) {
 	if len(headersNamed(res, "Via")) != 1 || res.CSeq() == nil || res.StatusCode < 100 || res.StatusCode > 699 {
 		// RFC 3261 §8.1.3.3: more than our own Via means that it went astray.
 		s.opts.Dropped.Count(flow.listener(), "bad_response")
@@ -75,21 +74,21 @@ func (s *Stack) receiveResponse(res *sip.Response, flow Flow) {
 		return
 	}
 	if t := s.clients.get(key); t != nil && complete(res) {
-		t.receive(res)
+		t.receive(res, r)
 		return
 	}
-	s.strayResponse(res, flow)
+	s.strayResponse(res, flow, r)
 }
 
-func (s *Stack) strayResponse(res *sip.Response, flow Flow) {
+func (s *Stack) strayResponse(res *sip.Response, flow Flow, r *Reading) {
 	if s.stray == nil || !complete(res) || !strings.HasPrefix(branchOf(res), sip.RFC3261BranchMagicCookie) {
 		s.opts.Dropped.Count(flow.listener(), "stray_response")
 		return
 	}
-	s.stray(res, flow)
+	s.stray(res, flow, r)
 }
 
-func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
+func (s *Stack) receiveRequest(req *sip.Request, out *outlet, r *Reading) {
 	via := req.Via()
 	if via == nil {
 		s.opts.Dropped.Count(out.flow.listener(), "no_via")
@@ -103,7 +102,7 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 	key := serverKey(req, req.Method, out.flow)
 	switch {
 	case req.IsAck():
-		s.receiveAck(req, out, serverKey(req, sip.INVITE, out.flow))
+		s.receiveAck(req, out, serverKey(req, sip.INVITE, out.flow), r)
 		return
 	case req.IsCancel():
 		s.receiveCancel(req, out, serverKey(req, sip.INVITE, out.flow))
@@ -113,8 +112,8 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 		_ = t.tx.Receive(req) // a retransmission: the machine repeats its last response
 		return
 	}
-	if r := s.validate(req); r != nil {
-		s.refuseStateless(req, out, r)
+	if why := s.validate(req); why != nil {
+		s.refuseStateless(req, out, why)
 		return
 	}
 	unstrict(req)
@@ -131,7 +130,7 @@ func (s *Stack) receiveRequest(req *sip.Request, out *outlet) {
 		s.refuseStateless(req, out, &refusal{code: sip.StatusServiceUnavailable, reason: "Service Unavailable"})
 	case s.held(req, out, key, h):
 	default:
-		s.dispatch(h, s.open(req, out, key))
+		s.dispatch(h, s.open(req, out, key), r)
 	}
 }
 
@@ -195,30 +194,26 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string) *Request {
 // openInvite starts the machine of an INVITE's server transaction.
 func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
 	t.cancelled, t.acks = make(chan struct{}), make(chan *sip.Request, 4)
-	// The machine builds 100 and we build 487 from the request while the
-	// handler may be changing it.
+	// 100 and 487 are built from the request while the handler may be changing it.
 	t.req, t.merge = skeleton(req), mergeKey(req)
-	tx := sip.NewServerTx(t.key, t.req, t.out, s.txLog)
-	tx.OnTerminate(func(string, error) { s.servers.drop(t) })
-	t.tx = tx
+	t.tx = newInviteTx(t)
 	s.servers.put(t)
-	_ = tx.Init() // it only starts timers
-	t.mu.Lock()
-	t.guard = time.AfterFunc(s.limits.HandlerTime, t.expire)
-	t.mu.Unlock()
+	s.guards.add(t, expiryGuard)
 }
 
 // dispatch runs a handler, at once or in its own goroutine, in its Call-ID's order; req is nil when there is nothing to
 // serve any more.
-func (s *Stack) dispatch(h Handler, req *Request) {
+func (s *Stack) dispatch(h Handler, req *Request, r *Reading) {
 	if req != nil && s.order.free(req.CallID().Value()) {
-		if s.atOnce[req.Method] {
-			s.serve(h, req)
-			return
-		}
+		req.reading = r
 		if s.dialogs != nil && req.InDialog() && s.dialogs(req) {
 			return
 		}
+		if s.atOnce[req.Method] && (!req.IsInvite() || r != nil && !r.Pressed()) {
+			s.serve(h, req)
+			return
+		}
+		req.reading = nil
 	}
 	s.dispatchApart(h, req)
 }
@@ -229,7 +224,7 @@ func (s *Stack) dispatchApart(h Handler, req *Request) {
 		return
 	}
 	turn := s.order.enter(req.CallID().Value())
-	s.workers.run(&s.work, func() {
+	s.workers.Run(&s.work, func() {
 		defer turn.leave()
 		turn.wait()
 		s.serve(h, req)
@@ -255,7 +250,7 @@ func (s *Stack) serve(h Handler, req *Request) {
 
 // receiveAck gives an ACK to its INVITE's transaction when that failed, else to
 // the handler of ACK (RFC 3261 §17.1.1.3: the ACK of a 2xx is on its own).
-func (s *Stack) receiveAck(req *sip.Request, out *outlet, key string) {
+func (s *Stack) receiveAck(req *sip.Request, out *outlet, key string, r *Reading) {
 	if t := s.servers.get(key); t != nil {
 		if final := t.Final(); final >= 300 {
 			_ = t.tx.Receive(req)
@@ -278,7 +273,7 @@ func (s *Stack) receiveAck(req *sip.Request, out *outlet, key string) {
 	done := make(chan struct{})
 	close(done)
 	t := &ServerTx{stack: s, key: key, method: sip.ACK, flow: out.flow, out: out, done: done}
-	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow})
+	s.dispatch(h, &Request{Request: req, Tx: t, Flow: out.flow}, r)
 }
 
 // receiveCancel matches a CANCEL (RFC 3261 §9.2). One that overtook its INVITE

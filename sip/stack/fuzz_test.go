@@ -51,16 +51,16 @@ func reader(tb testing.TB) (feed func([]byte) [][]byte, panics prometheus.Counte
 	for _, m := range knownMethods {
 		s.Handle(m, answer)
 	}
-	s.OnStrayResponse(func(res *sip.Response, _ Flow) { _ = res.To().Address.String() })
+	s.OnStrayResponse(func(res *sip.Response, _ Flow, _ *Reading) { _ = res.To().Address.String() })
 	out := &sink{}
 	u := newUDPSocket(s, out)
 	flow := Flow{Transport: UDP, Local: u.addr, Remote: netip.MustParseAddrPort("127.0.0.9:5060")}
-	tb.Cleanup(func() { s.servers.terminateAll(); s.early.close(); s.expiries.stop(); s.stop(); s.workers.wait() })
+	tb.Cleanup(func() { s.servers.terminateAll(); s.early.close(); s.stopExpiries(); s.stop(); s.workers.Wait() })
 	return func(data []byte) [][]byte {
 		out.mu.Lock()
 		out.written = nil
 		out.mu.Unlock()
-		u.datagram(data, flow)
+		u.datagram(data, flow, nil)
 		s.work.Wait()
 		s.servers.terminateAll()
 		s.early.close()

@@ -2,27 +2,21 @@ package stack
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
 )
 
-// outlet is one way out of the stack, as sipgo's state machines see it: a
-// sip.Connection bound to a flow. It does not look at a message's destination,
-// so a message can only leave where it belongs. Writing never blocks for long:
-// a datagram goes to the kernel, a stream has its own writer.
+// outlet is one way out of the stack, bound to a flow. It does not look at a
+// message's destination, so a message can only leave where it belongs. Writing
+// never blocks for long: a datagram goes to the kernel, a stream has its own writer.
 type outlet struct {
 	flow   Flow
 	socket *udpSocket // UDP
 	to     netip.AddrPort
 	conn   *streamConn // streams
 }
-
-var _ sip.Connection = (*outlet)(nil)
 
 // outletFor finds the way out of a flow; it never opens one.
 func (s *Stack) outletFor(f Flow) (*outlet, error) {
@@ -55,7 +49,7 @@ func (s *Stack) KeepAlive(f Flow) error {
 	return out.writeRaw([]byte("\r\n\r\n"))
 }
 
-// WriteMsg sends a message. sipgo's machines call it with their lock held.
+// WriteMsg sends a message.
 func (o *outlet) WriteMsg(msg sip.Message) error {
 	if o.conn != nil {
 		_, err := o.send(msg)
@@ -145,31 +139,5 @@ func (o *outlet) stack() *Stack {
 	return o.socket.stack
 }
 
-// LocalAddr implements sip.Connection.
-func (o *outlet) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(o.flow.Local) }
-
-// Ref implements sip.Connection: outlets are not counted, their connection is ours.
-func (o *outlet) Ref(int) int { return 1 }
-
-// TryClose implements sip.Connection.
-func (o *outlet) TryClose() (int, error) { return 1, nil }
-
-// Close implements sip.Connection.
-func (o *outlet) Close() error { return nil }
-
 // writeBuffers keeps the buffers that messages are written into.
 var writeBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// flowError turns a machine's transport error into ErrFlowGone.
-func flowError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrFlowGone):
-		return err
-	case errors.Is(err, sip.ErrTransactionTransport), errors.Is(err, sip.ErrTransactionTerminated):
-		return fmt.Errorf("%w: %w", ErrFlowGone, err)
-	default:
-		return err
-	}
-}

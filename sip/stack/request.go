@@ -16,7 +16,15 @@ type Request struct {
 	*sip.Request
 	Tx   *ServerTx // never nil; for an ACK it cannot respond
 	Flow Flow
+
+	reading *Reading
 }
+
+// Reading is the goroutine's that reads the socket, for a handler that runs on it, else nil.
+func (r *Request) Reading() *Reading { return r.reading }
+
+// Leave has another goroutine read on; a handler that runs at once (HandleAtOnce) calls it before it waits.
+func (r *Request) Leave() { r.reading.Leave() }
 
 // InDialog reports whether the request belongs to a dialog (it has a To tag).
 func (r *Request) InDialog() bool { return r.To().Params.Has("tag") }

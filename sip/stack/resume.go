@@ -78,7 +78,7 @@ func (s *Stack) Repeat(res *sip.Response, via Flow) error {
 
 // ResumeRequest sends an INVITE of before a restart again, with the Via that it had. The peer
 // repeats what it answered last. take is that of RequestTo.
-func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow, take func(res *sip.Response, err error)) (*ClientTx, error) {
+func (s *Stack) ResumeRequest(ctx context.Context, req *sip.Request, via Flow, take Taker) (*ClientTx, error) {
 	if req.Via() == nil || via.Stream() {
 		return nil, fmt.Errorf("%s over %s: %w", req.Method, via, ErrFlowGone)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -27,11 +26,11 @@ type ServerTx struct {
 	cancelReq *sip.Request  // written before cancelled is closed
 	done      chan struct{} // of a transaction without tx: closed from the start
 	acks      chan *sip.Request
-	guard     *time.Timer
 
-	mu      sync.Mutex // guards the fields below; taken before the state machine's lock
+	mu      sync.Mutex // guards the fields below; taken before the machine's
 	final   int        // status code of the final response, 0 before
 	lost    bool       // CANCEL came first
+	told    func()     // of the CANCEL; nil: nobody asked
 	alter   func(*sip.Response)
 	counted bool
 }
@@ -78,10 +77,9 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 			t.counted = true
 			t.stack.metrics.answered(t.method, res.StatusCode)
 		}
-		t.stopGuard()
 	}
 	if err := t.tx.Respond(res); err != nil {
-		return fmt.Errorf("%s %d to %s: %w", t.method, res.StatusCode, t.flow.Remote, flowError(err))
+		return fmt.Errorf("%s %d to %s: %w", t.method, res.StatusCode, t.flow.Remote, err)
 	}
 	return nil
 }
@@ -89,6 +87,18 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 // Cancelled is closed when the peer has cancelled the INVITE; the stack has
 // then answered the CANCEL with 200 and the INVITE with 487.
 func (t *ServerTx) Cancelled() <-chan struct{} { return t.cancelled }
+
+// OnCancel has f called when Cancelled is closed, at once if it is already. f is called by the goroutine that reads the
+// socket and must not block.
+func (t *ServerTx) OnCancel(f func()) {
+	t.mu.Lock()
+	late := t.lost
+	t.told = f
+	t.mu.Unlock()
+	if late {
+		f()
+	}
+}
 
 // Cancellation is the CANCEL; it may be asked for when Cancelled is closed.
 func (t *ServerTx) Cancellation() *sip.Request { return t.cancelReq }
@@ -127,15 +137,13 @@ func (t *ServerTx) cancel(req *sip.Request) bool {
 	_ = t.respondLocked(res) // a lost flow ends the transaction by itself
 	t.lost = true
 	t.cancelReq = req
-	t.mu.Unlock()
+	told := t.told
 	close(t.cancelled)
-	return true
-}
-
-func (t *ServerTx) stopGuard() {
-	if t.guard != nil {
-		t.guard.Stop()
+	t.mu.Unlock()
+	if told != nil {
+		told()
 	}
+	return true
 }
 
 // expire ends a transaction that its handler never answered: RFC 4320 forbids
@@ -223,9 +231,6 @@ func (st *serverTable) all() []*ServerTx {
 
 func (st *serverTable) terminateAll() {
 	for _, t := range st.all() {
-		t.mu.Lock()
-		t.stopGuard()
-		t.mu.Unlock()
 		t.tx.Terminate()
 	}
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// machine is the state machine of a server transaction: sipgo's for INVITE (RFC 3261 §17.2.1, RFC 6026), plainTx for
-// anything else.
+// machine is the state machine of a server transaction: inviteTx or plainTx.
 type machine interface {
 	// Receive takes a retransmission, or the ACK of a failed INVITE.
 	Receive(req *sip.Request) error
@@ -18,9 +17,8 @@ type machine interface {
 }
 
 // plainTx is the non-INVITE server transaction of RFC 3261 §17.2.2. It has no timer of its own: Timer J and the guard are
-// entries of the stack's queue, and what it repeats is the text that it sent. At the rate of a registration storm the
-// general machine, with its timers, its channels and the parsed messages that it keeps for 32 s, costs more than the
-// registration itself.
+// entries of the stack's queue, and what it repeats is the text that it sent: at the rate of a registration storm timers,
+// channels and parsed messages that are kept for 32 s cost more than the registration itself.
 type plainTx struct {
 	t *ServerTx
 
@@ -103,14 +101,19 @@ func (p *plainTx) Terminate() {
 
 // What is due.
 const (
-	expiryGuard = iota // nobody has answered the request (RFC 4320 §4.2: it gets no 408)
-	expiryEnd          // Timer J
+	expiryGuard = iota // nobody has answered the request
+	expiryEnd          // Timer J, L or I
 )
 
-// expiries ends plain transactions. Guard and Timer J are both 64*T1 (sip.Timer_F, sip.Timer_J), so a queue is in order by
-// itself, and one timer serves all. An entry names its transaction by key and number and holds nothing of it.
+// expiries ends server transactions after a time that is the same for all of a queue, which is in order by itself
+// therefore, and one timer serves all. An entry names its transaction by key and number and holds nothing of it.
+//
+//	Stack.expiries    64*T1               guard of plain transactions, Timers J and L
+//	Stack.confirmed   T4                  Timer I
+//	Stack.guards      Limits.HandlerTime  guard of INVITEs
 type expiries struct {
 	stack *Stack
+	life  time.Duration
 
 	mu    sync.Mutex // guards the fields below
 	queue []expiry
@@ -126,14 +129,10 @@ type expiry struct {
 	kind int
 }
 
-func newExpiries(s *Stack) *expiries { return &expiries{stack: s} }
+func newExpiries(s *Stack, life time.Duration) *expiries { return &expiries{stack: s, life: life} }
 
 func (e *expiries) add(t *ServerTx, kind int) {
-	life := sip.Timer_J
-	if kind == expiryGuard {
-		life = sip.Timer_F
-	}
-	entry := expiry{time.Now().Add(life), t.key, t.id, kind}
+	entry := expiry{time.Now().Add(e.life), t.key, t.id, kind}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queue = append(e.queue, entry)
@@ -170,10 +169,13 @@ func (e *expiries) due() {
 		e.head++
 		e.mu.Unlock()
 		t := e.stack.servers.get(entry.key)
-		if t == nil || t.id != entry.id || entry.kind == expiryGuard && t.Final() != 0 {
-			continue
+		switch {
+		case t == nil || t.id != entry.id:
+		case entry.kind == expiryEnd:
+			t.tx.Terminate()
+		case t.Final() == 0:
+			t.expire()
 		}
-		t.tx.Terminate()
 	}
 }
 

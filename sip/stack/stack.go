@@ -2,10 +2,10 @@
 // layer: RFC 3261 §17 and §18, RFC 3581 (rport), RFC 6026, RFC 7118 (WebSocket)
 // and what RFC 4475 asks of a receiver.
 //
-// The messages, their parser and the transaction state machines are sipgo's;
-// sockets, connections, matching, ordering and checks are ours, because a
-// registrar that must dial a phone only on purpose, never grow with garbage and never
-// reorder a CANCEL before its INVITE needs to own them (ADR on SIP transports).
+// The messages, their parser and the timer values are sipgo's; sockets, connections,
+// transactions, matching, ordering and checks are ours, because a registrar that
+// must dial a phone only on purpose, never grow with garbage and never reorder a
+// CANCEL before its INVITE needs to own them (ADRs 0006, 0019 and 0036).
 // No other package reads or writes SIP sockets.
 //
 //	datagram or frame → admission (size, rate, STUN, keep-alive)
@@ -13,7 +13,7 @@
 //	  → match: response → client transaction | retransmission, ACK, CANCEL
 //	  → validate (400 413 414 415 416 420 482 483 501 503 505)
 //	  → gate (a request may have to wait here)
-//	  → handler, one goroutine per request, in order per Call-ID
+//	  → handler: on the reading goroutine, or one goroutine per request, in order per Call-ID
 //
 // It does not authenticate, keep dialogs or resolve names. A Stack is safe for
 // concurrent use once Run has been called; Handle, Support, OnStrayResponse and
@@ -43,6 +43,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"linehall/internal/observe"
+	"linehall/internal/worker"
 )
 
 // Errors that callers branch on.
@@ -102,7 +103,6 @@ type Stack struct {
 	opts    Options
 	limits  Limits
 	log     *slog.Logger
-	txLog   *slog.Logger // for sipgo's machines, which log packets: nowhere
 	metrics *metrics
 	parser  *sip.Parser
 	admit   *admission
@@ -114,23 +114,23 @@ type Stack struct {
 	dialogs   func(*Request) bool
 	announced [][2]string // headers of our answer to OPTIONS
 	events    []string    // of Allow-Events
-	stray     func(res *sip.Response, flow Flow)
+	stray     func(res *sip.Response, flow Flow, r *Reading)
 	closed    []func(Flow)
 
 	sockets []*udpSocket
 	streams []*streamListener
 	conns   *connTable
 
-	servers  *serverTable
-	clients  *clientTable
-	dials    *dialler
-	secure   secureDials
-	order    *ordering
-	workers  *workers
-	expiries *expiries
-	opened   atomic.Uint64 // server transactions so far
-	early    *earlyCancels
-	tagKey   []byte // of To tags that need no memory
+	servers                     *serverTable
+	clients                     *clientTable
+	dials                       *dialler
+	secure                      secureDials
+	order                       *ordering
+	workers                     *worker.Pool
+	expiries, confirmed, guards *expiries
+	opened                      atomic.Uint64 // server transactions so far
+	early                       *earlyCancels
+	tagKey                      []byte // of To tags that need no memory
 
 	ctx       context.Context // ends with Run; handlers get it
 	stop      context.CancelFunc
@@ -162,7 +162,6 @@ func New(opts Options) (*Stack, error) {
 		opts:      opts,
 		limits:    opts.Limits.withDefaults(),
 		log:       opts.Log,
-		txLog:     slog.New(slog.DiscardHandler),
 		handlers:  make(map[sip.RequestMethod]Handler),
 		atOnce:    make(map[sip.RequestMethod]bool),
 		supported: make(map[string]bool),
@@ -176,8 +175,8 @@ func New(opts Options) (*Stack, error) {
 	s.clients = newClientTable()
 	s.dials = newDialler()
 	s.order = newOrdering()
-	s.workers = newWorkers(s.ctx)
-	s.expiries = newExpiries(s)
+	s.workers = worker.New(s.ctx)
+	s.expiries, s.confirmed, s.guards = newExpiries(s, sip.Timer_J), newExpiries(s, sip.Timer_I), newExpiries(s, s.limits.HandlerTime)
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
 	s.metrics = newMetrics(opts.Registerer, s)
@@ -193,22 +192,25 @@ func New(opts Options) (*Stack, error) {
 // other response ends in the INVITE's transaction (ServerTx.Acks).
 func (s *Stack) Handle(m sip.RequestMethod, h Handler) { s.handlers[m] = h }
 
-// HandleAtOnce is Handle for a handler that only computes and never waits: it
-// runs on the goroutine that reads the socket, which saves two switches of
-// goroutines for each request. What takes time goes to Later.
+// HandleAtOnce is Handle for a handler that computes rather than waits: it runs on
+// the goroutine that reads the socket, which saves two switches of goroutines for
+// each request. Before it waits it calls Request.Leave; what takes long goes to
+// Later. An INVITE, the dearest request, goes to a goroutine of its own all the
+// same where the socket has more than one goroutine's work or is a stream.
 func (s *Stack) HandleAtOnce(m sip.RequestMethod, h Handler) {
 	s.handlers[m] = h
 	s.atOnce[m] = true
 }
 
 // OnDialogRequest sets who is offered a request inside a dialog before its handler is; before Run. It runs on the goroutine
-// that reads the socket, must not wait, and reports whether it has taken the request: its handler does not get it then.
+// that reads the socket, must not wait without Request.Leave, and reports whether it has taken the request: its handler does
+// not get it then.
 func (s *Stack) OnDialogRequest(take func(*Request) bool) { s.dialogs = take }
 
 // Later runs f in a goroutine of the stack, which Run waits for; a panic in it is
 // recovered. It is called from handlers.
 func (s *Stack) Later(f func(ctx context.Context)) {
-	s.workers.run(&s.work, func() {
+	s.workers.Run(&s.work, func() {
 		defer observe.Recover(s.log, s.opts.Panics, "sip later")
 		f(s.ctx)
 	})
@@ -241,8 +243,8 @@ func (s *Stack) Announce(name, value string) {
 
 // OnStrayResponse sets the receiver of responses without a transaction and of
 // retransmitted 2xx to INVITE (RFC 3261 §13.2.2.4: the ACK must be sent
-// again); before Run. It is called from the reading goroutine and must not block.
-func (s *Stack) OnStrayResponse(f func(res *sip.Response, flow Flow)) { s.stray = f }
+// again); before Run. It is called from the reading goroutine and must not block before r.Leave.
+func (s *Stack) OnStrayResponse(f func(res *sip.Response, flow Flow, r *Reading)) { s.stray = f }
 
 // OnHeard sets who is told of every message that can be read, before it is looked at further; before Run. It is called
 // from the reading goroutine and must be quick.
@@ -324,6 +326,12 @@ func (s *Stack) Ready() error {
 	return nil
 }
 
+func (s *Stack) stopExpiries() {
+	for _, e := range []*expiries{s.expiries, s.confirmed, s.guards} {
+		e.stop()
+	}
+}
+
 // Run serves until ctx ends and returns after every goroutine it started has
 // ended: sockets first, then transactions, then handlers.
 func (s *Stack) Run(ctx context.Context) error {
@@ -333,7 +341,7 @@ func (s *Stack) Run(ctx context.Context) error {
 	defer s.stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, u := range s.sockets {
-		g.Go(func() error { return u.run(ctx) })
+		g.Go(func() error { u.read(ctx); return nil })
 	}
 	for _, l := range s.streams {
 		g.Go(func() error { return l.run(ctx) })
@@ -347,12 +355,12 @@ func (s *Stack) Run(ctx context.Context) error {
 		s.conns.closeAll()
 		s.clients.terminateAll(ErrClosed)
 		s.servers.terminateAll()
-		s.expiries.stop()
+		s.stopExpiries()
 		s.early.close()
 		return nil
 	})
 	err := g.Wait()
 	s.work.Wait()
-	s.workers.wait()
+	s.workers.Wait()
 	return err
 }

@@ -210,7 +210,7 @@ func (c *streamConn) frame(frame []byte, kind frameKind) (verdict, bool) {
 	case framePing:
 		return "", c.send([]byte("\r\n")) == nil
 	case frameMessage:
-		c.stack.ingest(frame, out)
+		c.stack.ingest(frame, out, nil)
 		return "", true
 	case frameLost: // a message whose end cannot be known: answer what can be answered and hang up
 		c.stack.malformed(frame, out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -64,15 +65,20 @@ func sourceTowards(ctx context.Context, peer netip.AddrPort) netip.Addr {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap() //nolint:errcheck,forcetypeassert // of a UDP socket
 }
 
-// udpSocket is one UDP listener: one reader, any number of writers.
+// udpSocket is one UDP listener: one reader at a time, any number of writers.
 type udpSocket struct {
 	stack   *Stack
 	packets PacketSocket
 	addr    netip.AddrPort
+	buffers sync.Pool // of readers
+
+	ready int // how many datagrams in a row the reader did not have to wait for; its own
 }
 
 func newUDPSocket(s *Stack, p PacketSocket) *udpSocket {
-	return &udpSocket{stack: s, packets: p, addr: p.LocalAddr()}
+	u := &udpSocket{stack: s, packets: p, addr: p.LocalAddr()}
+	u.buffers.New = func() any { return new([1 << 16]byte) }
+	return u
 }
 
 // socketFor finds the socket a UDP flow leaves from: the one bound to its local
@@ -101,30 +107,37 @@ func (s *Stack) socketFor(f Flow) *udpSocket {
 	return best
 }
 
-func (u *udpSocket) run(ctx context.Context) error {
-	buf := make([]byte, 1<<16)
-	for {
-		n, remote, local, err := u.packets.ReadFrom(buf)
+// read reads the socket until ctx ends, it is closed, or another goroutine reads on.
+func (u *udpSocket) read(ctx context.Context) {
+	buf := u.buffers.Get().(*[1 << 16]byte) //nolint:errcheck,forcetypeassert // New makes nothing else
+	defer u.buffers.Put(buf)
+	r := &Reading{socket: u, ctx: ctx}
+	for !r.left {
+		n, remote, local, err := u.packets.ReadFrom(buf[:])
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return nil
+				return
 			}
 			// An ICMP error of an earlier answer shows up here; the socket is fine.
 			u.stack.opts.Dropped.Count(listenerLabel(UDP), "read_error")
 			u.stack.log.Debug("udp read failed", observe.Err, err)
 			continue
 		}
+		u.ready++
+		if w, ok := u.packets.(interface{ Waited() bool }); !ok || w.Waited() {
+			u.ready = 0
+		}
 		flow := Flow{Transport: UDP, Local: netip.AddrPortFrom(local, u.addr.Port()), Remote: remote}
-		u.datagram(buf[:n], flow)
+		u.datagram(buf[:n], flow, r)
 	}
 }
 
 // datagram handles one datagram; data is borrowed.
-func (u *udpSocket) datagram(data []byte, flow Flow) {
+func (u *udpSocket) datagram(data []byte, flow Flow, r *Reading) {
 	s := u.stack
 	switch verdict := s.admit.datagram(data, flow.Remote); verdict {
 	case admitted:
-		s.ingest(data, &outlet{flow: flow, socket: u, to: flow.Remote})
+		s.ingest(data, &outlet{flow: flow, socket: u, to: flow.Remote}, r)
 	case keepAlive:
 		if len(data) == 4 { // RFC 5626 §3.5.1 ping: CRLF CRLF is answered with CRLF
 			_ = u.write(data[:2], flow.Remote, flow.Local.Addr()) // the phone asks again

@@ -37,9 +37,10 @@ type transfer struct {
 	control [64]byte // room for an in_pktinfo or in6_pktinfo, aligned as its header is
 	name    [unix.SizeofSockaddrInet6]byte
 
-	n     int
-	errno syscall.Errno
-	do    func(fd uintptr) bool // made once: a closure for each datagram is garbage
+	n      int
+	errno  syscall.Errno
+	waited bool                  // there was no datagram yet
+	do     func(fd uintptr) bool // made once: a closure for each datagram is garbage
 }
 
 func listenPacket(ctx context.Context, address string) (PacketSocket, error) {
@@ -93,9 +94,13 @@ func (k *kernelSocket) LocalAddr() netip.AddrPort { return k.addr }
 
 func (k *kernelSocket) Close() error { return k.conn.Close() } //nolint:wrapcheck // PacketSocket
 
-// ReadFrom is called by one goroutine.
+// Waited reports whether the last ReadFrom had to wait for its datagram; for the goroutine that reads.
+func (k *kernelSocket) Waited() bool { return k.in.waited }
+
+// ReadFrom is called by one goroutine at a time.
 func (k *kernelSocket) ReadFrom(b []byte) (int, netip.AddrPort, netip.Addr, error) {
 	t := &k.in
+	t.waited = false
 	t.point(b, len(t.name), 0)
 	if k.info {
 		t.point(b, len(t.name), len(t.control))
@@ -167,6 +172,7 @@ func (t *transfer) point(b []byte, size, control int) {
 func (t *transfer) receive(fd uintptr) bool {
 	n, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&t.header)), 0) //nolint:gosec // system call
 	t.n, t.errno = int(n), errno                                                                      //nolint:gosec // a length when errno is 0
+	t.waited = t.waited || errno == syscall.EAGAIN
 	return errno != syscall.EAGAIN && errno != syscall.EINTR
 }
 

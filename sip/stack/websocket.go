@@ -169,7 +169,7 @@ func (c *streamConn) webMessage(data []byte) (verdict, bool) {
 	case !looksLikeSIP(data):
 		return garbage, false
 	}
-	c.stack.ingest(data, &outlet{flow: c.flow, conn: c})
+	c.stack.ingest(data, &outlet{flow: c.flow, conn: c}, nil)
 	return "", true
 }
 

@@ -14,7 +14,8 @@ import (
 // change never blocks and never queues: it replaces what was known and marks the numbers whose
 // lamps differ now. Its size is bounded by the calls, which the call core bounds.
 type board struct {
-	wake func()
+	wake    func()
+	watched func() bool // somebody has a subscription
 
 	mu       sync.Mutex // guards everything below; held briefly
 	calls    map[string][]call.DialogInfo
@@ -40,9 +41,9 @@ const (
 	aspectPhone // its bindings: what waits for it may leave
 )
 
-func newBoard(wake func()) *board {
+func newBoard(wake func(), watched func() bool) *board {
 	return &board{
-		wake: wake, calls: map[string][]call.DialogInfo{}, byNumber: map[string][]call.DialogInfo{},
+		wake: wake, watched: watched, calls: map[string][]call.DialogInfo{}, byNumber: map[string][]call.DialogInfo{},
 		shown: map[string][]call.DialogInfo{}, changed: map[string]aspect{}, owners: newRecent(recentCalls),
 	}
 }
@@ -76,7 +77,9 @@ func (b *board) take(info call.Info) {
 	}
 	b.last = time.Now()
 	b.mu.Unlock()
-	b.wake()
+	if b.watched() { // else the notifier finds it when it looks the next time
+		b.wake()
+	}
 }
 
 func (b *board) remove(d call.DialogInfo) {

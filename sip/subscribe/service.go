@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -140,6 +141,7 @@ type Service struct {
 	store    *store
 	board    *board
 	throttle *throttle
+	watched  atomic.Int64  // len(watching)
 	wakes    chan struct{} // capacity 1: there is something for the notifier
 	writes   chan struct{} // capacity 1: there is something to store
 
@@ -195,7 +197,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		unsaved: map[key]*subscription{}, presence: map[string][]published{}, offering: map[string]bool{}, offerAgain: map[string]bool{},
 	}
 	s.pace = s.limits.pace()
-	s.board, s.throttle = newBoard(s.wake), newThrottle()
+	s.board, s.throttle = newBoard(s.wake, func() bool { return s.watched.Load() > 0 }), newThrottle()
 	s.metrics = newMetrics(o.Registerer, s)
 	if err := s.restore(ctx); err != nil {
 		return nil, fmt.Errorf("subscriptions: %w", err)

@@ -120,6 +120,7 @@ func (s *Service) watch(t topic, sub *subscription) {
 		s.watching[t] = map[*subscription]struct{}{}
 	}
 	s.watching[t][sub] = struct{}{}
+	s.watched.Store(int64(len(s.watching)))
 }
 
 func (s *Service) unwatch(t topic, sub *subscription) {
@@ -127,6 +128,7 @@ func (s *Service) unwatch(t topic, sub *subscription) {
 	if len(s.watching[t]) == 0 {
 		delete(s.watching, t)
 	}
+	s.watched.Store(int64(len(s.watching)))
 }
 
 // rewatch follows a group or a list whose members have changed; mu is held.
