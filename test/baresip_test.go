@@ -311,13 +311,13 @@ func TestSoftphonesTalk(t *testing.T) {
 	}
 }
 
-// What a caller hears of the appliance itself: an echo test returns what the softphone says, in each codec, from a branch
-// over its line; it holds a call's room on the line meanwhile, and the record has its length.
+// What a caller hears of the appliance itself: an echo test returns what the softphone says, in each codec and with SRTP, from
+// a branch over its line; it holds a call's room on the line meanwhile, and the record has its length.
 func TestSoftphoneHearsItself(t *testing.T) {
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
-	for _, codec := range []string{"pcma", "g722"} {
-		t.Run(codec, func(t *testing.T) {
+	for name, codec := range map[string]string{"pcma": "pcma", "g722": "g722", "SRTP": "pcma;mediaenc=srtp-mand"} {
+		t.Run(name, func(t *testing.T) {
 			a := startAppliance(t, w.configure)
 			acc := a.account("2001")
 			phone := startBaresip(t, w, "branch1", acc, lowTone, "module g722.so\n", fmt.Sprintf(

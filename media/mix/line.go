@@ -146,6 +146,8 @@ type Mouth struct {
 	marker    bool
 	key       *dtmf.Sender
 	keyAt     uint32
+	packets   uint32
+	octets    uint32
 }
 
 // NewMouth returns a mouth; the line's format must be one that can be encoded.
@@ -193,5 +195,18 @@ func (m *Mouth) Say(frame []int16) []byte {
 	binary.BigEndian.PutUint32(m.packet[4:], timestamp)
 	m.sequence++
 	m.timestamp += m.step()
+	m.packets++
+	m.octets += uint32(len(m.packet) - packet.HeaderSize) //nolint:gosec // 20 ms
 	return m.packet
+}
+
+// Pause lets a frame pass in silence: time goes on, and whoever hears the next packet knows that nothing is missing (RFC 3551 §4.1).
+func (m *Mouth) Pause() {
+	m.timestamp += m.step()
+	m.marker = true
+}
+
+// Said is what the mouth has said so far, for reports: its source, the timestamp of the next packet, packets and octets of payload.
+func (m *Mouth) Said() (source packet.SSRC, timestamp, packets, octets uint32) {
+	return packet.SSRC(binary.BigEndian.Uint32(m.packet[8:])), m.timestamp, m.packets, m.octets
 }

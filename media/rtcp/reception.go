@@ -172,6 +172,9 @@ func (r *Reception) transit(now int64, h packet.Header, clock uint32) {
 	}
 }
 
+// Highest is the extended highest sequence number (RFC 3550 §6.4.1), for who keeps Packet from being called meanwhile.
+func (r *Reception) Highest() uint32 { return r.cycles + uint32(r.maxSeq) }
+
 // Snapshot returns the sums up to now. Fields may be one packet apart.
 func (r *Reception) Snapshot() Stats {
 	return Stats{

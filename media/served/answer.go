@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -14,14 +15,15 @@ import (
 )
 
 // Answer takes an offer and returns the answer: the first audio section with a format that we have, every other one
-// rejected. The format is the first of the party's that we can encode (RFC 3264 §6.1).
+// rejected. The format is the first of the party's that we can encode (RFC 3264 §6.1). A later offer, as of a hold, is answered
+// the same way; where the format stays, what is heard and said goes on without a seam. An offer that cannot be used changes
+// nothing.
 func (l *Leg) Answer(offer []byte) ([]byte, error) {
 	a, err := Answer(offer, portOf(l.rtp), portOf(l.rtcp))
 	if err != nil {
 		return nil, err
 	}
-	l.peer, l.silent = a.peer, a.silent
-	l.ear, l.mouth = mix.NewEar(a.line), mix.NewMouth(a.line)
+	l.turn(a)
 	return a.Body, nil
 }
 
@@ -29,9 +31,10 @@ func (l *Leg) Answer(offer []byte) ([]byte, error) {
 type Answered struct {
 	Body []byte
 
-	line   mix.Line
-	peer   netip.AddrPort
-	silent bool // the party wants to hear nothing
+	line    mix.Line
+	peer    netip.AddrPort // invalid in a hold of RFC 2543
+	control netip.AddrPort // for reports
+	silent  bool           // the party wants to hear nothing
 }
 
 // Answer is Leg.Answer for an end on other ports of Host.
@@ -47,12 +50,13 @@ func Answer(offer []byte, rtp, rtcp int) (Answered, error) {
 	for _, m := range doc.Media() {
 		line, ok := negotiate(m)
 		peer, reachable := m.Target()
-		if taken || !ok || !reachable {
+		if taken || !ok || !reachable && !m.OnHold() {
 			fmt.Fprintf(&b, "m=%s 0 %s %s\r\n", m.Kind(), m.Proto(), strings.Join(m.Formats(), " "))
 			continue
 		}
 		taken = true
 		a.line, a.peer, a.silent = line, peer, m.OnHold()
+		a.control, _ = m.RTCP()
 		section(&b, m, line, rtp, rtcp)
 	}
 	if !taken {
@@ -60,6 +64,19 @@ func Answer(offer []byte, rtp, rtcp int) (Answered, error) {
 	}
 	a.Body = []byte(b.String())
 	return a, nil
+}
+
+// turn follows an answer.
+func (l *Leg) turn(a Answered) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ear == nil || !reflect.DeepEqual(a.line, l.line) {
+		l.line, l.ear, l.mouth = a.line, mix.NewEar(a.line), mix.NewMouth(a.line)
+	}
+	l.silent = a.silent
+	if a.peer.IsValid() {
+		l.peer, l.control = a.peer, a.control
+	}
 }
 
 // negotiate reads what a section offers.

@@ -3,10 +3,10 @@
 // port of the loopback interface. The party's packets come there through the relay (media/anchor), which knows who may
 // send, measures, and books the line; so a strange packet never reaches a decoder.
 //
-// It knows no SIP. It sends no RTCP and throws away what comes.
+// It reports what it sends and receives (RFC 3550 §6.4). It knows no SIP, and no encryption: that ends in the relay.
 //
-// Concurrency: Open, Answer and Run are called one after the other; Run owns the leg until it returns. Press and Close
-// may be called by anybody.
+// Concurrency: Open, the first Answer and Run are called one after the other. Later ones, while it runs, and Press and Close may
+// come from anybody.
 //
 //	leg, err := served.Open()
 //	defer leg.Close()
@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"linehall/media/mix"
+	"linehall/media/packet"
 	"linehall/media/prompt"
 )
 
@@ -35,14 +36,20 @@ type Leg struct {
 	rtp, rtcp conn
 	keys      chan byte // of Press; full: the key is lost
 	start     time.Time
-	peer      netip.AddrPort
-	silent    bool // the party wants to hear nothing
-	ear       *mix.Ear
-	mouth     *mix.Mouth
-	heard     [mix.FrameSamples]int16
-	said      [mix.FrameSamples]int16
-	pressed   []byte
-	once      sync.Once
+	reports   reports
+
+	mu      sync.Mutex // guards what follows; taken for a frame and for an answer
+	peer    netip.AddrPort
+	control netip.AddrPort // for reports; invalid: it wants none
+	silent  bool           // the party wants to hear nothing
+	line    mix.Line
+	ear     *mix.Ear
+	mouth   *mix.Mouth
+
+	heard   [mix.FrameSamples]int16
+	said    [mix.FrameSamples]int16
+	pressed []byte
+	once    sync.Once
 }
 
 // conn is what a leg needs of a *net.UDPConn.
@@ -78,7 +85,7 @@ func listen() (*net.UDPConn, error) {
 }
 
 func newLeg(rtp, rtcp conn) *Leg {
-	return &Leg{rtp: rtp, rtcp: rtcp, keys: make(chan byte, 16), pressed: make([]byte, 0, 32), start: time.Now()}
+	return &Leg{rtp: rtp, rtcp: rtcp, keys: make(chan byte, 16), pressed: make([]byte, 0, 32), start: time.Now(), reports: newReports()}
 }
 
 // Close gives the ports back and ends Run.
@@ -106,12 +113,15 @@ func (l *Leg) Run(ctx context.Context, program prompt.Program) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	readers.Go(func() { defer stop(); l.read(l.rtp, l.receive) })
-	readers.Go(func() { defer stop(); l.read(l.rtcp, func([]byte, netip.AddrPort) {}) })
+	readers.Go(func() { defer stop(); l.read(l.rtcp, l.receive) })
 	over := false
 	mix.Tick(ctx, l.start, func(now time.Duration) bool {
 		over = !l.frame(now, program)
 		return !over
 	})
+	l.mu.Lock()
+	l.report(time.Since(l.start), true)
+	l.mu.Unlock()
 	if over {
 		return nil
 	}
@@ -132,14 +142,29 @@ func (l *Leg) read(c conn, take func(datagram []byte, from netip.AddrPort)) {
 	}
 }
 
+// receive takes a datagram of either port: a telephone may send its reports to that of the sound (RFC 5761).
 func (l *Leg) receive(datagram []byte, from netip.AddrPort) {
-	if from == l.peer {
-		l.ear.Put(time.Since(l.start), datagram)
+	l.mu.Lock()
+	ear, clock, known := l.ear, l.line.Format.Clock, from == l.peer || from == l.control
+	l.mu.Unlock()
+	if !known {
+		return
+	}
+	now := time.Since(l.start)
+	switch packet.Classify(datagram) {
+	case packet.RTP:
+		l.reports.packet(now, datagram, clock)
+		ear.Put(now, datagram)
+	case packet.RTCP:
+		l.reports.take(now, datagram)
+	default:
 	}
 }
 
 // frame is one tick.
 func (l *Leg) frame(now time.Duration, program prompt.Program) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	_, pressed := l.ear.Hear(now, l.heard[:])
 	l.pressed = append(l.pressed[:0], pressed...)
 	for len(l.keys) > 0 && len(l.pressed) < cap(l.pressed) {
@@ -148,9 +173,11 @@ func (l *Leg) frame(now time.Duration, program prompt.Program) bool {
 	if !program.Frame(l.heard[:], l.said[:], l.pressed) {
 		return false
 	}
-	packet := l.mouth.Say(l.said[:])
 	if !l.silent {
-		_, _ = l.rtp.WriteToUDPAddrPort(packet, l.peer) // a full buffer loses a packet, as a line does
+		_, _ = l.rtp.WriteToUDPAddrPort(l.mouth.Say(l.said[:]), l.peer) // a full buffer loses a packet, as a line does
+	} else {
+		l.mouth.Pause()
 	}
+	l.report(now, false)
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,12 +13,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	pion "github.com/pion/rtcp"
+
 	"linehall/media/codec"
 	"linehall/media/codec/codectest"
 	"linehall/media/dtmf"
 	"linehall/media/mix"
 	"linehall/media/packet"
 	"linehall/media/prompt"
+	"linehall/media/rtcp"
 )
 
 // wire is a socket in memory: what is put into in arrives, what is sent is kept.
@@ -264,3 +268,124 @@ func (discard) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) {
 func (discard) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) { return len(b), nil }
 func (discard) LocalAddr() net.Addr                                        { return &net.UDPAddr{} }
 func (discard) Close() error                                               { return nil }
+
+// While a party is heard it gets a report every five seconds on average: what was said, what came and what is missing of it, when
+// its own report came; and a last one that says goodbye.
+func TestReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rtp, control := newWire(5000), newWire(5001)
+		l := newLeg(rtp, control)
+		if _, err := l.Answer(offer("m=audio 4000 RTP/AVP 8", "a=rtcp:4000")); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error)
+		go func() { ended <- l.Run(t.Context(), &prompt.Echo{}) }()
+		mouth, silence := mix.NewMouth(mix.Line{Format: codec.PCMA, Type: 8}), make([]int16, mix.FrameSamples)
+		source, _, _, _ := mouth.Said()
+		for n := range 30 * 50 {
+			if p := mouth.Say(silence); n%10 != 3 { // a tenth is lost
+				rtp.in <- append([]byte(nil), p...)
+			}
+			if n == 0 {
+				sent := rtcp.Sent{At: time.Now(), Packets: 1}
+				rtp.in <- rtcp.AppendCompound(nil, uint32(source), &sent, nil, "phone", false) // on the port of the sound
+			}
+			time.Sleep(codec.Frame)
+		}
+		l.Press('#')
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		control.mu.Lock()
+		defer control.mu.Unlock()
+		if n := len(control.sent); n < 5 || n > 13 {
+			t.Errorf("%d reports in 30 s", n)
+		}
+		first, _ := packet.Parse(rtp.sent[0].packet)
+		for i, s := range control.sent {
+			all, err := pion.Unmarshal(s.packet)
+			if err != nil || len(all) < 2 {
+				t.Fatalf("report %d: %v", i, err)
+			}
+			sr, ok := all[0].(*pion.SenderReport)
+			if !ok || len(sr.Reports) != 1 {
+				t.Fatalf("report %d: %+v", i, all)
+			}
+			seconds := s.at.Sub(rtp.sent[0].at).Seconds()
+			block := sr.Reports[0]
+			switch {
+			case sr.SSRC != uint32(first.SSRC) || math.Abs(float64(sr.PacketCount)-50*seconds) > 2 || sr.OctetCount != 160*sr.PacketCount,
+				math.Abs(float64(sr.RTPTime-first.Timestamp)-8000*seconds) > 320,
+				block.SSRC != uint32(source), i < len(control.sent)-1 && (block.FractionLost < 20 || block.FractionLost > 31),
+				math.Abs(float64(block.TotalLost)-5*seconds) > 3,
+				block.LastSenderReport == 0, math.Abs(float64(block.Delay)/65536-seconds) > 0.1:
+				t.Errorf("report %d after %.2f s: %+v", i, seconds, sr)
+			}
+			if _, bye := all[len(all)-1].(*pion.Goodbye); bye != (i == len(control.sent)-1) {
+				t.Errorf("report %d says goodbye: %v", i, bye)
+			}
+		}
+	})
+}
+
+// A party that holds hears nothing, and what it says then is not echoed later; afterwards its stream goes on.
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rtp := newWire(5000)
+		l := newLeg(rtp, newWire(5001))
+		answer := func(want string, lines ...string) {
+			t.Helper()
+			body, err := l.Answer(offer(lines...))
+			if err != nil || !strings.Contains(string(body), want) {
+				t.Errorf("%v: no %q in\n%s", err, want, body)
+			}
+		}
+		answer("a=sendrecv", "m=audio 4000 RTP/AVP 8")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- l.Run(ctx, &prompt.Echo{}) }()
+		sent := func() []sent {
+			synctest.Wait()
+			rtp.mu.Lock()
+			defer rtp.mu.Unlock()
+			return rtp.sent
+		}
+		time.Sleep(time.Second)
+		for _, hold := range [][]string{{"m=audio 4000 RTP/AVP 8", "a=sendonly"}, {"m=audio 4000 RTP/AVP 8", "c=IN IP4 0.0.0.0"}, {"m=audio 4000 RTP/AVP 8", "a=inactive"}} {
+			want := "a=recvonly"
+			if hold[1] == "a=inactive" {
+				want = "a=inactive"
+			} else if hold[1] != "a=sendonly" {
+				want = "a=sendrecv" // RFC 2543 knows no directions
+			}
+			answer(want, hold...)
+			before := sent()
+			time.Sleep(time.Second)
+			if n := len(sent()) - len(before); n != 0 {
+				t.Errorf("%d packets while held", n)
+			}
+			answer("a=sendrecv", "m=audio 4000 RTP/AVP 8")
+			time.Sleep(time.Second)
+			after := sent()
+			if len(after)-len(before) < 49 {
+				t.Fatalf("%d packets in the second after the hold", len(after)-len(before))
+			}
+			last, _ := packet.Parse(before[len(before)-1].packet)
+			next, _ := packet.Parse(after[len(before)].packet)
+			if next.SSRC != last.SSRC || next.Sequence != last.Sequence+1 || next.Timestamp-last.Timestamp < 8000 || !next.Marker {
+				t.Errorf("%+v came after %+v", next, last)
+			}
+		}
+		if _, err := l.Answer(offer("m=audio 4000 RTP/AVP 18")); err == nil {
+			t.Error("a format that we do not have is answered")
+		}
+		answer("m=audio 5000 RTP/AVP 0", "m=audio 4000 RTP/AVP 0")
+		time.Sleep(time.Second)
+		all := sent()
+		if h, _ := packet.Parse(all[len(all)-1].packet); h.Type != 0 {
+			t.Errorf("after another format was agreed, %d is sent", h.Type)
+		}
+		stop()
+		<-ended
+	})
+}

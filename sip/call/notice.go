@@ -38,7 +38,19 @@ type notice struct {
 	inbox  chan *stack.Request                        // requests in the dialog; full: the phone repeats them
 	voice  *voice                                     // nil: silence
 	stands time.Duration                              // from the ACK on
+	text   string                                     // on the display
+	number string                                     // that was dialled
+	local  netip.Addr                                 // our address as the phone knows it
+	turned *turned                                    // a 2xx to a re-INVITE that waits for its ACK; nil: none
 	record func(ctx context.Context, ended time.Time) // writes the record at the end; nil: it is written
+}
+
+// turned is the answer to a re-INVITE, which is repeated until its ACK (RFC 3261 §13.3.1.4).
+type turned struct {
+	req   *stack.Request
+	res   *sip.Response
+	wait  time.Duration
+	until time.Time
 }
 
 // showNotice answers the INVITE with a text and what is heard with it. The refusal, if any, is for the caller to send.
@@ -52,12 +64,11 @@ func (s *Service) showNotice(ctx context.Context, c *call, req *stack.Request, s
 	if err != nil {
 		return refusal{code: 488, warn: 399, text: "The session description cannot be used"}
 	}
-	n := &notice{s: s, log: c.log, dialog: d, invite: req, inbox: make(chan *stack.Request, 4), voice: v, stands: stands(served.Long)}
-	res := s.stack.NewResponse(req, 200, "OK")
-	res.AppendHeader(&sip.ContactHeader{DisplayName: display(text), Address: s.stack.ContactURI(req.Flow, c.decision.Number)})
-	res.AppendHeader(sip.NewHeader("Allow", "INVITE, ACK, CANCEL, BYE"))
-	res.AppendHeader(s.assertedIdentity(c.decision.Number, text))
-	setBody(res, body)
+	n := &notice{
+		s: s, log: c.log, dialog: d, invite: req, inbox: make(chan *stack.Request, 4), voice: v, stands: stands(served.Long),
+		text: text, number: c.decision.Number, local: c.localAddr(req.Flow),
+	}
+	res := n.accepts(req, body)
 	answered := time.Now().UTC()
 	rec := c.rec
 	rec.AnsweredAt, rec.Result, rec.Code, rec.EndedBy, rec.Reason = &answered, cdr.Answered, 200, "system", "feature code: "+c.decision.Feature
@@ -80,6 +91,16 @@ func (s *Service) showNotice(ctx context.Context, c *call, req *stack.Request, s
 		record(ctx, answered)
 	}
 	return refusal{}
+}
+
+// accepts is a 2xx to an INVITE or UPDATE of the phone's.
+func (n *notice) accepts(req *stack.Request, body []byte) *sip.Response {
+	res := n.s.stack.NewResponse(req, 200, "OK")
+	res.AppendHeader(&sip.ContactHeader{DisplayName: display(n.text), Address: n.s.stack.ContactURI(req.Flow, n.number)})
+	res.AppendHeader(sip.NewHeader("Allow", "INVITE, ACK, CANCEL, BYE, UPDATE, INFO"))
+	res.AppendHeader(n.s.assertedIdentity(n.number, n.text))
+	setBody(res, body)
+	return res
 }
 
 // startNotice makes the notice reachable and runs it.
@@ -145,6 +166,11 @@ func (n *notice) run(ctx context.Context, res *sip.Response) {
 	defer repeat.Stop()
 	defer end.Stop()
 	acked := false
+	again := func() { // the 2xx to a re-INVITE
+		if n.turned != nil {
+			repeat.Reset(n.turned.wait)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,16 +178,32 @@ func (n *notice) run(ctx context.Context, res *sip.Response) {
 			return
 		case req := <-n.inbox:
 			switch {
-			case req.IsAck():
-				if !acked {
-					acked = true
+			case req.IsAck() && acked:
+				if n.turned != nil && req.CSeq().SeqNo == n.turned.req.CSeq().SeqNo {
+					n.turned = nil
 					repeat.Stop()
-					end.Reset(n.stands)
 				}
-			case n.serve(req):
+			case req.IsAck():
+				acked = true
+				repeat.Stop()
+				end.Reset(n.stands)
+			case n.serve(req, acked):
 				return
+			default:
+				if !req.IsInvite() {
+					continue
+				}
+				again()
 			}
 		case <-repeat.C:
+			if n.turned != nil {
+				if !n.repeats() {
+					n.hangUp(ctx)
+					return
+				}
+				again()
+				continue
+			}
 			_ = n.invite.Tx.Respond(res) // repeated until the ACK comes
 			wait = min(2*wait, longestPause*n.s.limits.T1)
 			repeat.Reset(wait)
@@ -176,7 +218,7 @@ func (n *notice) run(ctx context.Context, res *sip.Response) {
 }
 
 // serve answers a request in the dialog and reports whether it ended it.
-func (n *notice) serve(req *stack.Request) bool {
+func (n *notice) serve(req *stack.Request, acked bool) bool {
 	if err := n.dialog.Receive(req.Request); err != nil {
 		n.s.respond(req, refusal{code: 500, text: "out of order"})
 		return false
@@ -189,8 +231,50 @@ func (n *notice) serve(req *stack.Request) bool {
 		_ = req.Tx.Respond(n.s.stack.NewResponse(req, 200, "OK")) // a repeated INFO is answered by its transaction
 		return false
 	}
+	if req.Method == sip.INVITE || req.Method == sip.UPDATE {
+		n.reoffer(req, acked)
+		return false
+	}
 	n.s.respond(req, refusal{code: 488, warn: 399, text: "This call only shows a text"})
 	return false
+}
+
+// reoffer answers a re-INVITE or an UPDATE: a hold, and its end (RFC 3264 §8.4), another address or format. Without a description it
+// is a sign of life.
+func (n *notice) reoffer(req *stack.Request, acked bool) {
+	offered := len(description(req.Request)) > 0
+	switch {
+	case !acked && req.IsInvite() || n.turned != nil:
+		n.s.respond(req, refusal{code: 491})
+		return
+	case !offered && !req.IsInvite():
+		_ = req.Tx.Respond(n.accepts(req, nil)) // repeated by its transaction
+		return
+	case n.voice == nil || !offered:
+		n.s.respond(req, refusal{code: 488, warn: 399, text: "This call only shows a text"})
+		return
+	}
+	body, err := n.turn(req)
+	if err != nil {
+		n.s.respond(req, mediaRefusal(err))
+		return
+	}
+	res := n.accepts(req, body)
+	_ = req.Tx.Respond(res)
+	if req.IsInvite() {
+		n.turned = &turned{req: req, res: res, wait: n.s.limits.T1, until: time.Now().Add(ackLimit * n.s.limits.T1)}
+	}
+}
+
+// repeats sends the 2xx to a re-INVITE again; false: its ACK will not come.
+func (n *notice) repeats() bool {
+	t := n.turned
+	if time.Now().After(t.until) {
+		return false
+	}
+	_ = t.req.Tx.Respond(t.res) // repeated until the ACK comes
+	t.wait = min(2*t.wait, longestPause*n.s.limits.T1)
+	return true
 }
 
 // hangUp sends BYE and waits for its answer, so that it is repeated until then.

@@ -28,7 +28,7 @@ type voice struct {
 }
 
 // speak opens a voice and returns it with the answer to the offer. Without one (no room on the line, no format in common,
-// media that only the phones can decrypt) it returns nil: silence instead of a refusal.
+// keys that we do not know) it returns nil: silence instead of a refusal.
 func (s *Service) speak(c *call, req *stack.Request, offer []byte, program prompt.Program) (*voice, []byte) {
 	leg, err := served.Open()
 	if err != nil {
@@ -50,8 +50,11 @@ func (s *Service) speak(c *call, req *stack.Request, offer []byte, program promp
 	return v, answer
 }
 
-// answer leads the phone's media to the leg.
+// answer leads the phone's media to the leg. Its SRTP ends before that.
 func (v *voice) answer(offer []byte) ([]byte, error) {
+	if protectionOf(offer).Some {
+		v.path.Terminate(anchor.Callee, anchor.Clear)
+	}
 	toLeg, err := v.path.Offer(anchor.Caller, offer)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the anchor says what failed
@@ -97,6 +100,20 @@ func (n *notice) press(req *stack.Request) bool {
 	}
 	n.voice.leg.Press(key)
 	return true
+}
+
+// turn answers a later offer, as of a hold.
+func (n *notice) turn(req *stack.Request) ([]byte, error) {
+	in, err := n.dialog.Session.Receive(description(req.Request))
+	if err != nil {
+		return nil, err
+	}
+	body, err := n.voice.answer(in)
+	if err != nil {
+		n.voice.path.Rollback()
+		return nil, err
+	}
+	return n.dialog.Session.Send(body, n.local)
 }
 
 // noticeAnswer answers the offer of a notice's INVITE: with a voice if there is something to say and it can be heard,
