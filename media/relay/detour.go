@@ -80,7 +80,7 @@ func (s *Stream) Say(leg int, b []byte) bool {
 			return false
 		}
 	}
-	switch errno := far.send(s.saying.buffer[:n], &st.to); errno {
+	switch errno := far.sendPlain(s.saying.buffer[:n], &st.to); errno {
 	case 0:
 		s.said(leg, n)
 		return true

@@ -289,6 +289,11 @@ func (c *socket) send(b []byte, to *sockaddr) syscall.Errno {
 	if c.ecn != 0 {
 		return c.sendMarked(b, to)
 	}
+	return c.sendPlain(b, to)
+}
+
+// sendPlain is send for a packet of ours, which has no ECN bits; it touches nothing that is the worker's.
+func (c *socket) sendPlain(b []byte, to *sockaddr) syscall.Errno {
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(c.peer.fd), //nolint:gosec // a descriptor
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, //nolint:gosec // system call
 		uintptr(unsafe.Pointer(&to.bytes[0])), uintptr(to.size)) //nolint:gosec // system call
