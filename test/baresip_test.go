@@ -244,6 +244,7 @@ func writeTone(t *testing.T, file string, frequency int, length time.Duration) {
 // Two softphones inside a branch and across the line, over each transport, with `terminal show` as their only help: the
 // tone spoken at one end is the tone heard at the other, both ways; the hang-up ends both; the call is on record.
 func TestSoftphonesTalk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	for _, c := range []struct {
@@ -314,6 +315,7 @@ func TestSoftphonesTalk(t *testing.T) {
 // What a caller hears of the appliance itself: an echo test returns what the softphone says, in each codec and with SRTP, from
 // a branch over its line; it holds a call's room on the line meanwhile, and the record has its length.
 func TestSoftphoneHearsItself(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	for name, codec := range map[string]string{"pcma": "pcma", "g722": "g722", "SRTP": "pcma;mediaenc=srtp-mand"} {

@@ -41,6 +41,7 @@ func (s *softphone) among(others []int, tones ...int) {
 // hangs up and the two who remain talk on, in a call of their own, also when the appliance is killed and started again; the
 // number plan explains who may join, and the records say who did.
 func TestSoftphonesInThree(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	a := startAppliance(t, w.configure, func(s settings, _ *appliance) {

@@ -57,6 +57,7 @@ type recordingList struct {
 // Two softphones talk, by rule recorded: each is alone in its channel, also of what was said before a kill -9 in the middle
 // and after it; nothing can be read on the disk; who may not listen is refused and on record; deleting deletes.
 func TestRecordedSoftphones(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	a := startAppliance(t, w.configure, func(s settings, _ *appliance) {

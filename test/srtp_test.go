@@ -39,6 +39,7 @@ func (s *softphone) hearsAnew(tone int) {
 // is heard at the other, both ways. The appliance is killed in the middle; both go on hearing, and the keys are nowhere in
 // clear: not in the database, not in the log.
 func TestSRTPEndsAtTheAppliance(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	for _, c := range []struct {

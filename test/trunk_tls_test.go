@@ -161,6 +161,7 @@ func TestTrunkOverTLS(t *testing.T) {
 // A trunk that requires encryption, with a gateway over TLS that is baresip: SRTP from phone to gateway, with keys that
 // only TLS carried; the tone spoken at one end is heard at the other, both ways.
 func TestEncryptedTrunk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "branch1")
 	w.shape("branch1", 2_000_000)
 	dir := t.TempDir()
