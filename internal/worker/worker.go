@@ -3,7 +3,6 @@
 package worker
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -14,13 +13,13 @@ const idleTime = 10 * time.Second
 // Pool runs tasks at once, each in a goroutine of its own. There is no bound here: whoever makes the tasks has one. It is
 // safe for concurrent use.
 type Pool struct {
-	ctx   context.Context //nolint:containedctx // the end of idling
+	quit  <-chan struct{} // the end of idling
 	idle  chan func()     // unbuffered: only a goroutine that waits takes
 	group sync.WaitGroup
 }
 
-// New returns a pool whose goroutines do not wait for work any more when ctx has ended.
-func New(ctx context.Context) *Pool { return &Pool{ctx: ctx, idle: make(chan func())} }
+// New returns a pool whose goroutines do not wait for work any more when quit is closed.
+func New(quit <-chan struct{}) *Pool { return &Pool{quit: quit, idle: make(chan func())} }
 
 // Run starts f, which counts as work; a new goroutine is made when none waits.
 func (p *Pool) Run(work *sync.WaitGroup, f func()) {
@@ -46,11 +45,11 @@ func (p *Pool) serve(task func()) {
 		case task = <-p.idle:
 		case <-timer.C:
 			return
-		case <-p.ctx.Done():
+		case <-p.quit:
 			return
 		}
 	}
 }
 
-// Wait returns when every goroutine has ended; the pool's context has ended before, and nobody calls Run any more.
+// Wait returns when every goroutine has ended; quit was closed before, and nobody calls Run any more.
 func (p *Pool) Wait() { p.group.Wait() }

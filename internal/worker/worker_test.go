@@ -1,7 +1,6 @@
 package worker_test
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,8 +12,8 @@ import (
 // Tasks run beside each other, a goroutine that is idle takes the next one, and none is left after the end.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		p := worker.New(ctx)
+		quit := make(chan struct{})
+		p := worker.New(quit)
 		var work sync.WaitGroup
 		together := make(chan struct{})
 		for range 2 { // each needs the other
@@ -36,7 +35,7 @@ func TestPool(t *testing.T) {
 		time.Sleep(time.Minute) // idle goroutines go by themselves; synctest fails if one stays
 		p.Run(&work, func() {})
 		work.Wait()
-		cancel()
+		close(quit)
 		p.Wait()
 	})
 }

@@ -182,8 +182,8 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	workers  *worker.Pool // owners outside of reading goroutines
-	rest     func()       // ends their idling
+	workers  *worker.Pool  // owners outside of reading goroutines
+	idle     chan struct{} // closed at the end of Run: they idle no longer
 	draining atomic.Bool
 	begun    chan struct{} // closed by Run
 	changed  []func(Info)
@@ -221,12 +221,11 @@ func New(o Options) (*Service, error) {
 		o.Tolls = freely{}
 	}
 	s := &Service{
-		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, begun: make(chan struct{}),
+		o: o, stack: o.Stack, limits: o.Limits.withDefaults(), log: o.Log, begun: make(chan struct{}), idle: make(chan struct{}),
 		calls: map[string]*call{}, dialogs: map[dialogKey]*call{}, notices: map[dialogKey]*notice{}, joined: map[string]*call{}, busy: map[string]int{}, lines: map[lineKey]int{},
 		living: map[*call]struct{}{},
 	}
-	ctx, rest := context.WithCancel(context.Background())
-	s.workers, s.rest = worker.New(ctx), rest
+	s.workers = worker.New(s.idle)
 	s.metrics = newMetrics(o.Registerer, s)
 	o.Stack.HandleAtOnce(sip.INVITE, s.serveInvite)
 	o.Stack.Support(priorityTag)
@@ -298,7 +297,7 @@ func (s *Service) Run(ctx context.Context) error {
 		c.post(msgStop{})
 	}
 	s.work.Wait()
-	s.rest()
+	close(s.idle)
 	s.workers.Wait()
 	return nil
 }

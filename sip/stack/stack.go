@@ -175,7 +175,7 @@ func New(opts Options) (*Stack, error) {
 	s.clients = newClientTable()
 	s.dials = newDialler()
 	s.order = newOrdering()
-	s.workers = worker.New(s.ctx)
+	s.workers = worker.New(s.ctx.Done())
 	s.expiries, s.confirmed, s.guards = newExpiries(s, sip.Timer_J), newExpiries(s, sip.Timer_I), newExpiries(s, s.limits.HandlerTime)
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
