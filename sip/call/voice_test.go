@@ -168,7 +168,7 @@ func TestEchoTest(t *testing.T) {
 			if res := a.final("UPDATE"); res.code() != 200 || !strings.Contains(res.body, "a=sendrecv") {
 				t.Errorf("the end of the hold is answered with\n%s", res.text())
 			}
-			heard = k.exchange(row.format, row.pt, codectest.Tone(mix.Rate, 1100, -10, 1500*time.Millisecond))
+			heard = k.exchange(row.format, row.pt, codectest.Tone(mix.Rate, 1100, -10, 2*time.Second))
 			if len(heard) < rate || codectest.Tonality(heard[len(heard)-rate:], rate, 1100) < 0.95 {
 				t.Errorf("after a hold, of %d samples too little is the tone that was said", len(heard))
 			}
