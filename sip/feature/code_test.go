@@ -171,7 +171,7 @@ func TestACodeThatCannotBeRecorded(t *testing.T) {
 // Every code of the number plan is served, or named here as somebody else's or later.
 func TestEveryCodeOfTheNumberPlan(t *testing.T) {
 	t.Parallel()
-	elsewhere := []string{"forced_release", "group_pickup", "hide_number", "park", "pickup", "voicemail"}
+	elsewhere := []string{"barge", "forced_release", "group_pickup", "hide_number", "listen", "park", "pickup", "voicemail", "whisper"}
 	for _, f := range dialplan.Features() {
 		if slices.Contains(Codes(), f.Name) == slices.Contains(elsewhere, f.Name) {
 			t.Errorf("%s: served %v", f.Name, slices.Contains(Codes(), f.Name))

@@ -144,17 +144,19 @@ type Status struct {
 	Took       time.Duration
 }
 
-// tameLibrary is applied once per process, to settings that sipgo keeps global: it refuses requests above its idea of
+// Settings that sipgo keeps global, made before anything of it runs: it refuses requests above its idea of
 // a path MTU (1300 bytes) instead of changing to TCP (RFC 3261 §18.1.1), while an authenticated INVITE may be larger
 // and IP fragments it; and its connections log to a default logger.
-var tameLibrary = sync.OnceFunc(func() {
+var _ = tameLibrary()
+
+func tameLibrary() struct{} {
 	sip.UDPMTUSize = 8192
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
-})
+	return struct{}{}
+}
 
 // New binds the phone's SIP socket (UDP) and prepares its stack; nothing is sent before Run.
 func New(cfg Config) (*Phone, error) {
-	tameLibrary()
 	if cfg.Expires == 0 {
 		cfg.Expires = time.Hour
 	}
