@@ -35,7 +35,6 @@ const patience = 30 * time.Second
 
 func newWorld(t *testing.T, opts phonetest.Options) *world {
 	t.Helper()
-	phone.TameLibrary() // the proxy reads what it sets
 	w := &world{t: t, media: voice.NewEngine(voice.DefaultTick)}
 	opts.Password = password
 	opts.TLS, w.roots = serverTLS(t)
