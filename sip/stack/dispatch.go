@@ -196,9 +196,10 @@ func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
 	t.cancelled, t.acks = make(chan struct{}), make(chan *sip.Request, 4)
 	// 100 and 487 are built from the request while the handler may be changing it.
 	t.req, t.merge = skeleton(req), mergeKey(req)
-	t.tx = newInviteTx(t)
+	p := newInviteTx(t)
+	t.tx = p
 	s.servers.put(t)
-	s.guards.add(t, expiryGuard)
+	p.start()
 }
 
 // dispatch runs a handler, at once or in its own goroutine, in its Call-ID's order; req is nil when there is nothing to

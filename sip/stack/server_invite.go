@@ -15,8 +15,8 @@ import (
 //	    │ 2xx                                             Timer L
 //	    └────────────────────────────────► accepted ──────────────► ended
 //
-// It repeats the text that it sent. Its one timer serves the 100 that nobody sent, Timer G and Timer H; Timers I and L and
-// the guard are entries of the stack's queues. Over streams, which lose nothing, Timer I is zero and there is no Timer G.
+// It repeats the text that it sent. Its one timer serves the 100 that nobody sent, the guard (Limits.HandlerTime), Timer G
+// and Timer H; Timers I and L are entries of the stack's queues. Over streams, which lose nothing, Timer I is zero and there is no Timer G.
 type inviteTx struct {
 	t *ServerTx
 
@@ -25,7 +25,7 @@ type inviteTx struct {
 	last  []byte // the last response
 	timer *time.Timer
 	pause time.Duration // Timer G
-	limit time.Time     // Timer H
+	limit time.Time     // the guard, then Timer H
 	done  chan struct{}
 }
 
@@ -42,9 +42,17 @@ const (
 var _ machine = (*inviteTx)(nil)
 
 func newInviteTx(t *ServerTx) *inviteTx {
-	p := &inviteTx{t: t, done: make(chan struct{})}
+	return &inviteTx{t: t, done: make(chan struct{}), limit: time.Now().Add(t.stack.limits.HandlerTime)}
+}
+
+// start is called once, when the transaction can be found.
+func (p *inviteTx) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.timer = time.AfterFunc(sip.Timer_1xx, p.tick)
-	return p
+	if p.state == inviteEnded { // the stack has stopped meanwhile
+		p.timer.Stop()
+	}
 }
 
 // Receive takes a repeated INVITE, which gets the last response again, or the ACK of a failed one. After a 2xx repeated
@@ -100,7 +108,7 @@ func (p *inviteTx) sent(res *sip.Response, text []byte, again bool) {
 	case again:
 	case res.IsProvisional():
 		p.last = text
-		p.timer.Stop()
+		p.timer.Reset(time.Until(p.limit))
 	case res.IsSuccess():
 		p.state, p.last = inviteAccepted, nil
 		p.timer.Stop()
@@ -119,14 +127,16 @@ func (p *inviteTx) sent(res *sip.Response, text []byte, again bool) {
 // tick does what is due.
 func (p *inviteTx) tick() {
 	p.mu.Lock()
+	over := !p.limit.After(time.Now())
 	switch {
-	case p.state == inviteProceeding && p.last == nil:
-		// RFC 3261 §17.2.1: the handler is slow, and the peer must not think that the INVITE was lost.
-		text, err := p.t.out.send(p.t.stack.newResponse(p.t.req, p.t.tag, sip.StatusTrying, "Trying"))
-		if err == nil {
-			p.last = text // else the peer repeats its INVITE
-		}
-	case p.state == inviteCompleted && !p.limit.After(time.Now()):
+	case p.state == inviteProceeding && over:
+		p.mu.Unlock()
+		p.t.expire()
+		return
+	case p.state == inviteProceeding:
+		p.trying()
+		p.timer.Reset(time.Until(p.limit))
+	case p.state == inviteCompleted && over:
 		p.mu.Unlock()
 		p.Terminate()
 		return
@@ -138,6 +148,18 @@ func (p *inviteTx) tick() {
 	p.mu.Unlock()
 }
 
+// trying says 100 when nobody has said anything (RFC 3261 §17.2.1): the peer must not think that the INVITE was lost. mu is
+// held.
+func (p *inviteTx) trying() {
+	if p.last != nil {
+		return
+	}
+	text, err := p.t.out.send(p.t.stack.newResponse(p.t.req, p.t.tag, sip.StatusTrying, "Trying"))
+	if err == nil {
+		p.last = text // else the peer repeats its INVITE
+	}
+}
+
 // Done is closed when the transaction has ended.
 func (p *inviteTx) Done() <-chan struct{} { return p.done }
 
@@ -146,7 +168,9 @@ func (p *inviteTx) Terminate() {
 	p.mu.Lock()
 	first := p.state != inviteEnded
 	p.state, p.last = inviteEnded, nil
-	p.timer.Stop()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 	if first {
 		close(p.done)
 	}

@@ -108,9 +108,8 @@ const (
 // expiries ends server transactions after a time that is the same for all of a queue, which is in order by itself
 // therefore, and one timer serves all. An entry names its transaction by key and number and holds nothing of it.
 //
-//	Stack.expiries    64*T1               guard of plain transactions, Timers J and L
-//	Stack.confirmed   T4                  Timer I
-//	Stack.guards      Limits.HandlerTime  guard of INVITEs
+//	Stack.expiries    64*T1  guard of plain transactions, Timers J and L
+//	Stack.confirmed   T4     Timer I
 type expiries struct {
 	stack *Stack
 	life  time.Duration

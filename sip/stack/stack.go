@@ -121,16 +121,16 @@ type Stack struct {
 	streams []*streamListener
 	conns   *connTable
 
-	servers                     *serverTable
-	clients                     *clientTable
-	dials                       *dialler
-	secure                      secureDials
-	order                       *ordering
-	workers                     *worker.Pool
-	expiries, confirmed, guards *expiries
-	opened                      atomic.Uint64 // server transactions so far
-	early                       *earlyCancels
-	tagKey                      []byte // of To tags that need no memory
+	servers             *serverTable
+	clients             *clientTable
+	dials               *dialler
+	secure              secureDials
+	order               *ordering
+	workers             *worker.Pool
+	expiries, confirmed *expiries
+	opened              atomic.Uint64 // server transactions so far
+	early               *earlyCancels
+	tagKey              []byte // of To tags that need no memory
 
 	ctx       context.Context // ends with Run; handlers get it
 	stop      context.CancelFunc
@@ -176,7 +176,7 @@ func New(opts Options) (*Stack, error) {
 	s.dials = newDialler()
 	s.order = newOrdering()
 	s.workers = worker.New(s.ctx.Done())
-	s.expiries, s.confirmed, s.guards = newExpiries(s, sip.Timer_J), newExpiries(s, sip.Timer_I), newExpiries(s, s.limits.HandlerTime)
+	s.expiries, s.confirmed = newExpiries(s, sip.Timer_J), newExpiries(s, sip.Timer_I)
 	s.early = newEarlyCancels(s.limits.EarlyCancels)
 	s.tagKey = newTagKey()
 	s.metrics = newMetrics(opts.Registerer, s)
@@ -327,7 +327,7 @@ func (s *Stack) Ready() error {
 }
 
 func (s *Stack) stopExpiries() {
-	for _, e := range []*expiries{s.expiries, s.confirmed, s.guards} {
+	for _, e := range []*expiries{s.expiries, s.confirmed} {
 		e.stop()
 	}
 }
