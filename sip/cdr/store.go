@@ -37,9 +37,16 @@ func (l *Log) row(r *Record) (database.Change, error) {
 	return database.Change{Statement: l.insert, Args: []any{r.ID, r.StartedAt.UnixMilli(), ended, r.From, r.To, string(raw)}}, nil
 }
 
+// settleTime bounds how long a reader waits for a disk that stands still.
+const settleTime = time.Second
+
 // settle has what is known already written, so that whoever has heard of the end of a call finds its record. Where that
-// fails, what is there is read.
-func (l *Log) settle(ctx context.Context) { _ = l.writer.Flush(ctx) }
+// fails or takes too long, what is there is read.
+func (l *Log) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	_ = l.writer.Flush(ctx)
+}
 
 // Query returns finished calls, newest first.
 func (l *Log) Query(ctx context.Context, f Filter) ([]Record, error) {
