@@ -1,7 +1,6 @@
 package call
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -59,7 +58,7 @@ func (m msgBarge) gone() refusal {
 }
 
 // serveJoin takes an INVITE with Join.
-func (s *Service) serveJoin(ctx context.Context, c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
+func (s *Service) serveJoin(c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
 	c.rec.Dialled, c.rec.To = unescape(req.Recipient.User), unescape(req.Recipient.User)
 	r := s.startable(req)
 	named, err := parseReplaces(headers[0].Value()) // the same form (RFC 3911 §7.1)
@@ -80,7 +79,7 @@ func (s *Service) serveJoin(ctx context.Context, c *call, req *stack.Request, fr
 }
 
 // serveBarge takes a feature code that joins; the number plan has permitted it.
-func (s *Service) serveBarge(ctx context.Context, c *call, req *stack.Request, from directory.Terminal, mode dialplan.Barge) {
+func (s *Service) serveBarge(c *call, req *stack.Request, from directory.Terminal, mode dialplan.Barge) {
 	into := c.decision.Argument
 	target, r := s.talking(into), refusal{}
 	switch {

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"context"
 	"log/slog"
 	"strings"
 
@@ -374,7 +373,7 @@ func (c *call) onRelink(side side) {
 }
 
 // serveReplaces takes an INVITE that names a dialog to be replaced.
-func (s *Service) serveReplaces(ctx context.Context, c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
+func (s *Service) serveReplaces(c *call, req *stack.Request, from directory.Terminal, headers []sip.Header) {
 	refuse := func(r refusal) { s.refuseCall(c, r) }
 	if len(headers) > 1 || len(req.GetHeaders("Join")) > 0 {
 		refuse(refusal{code: 400, reason: "Bad Request", warn: 399, text: "one Replaces, and no Join beside it"}) // RFC 3891 §3, RFC 3911 §4

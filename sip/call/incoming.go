@@ -46,7 +46,7 @@ func (s *Service) serveIncoming(ctx context.Context, req *stack.Request, in Inco
 		}
 	}
 	if h := req.GetHeaders("Replaces"); len(h) > 0 {
-		s.serveReplaces(ctx, c, req, directory.Terminal{}, h)
+		s.serveReplaces(c, req, directory.Terminal{}, h)
 		return
 	}
 	if h := req.GetHeaders("Join"); len(h) > 0 {

@@ -15,7 +15,7 @@ import (
 )
 
 // ServeInDialog takes a request that belongs to one of our dialogs, of any method but CANCEL.
-func (s *Service) ServeInDialog(ctx context.Context, req *stack.Request) {
+func (s *Service) ServeInDialog(_ context.Context, req *stack.Request) {
 	c := s.find(req.CallID().Value(), paramTag(req.To().Params))
 	if c == nil && s.noticed(req) {
 		return

@@ -52,21 +52,21 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	_ = req.Tx.Respond(s.stack.NewResponse(req, 100, "Trying")) // a lost 100 costs a repeated INVITE
 	c := s.newCall(req, from)
 	if h := req.GetHeaders("Replaces"); len(h) > 0 {
-		s.serveReplaces(ctx, c, req, from, h)
+		s.serveReplaces(c, req, from, h)
 		return
 	}
 	if h := req.GetHeaders("Join"); len(h) > 0 {
-		s.serveJoin(ctx, c, req, from, h)
+		s.serveJoin(c, req, from, h)
 		return
 	}
 	r := s.route(ctx, c, req, from)
 	if r.code == 404 && c.decision.Kind == dialplan.Feature {
 		if f := c.decision.Feature; f == pickupOne || f == pickupGroup {
-			s.servePickup(ctx, c, req, from)
+			s.servePickup(c, req, from)
 			return
 		}
 		if mode, joins := dialplan.BargeOf(c.decision.Feature); joins {
-			s.serveBarge(ctx, c, req, from, mode)
+			s.serveBarge(c, req, from, mode)
 			return
 		}
 		if s.o.Features != nil {

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"context"
 	"slices"
 	"strings"
 
@@ -52,7 +51,7 @@ func (s *Service) mayPickUp(from directory.Terminal, ringing string) bool {
 }
 
 // servePickup finds the call that an INVITE to a pickup code means.
-func (s *Service) servePickup(ctx context.Context, c *call, req *stack.Request, from directory.Terminal) {
+func (s *Service) servePickup(c *call, req *stack.Request, from directory.Terminal) {
 	number := c.decision.Argument
 	target, extension, forbidden := s.ringing(from, number)
 	r := refusal{}

@@ -193,7 +193,7 @@ func (s *Stack) open(req *sip.Request, out *outlet, key string) *Request {
 
 // openInvite starts the machine of an INVITE's server transaction.
 func (s *Stack) openInvite(t *ServerTx, req *sip.Request) {
-	t.cancelled, t.acks = make(chan struct{}), make(chan *sip.Request, 4)
+	t.acks = make(chan *sip.Request, 4)
 	// 100 and 487 are built from the request while the handler may be changing it.
 	t.req, t.merge = skeleton(req), mergeKey(req)
 	p := newInviteTx(t)

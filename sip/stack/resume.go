@@ -50,7 +50,7 @@ func (s *Stack) ResumeInvite(req *sip.Request, flow Flow, tag string) *Request {
 	resumed := &Request{Request: req, Tx: t, Flow: flow}
 	out, err := s.outletFor(flow)
 	if err != nil || flow.Stream() {
-		t.req, t.cancelled, t.done = req, make(chan struct{}), make(chan struct{})
+		t.req, t.done = req, make(chan struct{})
 		close(t.done)
 		return resumed
 	}

@@ -22,8 +22,7 @@ type ServerTx struct {
 	out    *outlet
 	tag    string
 
-	cancelled chan struct{}
-	cancelReq *sip.Request  // written before cancelled is closed
+	cancelReq *sip.Request  // written before told is called
 	done      chan struct{} // of a transaction without tx: closed from the start
 	acks      chan *sip.Request
 
@@ -84,12 +83,8 @@ func (t *ServerTx) respondLocked(res *sip.Response) error {
 	return nil
 }
 
-// Cancelled is closed when the peer has cancelled the INVITE; the stack has
-// then answered the CANCEL with 200 and the INVITE with 487.
-func (t *ServerTx) Cancelled() <-chan struct{} { return t.cancelled }
-
-// OnCancel has f called when Cancelled is closed, at once if it is already. f is called by the goroutine that reads the
-// socket and must not block.
+// OnCancel has f called when the peer has cancelled the INVITE, at once if it has already; the stack has then answered the
+// CANCEL with 200 and the INVITE with 487. f is called by the goroutine that reads the socket and must not block.
 func (t *ServerTx) OnCancel(f func()) {
 	t.mu.Lock()
 	late := t.lost
@@ -100,7 +95,7 @@ func (t *ServerTx) OnCancel(f func()) {
 	}
 }
 
-// Cancellation is the CANCEL; it may be asked for when Cancelled is closed.
+// Cancellation is the CANCEL; it may be asked for from OnCancel on.
 func (t *ServerTx) Cancellation() *sip.Request { return t.cancelReq }
 
 // Acks delivers the ACK of a final response other than 2xx. An ACK of a 2xx
@@ -138,7 +133,6 @@ func (t *ServerTx) cancel(req *sip.Request) bool {
 	t.lost = true
 	t.cancelReq = req
 	told := t.told
-	close(t.cancelled)
 	t.mu.Unlock()
 	if told != nil {
 		told()

@@ -16,7 +16,8 @@ import (
 //	    └────────────────────────────────► accepted ──────────────► ended
 //
 // It repeats the text that it sent. Its one timer serves the 100 that nobody sent, the guard (Limits.HandlerTime), Timer G
-// and Timer H; Timers I and L are entries of the stack's queues. Over streams, which lose nothing, Timer I is zero and there is no Timer G.
+// and Timer H; Timers I and L are entries of the stack's queues. Over streams, which lose nothing, Timer I is zero and
+// there is no Timer G.
 type inviteTx struct {
 	t *ServerTx
 

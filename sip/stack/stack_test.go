@@ -152,8 +152,7 @@ func TestOneToTagForAllResponses(t *testing.T) {
 		st.Handle(sip.INVITE, func(_ context.Context, req *stack.Request) {
 			_ = req.Tx.Respond(s.NewResponse(req, 180, "Ringing"))
 			_ = req.Tx.Respond(s.NewResponse(req, 183, "Session Progress"))
-			<-req.Tx.Cancelled()
-			cancelled <- req.Tx.Respond(s.NewResponse(req, 200, "OK"))
+			req.Tx.OnCancel(func() { cancelled <- req.Tx.Respond(s.NewResponse(req, 200, "OK")) })
 		})
 	})
 	p := stacktest.DialUDP(t, e.addr(stack.UDP))
