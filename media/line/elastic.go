@@ -10,7 +10,7 @@ import (
 // Elastic is a share of what reservations leave on one line. Its budget moves with every call that comes and goes.
 type Elastic struct {
 	ledger  *Ledger
-	class   Class
+	class   Class // 0: a watcher
 	account *account
 	changed func(Rate)
 
@@ -35,9 +35,28 @@ type Elastic struct {
 // ledger, without locks held, never twice at a time, and always with the latest budget. It must not block (post to the
 // owner's mailbox) and may call the ledger. After Close at most a call that has begun already is still running.
 func (l *Ledger) Elastic(class Class, id site.ID, changed func(Rate)) *Elastic {
+	return l.open(class.known(), id, changed)
+}
+
+// Watch follows what the elastic classes have together on the line of a site, and takes nothing of it: for whoever paces what
+// all of them send.
+func (l *Ledger) Watch(id site.ID, changed func(Rate)) *Elastic { return l.open(0, id, changed) }
+
+// Limit bounds what the elastic classes get of a line together, as far as somebody found out that the line carries less than
+// its contract says; it never raises a budget. 0 ends the bound of a direction.
+func (l *Ledger) Limit(id site.ID, most Rate) {
 	l.mu.Lock()
 	a := l.account(id)
-	e := &Elastic{ledger: l, class: class.known(), account: a, changed: changed}
+	a.limit = [directions]int64{Up: max(0, most.Up), Down: max(0, most.Down)}
+	changed := a.rebudget()
+	l.mu.Unlock()
+	deliver(changed)
+}
+
+func (l *Ledger) open(class Class, id site.ID, changed func(Rate)) *Elastic {
+	l.mu.Lock()
+	a := l.account(id)
+	e := &Elastic{ledger: l, class: class, account: a, changed: changed}
 	a.elastics = append(a.elastics, e)
 	others := slices.DeleteFunc(a.rebudget(), func(o *Elastic) bool { return o == e })
 	l.mu.Unlock()
@@ -56,7 +75,7 @@ func (e *Elastic) Budget() Rate {
 func (e *Elastic) Use(r Rate) {
 	e.ledger.mu.Lock()
 	var changed []*Elastic
-	if !e.closed {
+	if !e.closed && e.class != 0 {
 		e.use = r.Max(Rate{})
 		changed = e.account.rebudget()
 	}
@@ -104,6 +123,12 @@ func (a *account) left(class Class, d Direction, used [classes]Rate, count [clas
 		return Unlimited
 	}
 	left := a.usable(d) - a.reserved(d)
+	if most := a.limit[d]; most > 0 {
+		left = min(left, most)
+	}
+	if class == 0 {
+		return max(0, left)
+	}
 	for c := Emergency; c < class; c++ {
 		left -= used[c].In(d)
 	}

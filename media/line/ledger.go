@@ -29,6 +29,7 @@ type account struct {
 	id          site.ID
 	line        *site.Line // nil: no line, nothing is refused
 	firm        [directions][classes]int64
+	limit       [directions]int64 // see Limit; 0: none
 	elastics    []*Elastic
 	meters      [directions][classes]*Meter
 	leases      map[*Lease]struct{}  // that hold something of it
@@ -176,11 +177,21 @@ func (a *account) callCount() (sum int64) {
 func (l *Ledger) WireRate(id site.ID, packetsPerSecond, ipBytesPerPacket int) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	overhead := 0
+	return int64(packetsPerSecond) * int64(ipBytesPerPacket+l.overhead(id)) * 8
+}
+
+// Overhead returns the bytes that the line of a site adds to every IP packet; 0 where there is no line.
+func (l *Ledger) Overhead(id site.ID) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.overhead(id)
+}
+
+func (l *Ledger) overhead(id site.ID) int {
 	if a, ok := l.lines[id]; ok && a.line != nil {
-		overhead = a.line.Overhead.Bytes()
+		return a.line.Overhead.Bytes()
 	}
-	return int64(packetsPerSecond) * int64(ipBytesPerPacket+overhead) * 8
+	return 0
 }
 
 // refuse counts and logs a refusal; nobody holds the lock.

@@ -348,6 +348,31 @@ func TestElasticClassesYieldToEachOther(t *testing.T) {
 	}
 }
 
+// A line that carries less than its contract says: what is left for elastic classes is bounded, never raised; a watcher sees it
+// and takes nothing.
+func TestALimitLowersWhatElasticClassesGet(t *testing.T) {
+	t.Parallel()
+	l := ledger(t)
+	var told []line.Rate
+	whole := l.Watch("branch1", func(r line.Rate) { told = append(told, r) })
+	video := l.Elastic(line.Video, "branch1", nil)
+	video.Use(both(100_000))
+	l.Limit("branch1", line.Rate{Up: 5_000_000, Down: 300_000})
+	if got, want := video.Budget(), (line.Rate{Up: 900_000, Down: 300_000}); got != want {
+		t.Errorf("video gets %v, want %v", got, want)
+	}
+	mustReserve(t, l, line.Voice, on("branch1", 87_000))
+	l.Limit("branch1", line.Rate{})
+	want := []line.Rate{{Up: 900_000, Down: 300_000}, {Up: 813_000, Down: 300_000}, both(813_000)}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("the watcher was told (-want +got):\n%s", diff)
+	}
+	if got := l.Snapshot()[0].Limit; got != 0 {
+		t.Errorf("limit %d in the snapshot", got)
+	}
+	whole.Close()
+}
+
 func TestElasticWithoutLineIsUnlimited(t *testing.T) {
 	t.Parallel()
 	if got := ledger(t).Elastic(line.Video, "hq", nil).Budget(); got != both(line.Unlimited) {

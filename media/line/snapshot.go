@@ -17,6 +17,7 @@ type State struct {
 	Measured      int64 // sum of the classes, last whole second
 	Elastic       int64 // what elastic leases said they use
 	Free          int64 // what a voice call could still reserve
+	Limit         int64 // what the elastic classes get at most together (Ledger.Limit); 0: what the contract leaves
 	Classes       []ClassState
 	Refused       uint64 // reservations refused on this line, both directions
 }
@@ -48,7 +49,7 @@ func (a *account) state(d Direction) State {
 	capacity := a.capacity(d)
 	s := State{
 		Site: a.id, Direction: d, Capacity: capacity, OfficeReserve: capacity - a.usable(d), Floor: a.floor(d),
-		Free: max(0, a.free(Voice, int(d))), Classes: make([]ClassState, 0, classes-1),
+		Free: max(0, a.free(Voice, int(d))), Limit: a.limit[d], Classes: make([]ClassState, 0, classes-1),
 	}
 	for _, c := range Classes() {
 		cs := ClassState{Class: c, Reserved: a.firm[d][c], Measured: a.meters[d][c].Rate(), Refused: a.refused[c]}

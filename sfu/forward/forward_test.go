@@ -397,6 +397,56 @@ func BenchmarkForward(bm *testing.B) {
 
 // Whatever is lost, reordered and dropped on purpose, no sequence number is written twice with different contents: under
 // AES-GCM that would betray both.
+// More temporal layers begin with a frame that needs none of those left out (the bit Y); a switch to a smaller layer leaves out
+// all but the base until it has happened.
+func TestTemporalLayersComeBackWithASyncFrame(t *testing.T) {
+	b := newBench()
+	low, high := &encoder{ssrc: 20, rid: "l", height: 180}, &encoder{ssrc: 22, rid: "h", height: 720}
+	now := time.Unix(1000, 0)
+	slot, out := b.slot(t, true, true)
+	feed := func(e *encoder, key bool, temporal uint8, sync bool) (forwarded bool) {
+		before := len(out.packets)
+		for _, p := range e.frame(key, temporal, 1) {
+			if sync {
+				var h header
+				h.parse(p)
+				p[h.start+5] |= 0x20
+			}
+			b.uplink.receive(b.uplink.stream(e.ssrc), p, now)
+		}
+		return len(out.packets) > before
+	}
+	feed(low, true, 0, false)
+	feed(high, true, 0, false)
+	camera := b.uplink.Track(Camera)
+	slot.SetTemporal(0)
+	slot.Follow(camera.Layer("h"))
+	for i, step := range []struct {
+		act      func()
+		of       *encoder
+		key      bool
+		temporal uint8
+		sync     bool
+		want     bool
+	}{
+		{func() {}, high, true, 0, false, true},
+		{func() {}, high, false, 1, true, false},
+		{func() { slot.SetTemporal(AllTemporal) }, high, false, 1, false, false},
+		{func() {}, high, false, 1, true, true},
+		{func() {}, high, false, 2, false, false},
+		{func() {}, high, false, 2, true, true},
+		{func() { slot.Follow(camera.Layer("l")) }, high, false, 2, true, false},
+		{func() {}, high, false, 0, false, true},
+		{func() {}, low, true, 0, false, true},
+		{func() {}, low, false, 2, false, true},
+	} {
+		step.act()
+		if got := feed(step.of, step.key, step.temporal, step.sync); got != step.want {
+			t.Errorf("frame %d: forwarded %v, want %v", i, got, step.want)
+		}
+	}
+}
+
 func TestNoSequenceNumberIsUsedTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBench()

@@ -51,7 +51,8 @@ type Layer struct {
 	lastKeyRequest atomic.Int64 // unix nanoseconds
 	wantsKeyframe  atomic.Bool  // a slot waits for one
 	size           atomic.Uint64
-	received       atomic.Uint64 // octets on the wire, IP included
+	received       atomic.Uint64                  // octets on the wire, IP included
+	temporal       [AllTemporal + 1]atomic.Uint64 // octets on the wire of each temporal layer
 }
 
 // receiveState is what RFC 3550 A.1, A.3 and A.8 keep per source.
@@ -76,6 +77,8 @@ type receiveState struct {
 	lossFraction    float64
 	lostTotal       uint64
 	highestTemporal uint8
+	temporalBefore  [AllTemporal + 1]uint64
+	temporalBps     [AllTemporal + 1]float64 // smoothed; see TemporalShares
 }
 
 func newLayer(t *Track, rid string, octets int) *Layer {
@@ -116,6 +119,9 @@ func (l *Layer) receive(h *header, payload []byte, wire int, now time.Time) {
 	}
 	if p.vp8.temporal > l.highestTemporal {
 		l.noteTemporal(p.vp8.temporal)
+	}
+	if l.video {
+		l.temporal[p.vp8.temporal].Add(uint64(wire)) //nolint:gosec // a length
 	}
 	l.history.put(p.sequence, p.marker, p.timestamp, payload)
 	l.fanOut(p)

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -130,6 +131,7 @@ func (l *Layer) account(now time.Time) (rtcp.ReceptionReport, LayerStats) {
 	octets := l.received.Load()
 	if d := now.Sub(l.reportedAt); !l.reportedAt.IsZero() && d > 0 {
 		l.bitrate = int64(float64(octets-l.octetsAtReport) * 8 / d.Seconds())
+		l.weighTemporal(d.Seconds())
 	}
 	l.octetsAtReport, l.reportedAt = octets, now
 	block := rtcp.ReceptionReport{
@@ -164,4 +166,39 @@ func (l *Layer) restart(ssrc uint32) {
 	if len(*l.slots.Load()) > 0 {
 		l.wantsKeyframe.Store(true)
 	}
+}
+
+// temporalSmoothing is how much of the newest second counts: one keyframe, which is all base, must not change the picture much.
+const temporalSmoothing = 0.25
+
+func (l *Layer) weighTemporal(seconds float64) {
+	for t := range l.temporal {
+		octets := l.temporal[t].Load()
+		bps := float64(octets-l.temporalBefore[t]) * 8 / seconds
+		l.temporalBefore[t] = octets
+		l.temporalBps[t] += (bps - l.temporalBps[t]) * temporalSmoothing
+	}
+}
+
+// TemporalShares are the parts of the layer's rate that its temporal layers take, up to each of them: ascending, the last is 1.
+// nil: it has one, or it is not known yet.
+func (l *Layer) TemporalShares() []float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sum := 0.0
+	for _, bps := range l.temporalBps {
+		sum += bps
+	}
+	if l.highestTemporal == 0 || sum == 0 {
+		return nil
+	}
+	shares := make([]float64, 0, len(l.temporalBps))
+	part := 0.0
+	for _, bps := range l.temporalBps[:l.highestTemporal+1] {
+		part += bps
+		// In steps of a twentieth, upwards: what is planned with them must not change with every second.
+		shares = append(shares, min(1, math.Ceil(part/sum*20)/20))
+	}
+	shares[len(shares)-1] = 1
+	return shares
 }

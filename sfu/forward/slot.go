@@ -40,7 +40,8 @@ type Slot struct {
 	target   *Layer // to switch to at its next keyframe; equal to current when settled
 	epoch    uint64 // of the current layer's stream
 	rewrite  rewrite
-	temporal uint8          // highest temporal layer to forward
+	temporal uint8          // highest temporal layer that is forwarded
+	wanted   uint8          // highest temporal layer to forward, see limit
 	sent     []sentPacket   // by outgoing sequence number
 	sources  []sourcePacket // by the layer's sequence number
 	header   rtp.Header
@@ -103,7 +104,7 @@ type slotCounters struct {
 
 // NewSlot makes an m-line of the given kind. The id becomes the msid of the m-line.
 func NewSlot(id string, kind webrtc.RTPCodecType, m *Metrics) *Slot {
-	s := &Slot{id: id, video: kind == webrtc.RTPCodecTypeVideo, metrics: m, temporal: AllTemporal}
+	s := &Slot{id: id, video: kind == webrtc.RTPCodecTypeVideo, metrics: m, temporal: AllTemporal, wanted: AllTemporal}
 	if m == nil {
 		s.metrics = NewMetrics(nil)
 	}
@@ -190,10 +191,11 @@ func (s *Slot) SetMeter(m Meter) {
 	s.meter.Store(&meterBox{m})
 }
 
-// SetTemporal limits the temporal layers that are forwarded: 0 the base only, AllTemporal all.
+// SetTemporal limits the temporal layers that are forwarded: 0 the base only, AllTemporal all. Fewer takes effect with the next
+// frame, more with the next one that a receiver can decode without having seen the layers left out (RFC 7741 §4.2, the bit Y).
 func (s *Slot) SetTemporal(limit uint8) {
 	s.mu.Lock()
-	s.temporal = limit
+	s.wanted = limit
 	s.mu.Unlock()
 }
 

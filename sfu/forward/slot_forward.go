@@ -152,6 +152,9 @@ func (s *Slot) drops(p *packet) bool {
 		return false
 	}
 	r := &s.rewrite
+	if p.vp8.start {
+		s.limit(&p.vp8)
+	}
 	if p.vp8.temporal <= s.temporal {
 		r.dropped = false
 		return false
@@ -161,6 +164,20 @@ func (s *Slot) drops(p *packet) bool {
 		r.picture-- // picture ids go on without a gap, or the receiver waits for the missing picture
 	}
 	return true
+}
+
+// limit applies the wanted temporal layers at the start of a frame. The caller holds mu.
+func (s *Slot) limit(d *vp8) {
+	wanted := s.wanted
+	if s.target != nil && rank(s.target.rid) < rank(s.current.rid) {
+		wanted = 0 // a line that got narrower cannot wait for the smaller layer's keyframe
+	}
+	switch {
+	case s.temporal > wanted || d.keyframe:
+		s.temporal = wanted
+	case d.layerSync && d.temporal > s.temporal && d.temporal <= wanted:
+		s.temporal = d.temporal
+	}
 }
 
 // skip takes note of a packet that carries nothing.

@@ -126,7 +126,9 @@ func (p *participant) steps(kind forward.Kind, live []*forward.Layer, now time.T
 		return []allocate.Step{rate("", contentHeight, true)}
 	}
 	if len(live) > 0 && live[0].RID() == "" {
-		return []allocate.Step{rate("", max(live[0].Height(), cameraHeight), false)}
+		step := rate("", max(live[0].Height(), cameraHeight), false)
+		step.Shares = live[0].TemporalShares()
+		return []allocate.Step{step}
 	}
 	full := cameraHeight
 	for _, l := range live {
@@ -141,15 +143,19 @@ func (p *participant) steps(kind forward.Kind, live []*forward.Layer, now time.T
 	var steps []allocate.Step
 	for _, rid := range []string{forward.Low, forward.Medium, forward.High} {
 		height := full / scale(rid)
+		var shares []float64
 		if i := slices.IndexFunc(live, func(l *forward.Layer) bool { return l.RID() == rid }); i >= 0 {
 			delete(p.absent, rid)
 			if h := live[i].Height(); h > 0 {
 				height = h
 			}
+			shares = live[i].TemporalShares()
 		} else if p.missing(rid, len(live) > 0, now) {
 			continue
 		}
-		steps = append(steps, rate(rid, height, false))
+		step := rate(rid, height, false)
+		step.Shares = shares
+		steps = append(steps, step)
 	}
 	if len(steps) == 0 {
 		return []allocate.Step{rate(forward.Low, full/scale(forward.Low), false)}
@@ -293,10 +299,8 @@ func (r *Room) use(d *plan) {
 		}
 	}
 	for i, w := range d.wishes {
-		if step := d.result.Views[i]; step >= 0 {
-			m := of(d.sources[w.from])
-			m[w.p.site] = m[w.p.site].Plus(line.Rate{Down: d.result.Rates[w.from][step]})
-		}
+		m := of(d.sources[w.from])
+		m[w.p.site] = m[w.p.site].Plus(line.Rate{Down: d.result.Taken[i]})
 	}
 	for id, s := range r.sites {
 		s.content.Use(content[id])
@@ -328,6 +332,7 @@ func (d *plan) show() {
 		if current, _ := slot.Following(); layer == nil && current != nil {
 			continue // what is shown goes on until something else is there
 		}
+		slot.SetTemporal(d.result.Temporal[i])
 		slot.Follow(layer)
 		v.rid = ""
 		if layer != nil {
@@ -338,6 +343,9 @@ func (d *plan) show() {
 
 // limited says whether a view got less than its picture could use.
 func limited(d *plan, view int) bool {
+	if d.result.Temporal[view] < allocate.AllTemporal {
+		return true
+	}
 	steps, step := d.streams[d.views[view].Stream].Steps, d.result.Views[view]
 	return step+1 < len(steps) && steps[step].Height < d.views[view].Height
 }
