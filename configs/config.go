@@ -9,6 +9,7 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/media/capture"
 	"linehall/media/record"
 	"linehall/media/relay"
 	"linehall/provisioning/inventory"
@@ -73,6 +74,8 @@ type ListenMedia struct {
 type Observability struct {
 	Log   observe.LogConfig `yaml:"log"`
 	Trace trace.Config      `yaml:"trace"`
+	// Capture is the media of calls in their capture files.
+	Capture capture.Config `yaml:"capture"`
 }
 
 // Languages lists the accepted values of appliance.language.
@@ -91,7 +94,7 @@ func Default() Config {
 		Feature:       feature.DefaultConfig(),
 		Recording:     record.DefaultConfig(),
 		Security:      auth.DefaultConfig(),
-		Observability: Observability{Log: observe.DefaultLog(), Trace: trace.DefaultConfig()},
+		Observability: Observability{Log: observe.DefaultLog(), Trace: trace.DefaultConfig(), Capture: capture.DefaultConfig()},
 	}
 }
 

@@ -142,6 +142,7 @@ func (c *checker) domains() {
 	c.merge("recording", config.Recording.Validate())
 	c.merge("observability.log", config.Observability.Log.Validate())
 	c.merge("observability.trace", config.Observability.Trace.Validate())
+	c.merge("observability.capture", config.Observability.Capture.Validate())
 	for i, t := range config.Trunks {
 		c.merge(setting.Index("trunks", i), t.Validate())
 		if t.CAFile != "" {

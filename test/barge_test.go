@@ -1,7 +1,11 @@
 package test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -70,10 +74,6 @@ func TestSoftphonesInThree(t *testing.T) {
 	caller.hears(highTone)
 	callee.hears(lowTone)
 
-	third.do("dial", "sip:*418001@"+acc.Domain)
-	third.among([]int{bargeTone}, lowTone, highTone)
-	caller.among([]int{lowTone}, highTone, bargeTone)
-	callee.among([]int{highTone}, lowTone, bargeTone)
 	type shown struct {
 		ID     string
 		From   struct{ Extension string }
@@ -82,6 +82,16 @@ func TestSoftphonesInThree(t *testing.T) {
 		Guests []struct{ Extension, Mode string }
 	}
 	var list struct{ Calls []shown }
+	a.decode(&list, "call", "list")
+	if len(list.Calls) != 1 {
+		t.Fatalf("calls: %+v", list.Calls)
+	}
+	captured(t, a, list.Calls[0].ID)
+
+	third.do("dial", "sip:*418001@"+acc.Domain)
+	third.among([]int{bargeTone}, lowTone, highTone)
+	caller.among([]int{lowTone}, highTone, bargeTone)
+	callee.among([]int{highTone}, lowTone, bargeTone)
 	a.decode(&list, "call", "list")
 	if len(list.Calls) != 1 || len(list.Calls[0].Guests) != 1 || list.Calls[0].Guests[0].Extension != "8002" {
 		t.Fatalf("calls: %+v", list.Calls)
@@ -122,4 +132,50 @@ func TestSoftphonesInThree(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// captured has the media of a call in its capture file, beside the messages: RTP of both parties to ports of ours, in G.711.
+func captured(t *testing.T, a *appliance, call string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "call.pcap")
+	count := func() (rtp map[string]int, sip int) {
+		a.run("call", "trace", call, "--pcap", file)
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rtp = map[string]int{}
+		for b := raw[24:]; len(b) > 16; {
+			size := int(binary.LittleEndian.Uint32(b[8:]))
+			ip := b[16 : 16+size]
+			b = b[16+size:]
+			switch udp := ip[20:]; {
+			case len(udp) == 8+12+160 && udp[8] == 0x80 && udp[9]&0x7f == 8:
+				rtp[fmt.Sprintf("%v to %d", ip[12:16], binary.BigEndian.Uint16(udp[2:]))]++
+			case bytes.Contains(udp, []byte("SIP/2.0")):
+				sip++
+			}
+		}
+		return rtp, sip
+	}
+	if rtp, sip := count(); len(rtp) != 0 || sip < 4 {
+		t.Errorf("before: %v and %d messages", rtp, sip)
+	}
+	a.run("call", "capture", call)
+	a.eventually(10*time.Second, "both parties are captured", func() error {
+		rtp, sip := count()
+		if len(rtp) != 2 || sip < 4 {
+			return fmt.Errorf("%v and %d messages", rtp, sip)
+		}
+		for _, n := range rtp {
+			if n < 25 {
+				return fmt.Errorf("%v", rtp)
+			}
+		}
+		return nil
+	})
+	a.run("call", "capture", call, "--stop")
+	if log := a.run("audit", "list", "--limit", "20"); !strings.Contains(log, "call.capture_media") {
+		t.Errorf("not on record:\n%s", log)
+	}
 }

@@ -6,12 +6,18 @@ import (
 	"errors"
 	"fmt"
 
+	"linehall/media/capture"
+	"linehall/sip/call"
 	"linehall/sip/trace"
 	"linehall/web/api"
 )
 
 // traceView shows the messages of calls to the API.
-type traceView struct{ book *trace.Book }
+type traceView struct {
+	book     *trace.Book
+	captures *capture.Book
+	calls    *call.Service
+}
 
 // Trace returns the ladder of a call.
 func (v traceView) Trace(ctx context.Context, id string) (api.Trace, error) {
@@ -29,8 +35,21 @@ func (v traceView) Trace(ctx context.Context, id string) (api.Trace, error) {
 	return shown, nil
 }
 
-// Capture returns a capture file.
-func (v traceView) Capture(ctx context.Context, id string) ([]byte, error) {
+// CaptureMedia begins or ends the capture of a call's media.
+func (v traceView) CaptureMedia(ctx context.Context, id string, on bool, by string) error {
+	switch err := v.calls.CaptureMedia(ctx, id, on, by); {
+	case errors.Is(err, call.ErrUnknownCall):
+		return fmt.Errorf("call %s: %w", id, api.ErrNotFound)
+	case errors.Is(err, call.ErrBusy):
+		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	return nil
+}
+
+// Capture returns a capture file, with what was captured of the media if that is wanted.
+func (v traceView) Capture(ctx context.Context, id string, media bool) ([]byte, error) {
 	messages, err := v.book.Messages(ctx, id)
 	if err != nil {
 		return nil, untraced(id, err)
@@ -38,6 +57,11 @@ func (v traceView) Capture(ctx context.Context, id string) ([]byte, error) {
 	packets := make([]trace.Packet, 0, len(messages))
 	for _, m := range messages {
 		packets = append(packets, m.Packet())
+	}
+	if c := v.captures.Of(id); media && c != nil {
+		for p := range c.Packets() {
+			packets = append(packets, trace.Packet{At: p.At, Source: p.Party, Dest: p.Local, Contents: p.Contents})
+		}
 	}
 	var file bytes.Buffer
 	err = trace.WritePCAP(&file, packets)

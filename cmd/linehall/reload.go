@@ -133,6 +133,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.media.tapes.Install(tapes)
 	r.a.telephony.guard.Apply(updated.Security.SIP)
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
+	r.a.media.captures.Apply(updated.Observability.Capture)
 	r.a.telephony.plan.now.Store(plan)
 	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service
 	r.a.telephony.applyFeatures(updated)

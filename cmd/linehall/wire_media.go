@@ -12,6 +12,7 @@ import (
 	"linehall/internal/holder"
 	"linehall/internal/observe"
 	"linehall/media/anchor"
+	"linehall/media/capture"
 	"linehall/media/gateway"
 	"linehall/media/line"
 	"linehall/media/record"
@@ -29,6 +30,7 @@ type mediaPlane struct {
 	// browsers leads the calls of phones in browsers over the plane.
 	browsers *gateway.Gateway
 	tapes    *record.Recorder
+	captures *capture.Book
 }
 
 func openMedia(ctx context.Context, config configs.Config, g *ground) (*mediaPlane, error) {
@@ -67,13 +69,14 @@ func openMedia(ctx context.Context, config configs.Config, g *ground) (*mediaPla
 		return nil, err
 	}
 	return &mediaPlane{
-		tapes: tapes, ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
+		captures: capture.NewBook(config.Observability.Capture, voice.Clock),
+		tapes:    tapes, ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
 		anchor: anchor.New(anchor.Options{Relay: voice, Gateway: browsers, Ledger: ledger, Log: g.log, Registerer: g.registry}),
 	}, nil
 }
 
 func (m *mediaPlane) stage() stage {
-	parts := []part{{"recordings", m.tapes.Run}, {"relay", m.carry}, {"browser media", m.plane.Run}, {"browser calls", m.browsers.Run}}
+	parts := []part{{"recordings", m.tapes.Run}, {"relay", m.carry}, {"browser media", m.plane.Run}, {"browser calls", m.browsers.Run}, {"media captures", m.captures.Run}}
 	if m.kernel.path != nil {
 		parts = append(parts, part{"kernel media", m.kernel.path.Run})
 	}

@@ -203,7 +203,8 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		Router: t.features, Features: t.features, Pickup: t.features, Barging: t.plan,
 		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
 		Recorder: media.tapes, RecordCode: func() string { return t.plan.now.Load().Code("record") },
-		Lines: media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
+		Captures: media.captures,
+		Lines:    media.ledger, PreemptBusy: func() bool { return t.plan.now.Load().PreemptsBusy() },
 		Records: t.records, Store: store, Secrets: g.box, Trace: t.trace, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {

@@ -33,6 +33,7 @@ type Path struct {
 	agreed *agreement   // what both sides said last; nil before the first answer
 	want   traffic      // what the path has reserved
 	ear    relay.Tap    // sees the sound; nil: nobody
+	eye    relay.Tap    // sees it before; nil: nobody
 	detour relay.Detour // takes the sound elsewhere; nil: it goes from side to side
 	secure securing
 	web    [2]*web // sides that are browsers, once the path is not direct

@@ -1,11 +1,51 @@
 package anchor
 
-import "linehall/media/relay"
+import (
+	"net/netip"
+
+	"linehall/media/relay"
+)
 
 // Tap has t see the sound of the path as long as it is relayed, whatever is agreed later; nil ends it.
 func (p *Path) Tap(t relay.Tap) {
 	p.ear = t
 	p.show()
+}
+
+// Watch has t see the sound as well, before what Tap was given, and change nothing of it; nil ends it.
+func (p *Path) Watch(t relay.Tap) {
+	p.eye = t
+	p.show()
+}
+
+// Reaches returns where the sound of a side's party comes from and where it reaches us; invalid: not known, or not here.
+func (p *Path) Reaches(side Side) (party, local netip.AddrPort) {
+	s := p.view.Load().main()
+	if s == nil {
+		return party, local
+	}
+	party, _ = s.relay.Latched(int(side))
+	return party, netip.AddrPortFrom(p.parties[side].Local, s.relay.Port(int(side)))
+}
+
+// taps are two as one, called in this order.
+type taps [2]relay.Tap
+
+// Packet implements relay.Tap.
+func (t taps) Packet(leg int, now int64, b []byte) {
+	t[0].Packet(leg, now, b)
+	t[1].Packet(leg, now, b)
+}
+
+// taps is who sees the sound: nobody, one, or two.
+func (p *Path) taps() relay.Tap {
+	switch {
+	case p.eye == nil:
+		return p.ear
+	case p.ear == nil:
+		return p.eye
+	}
+	return taps{p.eye, p.ear}
 }
 
 // Audible reports whether a tap would hear something of what is agreed: here is false when the media does not pass us,
@@ -45,11 +85,12 @@ func (p *Path) show() {
 		return
 	}
 	main := (&view{streams: p.agreed.streams}).main()
+	ears := p.taps()
 	for _, s := range p.agreed.streams {
-		if s == nil || s.shown == nil && p.ear == nil && s.diverted == nil && p.detour == nil {
+		if s == nil || s.shown == nil && ears == nil && s.diverted == nil && p.detour == nil {
 			continue
 		}
-		t, d := p.ear, p.detour
+		t, d := ears, p.detour
 		if s != main || !s.audio {
 			t, d = nil, nil
 		}

@@ -32,6 +32,7 @@ import (
 	"linehall/internal/secret"
 	"linehall/internal/site"
 	"linehall/media/anchor"
+	"linehall/media/capture"
 	"linehall/media/line"
 	"linehall/media/record"
 	"linehall/media/relay"
@@ -57,20 +58,21 @@ type exchange struct {
 	ports map[string]string // listener addresses, kept across restarts
 	media uint16            // first port of its relay, kept as well: a call that comes back has its old ports
 
-	db      *sql.DB
-	conn    *sql.Conn // of writer
-	writer  *database.Writer
-	stack   *stack.Stack
-	people  *directory.Directory
-	places  *location.Service
-	calls   *call.Service
-	records *cdr.Log
-	ledger  *line.Ledger
-	tolls   *toll.Ledger // nil: no limits
-	reg     *prometheus.Registry
-	trace   *trace
-	kill    func() // drops everything without a word to anybody
-	stop    func() // the written order of an orderly end
+	db       *sql.DB
+	conn     *sql.Conn // of writer
+	writer   *database.Writer
+	stack    *stack.Stack
+	people   *directory.Directory
+	places   *location.Service
+	calls    *call.Service
+	records  *cdr.Log
+	ledger   *line.Ledger
+	tolls    *toll.Ledger // nil: no limits
+	captures *capture.Book
+	reg      *prometheus.Registry
+	trace    *trace
+	kill     func() // drops everything without a word to anybody
+	stop     func() // the written order of an orderly end
 }
 
 type labOptions struct {
@@ -255,9 +257,10 @@ func (x *exchange) start(o labOptions) {
 			DB: x.db, Folder: filepath.Join(x.dir, "recordings"), Secrets: box, Audit: unaudited{}, Clock: rel.Clock, Config: *o.recording, Log: log,
 		}))
 	}
+	x.captures = capture.NewBook(capture.DefaultConfig(), rel.Clock)
 	x.calls = must[*call.Service](t)(call.New(call.Options{
 		Tolls:  tolls,
-		Pickup: pickupGroups(o.pickup), Barging: plan,
+		Pickup: pickupGroups(o.pickup), Barging: plan, Captures: x.captures,
 		Stack: st, Auth: auth, Locations: x.places, Directory: x.people, Plan: plan, Sites: atlas, Anchor: media,
 		Records: x.records, Store: store, Router: o.router, Features: o.features, Trunks: o.trunks, Lines: x.ledger, PreemptBusy: func() bool { return o.preemptBusy }, Limits: o.limits, Log: log, Registerer: x.reg,
 		Secrets: o.secrets, Recorder: tapes, RecordCode: func() string { return "*22" },

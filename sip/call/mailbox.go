@@ -138,6 +138,7 @@ func (c *call) end() {
 	if c.clock != nil {
 		c.clock.Stop()
 	}
+	c.endCapture()
 	c.straighten()
 	if !c.left && c.rec.EndedAt == nil {
 		c.abandon()

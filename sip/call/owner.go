@@ -98,6 +98,8 @@ type call struct {
 	tape   *tape      // who looks on at the media; nil: not asked yet
 	retape *savedTape // of before the restart, until the session is there
 
+	captured *capturing // nil: nobody captures the media
+
 	guests    []*guest  // who joined, those included whose ACK is missing
 	mixing    *mixing   // nil: nobody takes part beside the two
 	strangers []*leg    // who had joined before the restart
@@ -262,9 +264,12 @@ func (c *call) handle(m message) {
 		c.onTape(m.event)
 	case msgRecord:
 		c.onRecord(m)
+	case msgCapture:
+		c.onCapture(m)
 	}
 	c.record()
 	c.remix()
+	c.recapture()
 }
 
 // step feeds the machine and does what it says. Actions that bring about another event (the

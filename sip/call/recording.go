@@ -409,7 +409,8 @@ func (s *Service) Record(ctx context.Context, id string, on bool, by string) err
 	if c == nil {
 		return fmt.Errorf("call %s: %w", id, ErrUnknownCall)
 	}
-	return c.ask(ctx, msgRecord{want: &on, by: by, answer: make(chan error, 1)})
+	answer := make(chan error, 1)
+	return c.ask(ctx, msgRecord{want: &on, by: by, answer: answer}, answer)
 }
 
 // ToggleRecording begins or ends the recording of the one call that an extension has, and says how it is then.
@@ -428,7 +429,8 @@ func (s *Service) ToggleRecording(ctx context.Context, extension string) (on boo
 	if len(mine) > 1 {
 		return false, errTwoCalls
 	}
-	err = mine[0].ask(ctx, msgRecord{by: "phone " + extension, by2: extension, answer: make(chan error, 1)})
+	answer := make(chan error, 1)
+	err = mine[0].ask(ctx, msgRecord{by: "phone " + extension, by2: extension, answer: answer}, answer)
 	if p := mine[0].public.Load(); err == nil && p != nil && p.tape != nil {
 		on = p.tape.State() != record.Off
 	}
@@ -439,7 +441,7 @@ func (s *Service) ToggleRecording(ctx context.Context, extension string) (on boo
 const askPatience = 2 * time.Second
 
 // ask brings a wish to the owner and waits for its answer.
-func (c *call) ask(ctx context.Context, m msgRecord) error {
+func (c *call) ask(ctx context.Context, m message, answer <-chan error) error {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	if !c.offer(m) {
@@ -449,7 +451,7 @@ func (c *call) ask(ctx context.Context, m msgRecord) error {
 		return ErrBusy
 	}
 	select {
-	case err := <-m.answer:
+	case err := <-answer:
 		return err
 	case <-c.done:
 		return ErrUnknownCall

@@ -22,6 +22,7 @@ import (
 	"linehall/internal/site"
 	"linehall/internal/worker"
 	"linehall/media/anchor"
+	"linehall/media/capture"
 	"linehall/media/record"
 	"linehall/sip/cdr"
 	"linehall/sip/dialplan"
@@ -166,6 +167,7 @@ type Options struct {
 	// in the call as well; nil: there is none.
 	Recorder   *record.Recorder
 	RecordCode func() string
+	Captures   *capture.Book // keeps media for capture files; nil: nobody may
 	Limits     Limits
 	Dropped    *observe.Dropped
 	Panics     prometheus.Counter // may be nil

@@ -102,6 +102,7 @@ func New(opts Options) *API {
 	a.registerMeetings()
 	a.registerRecords()
 	a.registerTraces()
+	a.registerMediaCapture()
 	a.registerRecordings()
 	a.registerUsers()
 	a.registerTokens()

@@ -194,7 +194,9 @@ func (o *organisation) Trace(_ context.Context, id string) (api.Trace, error) {
 	return api.Trace{ID: id, Parties: []api.TraceParty{}, Steps: []api.TraceStep{}}, o.fail
 }
 
-func (o *organisation) Capture(context.Context, string) ([]byte, error) {
+func (o *organisation) CaptureMedia(context.Context, string, bool, string) error { return o.fail }
+
+func (o *organisation) Capture(context.Context, string, bool) ([]byte, error) {
 	return []byte("pcap"), o.fail
 }
 
@@ -310,6 +312,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /terminals/{extension}/pin":           "admin operator",
 		"DELETE /terminals/{extension}/guest":      "admin operator",
 		"GET /groups":                              "admin operator auditor",
+		"PUT /calls/{id}/capture":                  "admin",
 		"PUT /groups/{number}/members/{extension}": "admin operator",
 		"GET /calls":                      "admin operator auditor",
 		"GET /calls/{id}":                 "admin operator auditor",
@@ -354,6 +357,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 	bodies := map[string]any{
 		"PUT /terminals/{extension}/features":      settings(),
 		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
+		"PUT /calls/{id}/capture":                  map[string]any{"on": true},
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
 		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
 		"POST /apply":                 map[string]any{"digest": "", "limit": "", "batch": 10, "pause_seconds": 0, "max_failures": 3},

@@ -16,8 +16,10 @@ import (
 type Traces interface {
 	// Trace returns the ladder of a call that goes on or has ended; ErrNotFound when nothing of it is kept.
 	Trace(ctx context.Context, id string) (Trace, error)
-	// Capture returns the messages of a call as a capture file.
-	Capture(ctx context.Context, id string) ([]byte, error)
+	// Capture returns the messages of a call as a capture file; media adds what was captured of its media.
+	Capture(ctx context.Context, id string, media bool) ([]byte, error)
+	// CaptureMedia begins or ends the capture of the media of a call that goes on; ErrInvalid says why it cannot.
+	CaptureMedia(ctx context.Context, id string, on bool, by string) error
 }
 
 // Trace is a call as messages between us and everybody who took part, oldest first.
@@ -69,10 +71,34 @@ func (a *API) registerTraces() {
 			e := audit.Event{Action: "call.capture", Object: in.ID}
 			return e, a.mayTrace(ctx, p, in.ID)
 		},
-		func(ctx context.Context, _ auth.Principal, in *callIn) (*captureOut, error) {
-			file, err := a.opts.Traces.Capture(ctx, in.ID)
+		func(ctx context.Context, p auth.Principal, in *callIn) (*captureOut, error) {
+			file, err := a.opts.Traces.Capture(ctx, in.ID, p.Is(auth.Admin)) // others do not hear what was said
 			return &captureOut{ContentType: captureType, Disposition: `attachment; filename="call-` + fileName(in.ID) + `.pcap"`, Body: file}, err
 		})
+}
+
+func (a *API) registerMediaCapture() {
+	op := operation("capture-call-media", http.MethodPut, "/calls/{id}/capture", "calls", "Begin or end the capture of a call's media, for its capture file", admins)
+	op.DefaultStatus = http.StatusNoContent
+	change(a, op, admins,
+		func(ctx context.Context, p auth.Principal, in *captureIn) (audit.Event, error) {
+			c, err := a.call(ctx, p, in.ID)
+			action := "call.capture_media"
+			if !in.Body.On {
+				action = "call.capture_media_end"
+			}
+			return audit.Event{Action: action, Object: in.ID, Detail: map[string]string{"from": c.From.Extension, "to": c.To.Extension}}, err
+		},
+		func(ctx context.Context, p auth.Principal, in *captureIn) (*nothing, error) {
+			return nil, a.opts.Traces.CaptureMedia(ctx, in.ID, in.Body.On, actor(p))
+		})
+}
+
+type captureIn struct {
+	ID   string `path:"id" maxLength:"256"`
+	Body struct {
+		On bool `json:"on"`
+	}
 }
 
 const captureType = "application/vnd.tcpdump.pcap"

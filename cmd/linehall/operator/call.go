@@ -103,7 +103,7 @@ func (o *operator) call() *cobra.Command {
 			})
 		},
 	}
-	return group("call", "calls", list, one, hangup, dial, o.callTrace())
+	return group("call", "calls", list, one, hangup, dial, o.callTrace(), o.callCapture())
 }
 
 func renderCalls(out io.Writer, body struct {

@@ -33,7 +33,7 @@ func (o *operator) callTrace() *cobra.Command {
 	var capture string
 	cmd := &cobra.Command{
 		Use: "trace ID", Short: "the SIP messages of a call as a ladder; secrets are stars", Args: cobra.ExactArgs(1),
-		Long: "Shows who sent what to whom, for calls that go on and for ended ones as long as observability.trace.keep says.\nWith --pcap the messages go into a file for packet analysers.",
+		Long: "Shows who sent what to whom, for calls that go on and for ended ones as long as observability.trace.keep says.\nWith --pcap the messages go into a file for packet analysers, for administrators with the media that \"call capture\" has kept.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "/api/v1/calls/" + segment(args[0])
 			if capture != "" {
@@ -44,6 +44,26 @@ func (o *operator) callTrace() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&full, "full", false, "the whole messages behind the ladder")
 	cmd.Flags().StringVar(&capture, "pcap", "", "write a capture file instead")
+	return cmd
+}
+
+func (o *operator) callCapture() *cobra.Command {
+	var stop bool
+	cmd := &cobra.Command{
+		Use: "capture ID", Short: "keep the media of a call for its capture file", Args: cobra.ExactArgs(1),
+		Long: "From now on until the call ends, or --stop, the RTP packets of both parties are kept in memory, as much as observability.capture says.\n" +
+			"\"linehall call trace ID --pcap FILE\" has them beside the messages. Keys that are pressed are masked. It is on record who does this.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return send(o, cmd, "PUT", "/api/v1/calls/"+segment(args[0])+"/capture", map[string]bool{"on": !stop}, func(out io.Writer, _ map[string]any) {
+				if stop {
+					fmt.Fprintf(out, "the media of call %s is captured no more\n", args[0])
+					return
+				}
+				fmt.Fprintf(out, "the media of call %s is captured\n", args[0])
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&stop, "stop", false, "end it")
 	return cmd
 }
 
