@@ -1,9 +1,13 @@
 package test
 
 import (
+	"crypto/tls"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +99,7 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 		registered(extension, 1)
 	}
 
+	a.phonesAreAsTheirRowsSay()
 	edit("新话机", "改名")
 	plan(3, "8 of 128 phones", "~ 8071", "account.1.sip.subscriber.name: 新话机 -> 改名", "P3: 新话机 -> 改名", "reg.1.displayName: 新话机 -> 改名", "may restart")
 	out := a.run("apply")
@@ -127,6 +132,7 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	}
 	plan(0)
 	registered("8002", 2)
+	a.aPhoneIsLockedOut("8002", unpackedPhones()[0].mac)
 
 	// A mistake changes nothing.
 	edit("财务室", "财务室,,,,,")
@@ -135,5 +141,84 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	}
 	if strings.Contains(a.output.String(), "SECRET") {
 		t.Error("a mark got into the log")
+	}
+}
+
+// status is what `terminal status --json` says of a phone.
+type phoneStatus struct {
+	Extension string   `json:"extension"`
+	Enrolled  bool     `json:"enrolled"`
+	Drift     []string `json:"drift"`
+	Wanted    struct {
+		Settings string `json:"settings"`
+	} `json:"wanted"`
+	Served *struct {
+		Hash, Settings, Firmware, Address string
+	} `json:"served"`
+	Refusal *struct {
+		Reason string `json:"reason"`
+	} `json:"refusal"`
+}
+
+func (a *appliance) phoneStatuses() map[string]phoneStatus {
+	a.t.Helper()
+	var list struct{ Phones []phoneStatus }
+	if err := json.Unmarshal([]byte(a.run("terminal", "status", "--json")), &list); err != nil {
+		a.t.Fatal(err)
+	}
+	all := map[string]phoneStatus{}
+	for _, p := range list.Phones {
+		all[p.Extension] = p
+	}
+	return all
+}
+
+// The phones that came out of their box have what they are to have, and their firmware is known; the others have not enrolled.
+func (a *appliance) phonesAreAsTheirRowsSay() {
+	a.t.Helper()
+	all := a.phoneStatuses()
+	for _, p := range unpackedPhones() {
+		got := all[p.extension]
+		if len(got.Drift) > 0 || !got.Enrolled || got.Served == nil {
+			a.t.Errorf("status of %s: %+v", p.extension, got)
+			continue
+		}
+		if s := got.Served; len(s.Hash) != 64 || s.Settings != got.Wanted.Settings || s.Firmware == "" || !strings.HasPrefix(s.Address, "127.0.0.") {
+			a.t.Errorf("served to %s: %+v, wanted %s", p.extension, s, got.Wanted.Settings)
+		}
+	}
+	if got := all["8001"]; !slices.Equal(got.Drift, []string{"not_enrolled", "not_registered"}) || got.Served != nil {
+		a.t.Errorf("a phone that never came: %+v", got)
+	}
+	if out := a.run("terminal", "status"); !strings.Contains(out, "96.86.0.100") || !strings.Contains(out, "not enrolled, not registered") {
+		a.t.Errorf("status says:\n%.1500s", out)
+	}
+}
+
+// A token that is taken away is worth nothing, and neither is a new try without a window.
+func (a *appliance) aPhoneIsLockedOut(extension, mac string) {
+	a.t.Helper()
+	if out := a.run("terminal", "windows"); !strings.Contains(out, "hq") {
+		a.t.Errorf("windows: %s", out)
+	}
+	a.run("terminal", "close", "--site", "hq")
+	a.run("terminal", "revoke", extension)
+	if out := a.run("terminal", "windows"); !strings.Contains(out, "no window is open") {
+		a.t.Errorf("windows: %s", out)
+	}
+	a.try("apply") // nothing to tell
+	url := fmt.Sprintf("https://127.0.0.1:%d/prov/%s.cfg", a.ports.https, strings.ReplaceAll(mac, ":", ""))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // as a phone out of its box
+	defer client.CloseIdleConnections()
+	res, err := client.Get(url) //nolint:noctx // the test's own deadline
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // nothing is written
+	if got := a.phoneStatuses()[extension]; got.Enrolled || got.Refusal == nil || got.Refusal.Reason != "window_closed" {
+		a.t.Errorf("locked out: %+v, refusal %+v", got, got.Refusal)
+	}
+	if out := a.run("terminal", "status", extension); !strings.Contains(out, "the window of its site is closed") {
+		a.t.Errorf("status says:\n%s", out)
 	}
 }

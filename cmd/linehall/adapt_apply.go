@@ -43,24 +43,13 @@ func wantedFiles(config configs.Config) ([]plan.File, error) {
 	}
 	var files []plan.File
 	for _, t := range terminalsOf(config) {
-		brand, settings, ok, err := organisation.Wanted(t, nil)
+		file, ok, err := organisation.WantedFile(t)
 		if err != nil {
 			return nil, fmt.Errorf("file of %s: %w", t.Extension, err)
 		}
-		if !ok {
-			continue
+		if ok {
+			files = append(files, file)
 		}
-		if settings.AdminPassword != "" {
-			settings.AdminPassword = plan.Fingerprint(config.Terminals.AdminPassword.Reveal(), config.Appliance.Domain)
-		}
-		lines, err := brand.Lines(settings)
-		if err != nil {
-			return nil, fmt.Errorf("file of %s: %w", t.Extension, err)
-		}
-		files = append(files, plan.File{
-			MAC: t.MAC, Extension: t.Extension, Name: t.DisplayName, Site: string(t.Site), Model: t.Model, Brand: brand.Name(),
-			Settings: lines, Resync: brand.Resync(),
-		})
 	}
 	return files, nil
 }

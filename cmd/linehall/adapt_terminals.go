@@ -15,6 +15,7 @@ import (
 	"linehall/internal/site"
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/serve"
+	"linehall/provisioning/visit"
 	"linehall/sip/call"
 	"linehall/sip/location"
 	"linehall/web/api"
@@ -26,6 +27,7 @@ type terminalsView struct {
 	locations *location.Service
 	calls     *call.Service
 	book      *enrolment.Book
+	visits    *visit.Book
 	delivery  *serve.Server
 	authority *pki.Authority
 	config    func() configs.Config

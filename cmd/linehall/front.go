@@ -79,7 +79,7 @@ func openFront(ctx context.Context, config configs.Config, a *appliance) (*front
 // api fills the API's parts with views of the domains.
 func (f *front) api(a *appliance) *api.API {
 	terminals := terminalsView{
-		directory: a.directory, locations: a.telephony.locations, calls: a.telephony.calls, book: a.delivery.book, delivery: a.delivery.server,
+		directory: a.directory, locations: a.telephony.locations, calls: a.telephony.calls, book: a.delivery.book, visits: a.delivery.visits, delivery: a.delivery.server,
 		authority: a.authority, config: a.reload.current, host: f.hostName,
 	}
 	calls := callsView{calls: a.telephony.calls, records: a.telephony.records}
@@ -93,6 +93,7 @@ func (f *front) api(a *appliance) *api.API {
 			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority, a.media.tapes), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
 		},
 		Terminals: terminals, Enrolment: terminals, Applies: a.applier, Calls: calls, Lines: lines, Rooms: rooms, Meetings: meetingsView{a.conference.book}, Records: calls, Traces: traceView{a.telephony.trace, a.media.captures, a.telephony.calls}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
+		Fleet:        fleetView{terminals: terminals, applier: a.applier},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
 		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features, tolls: a.telephony.tolls}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },

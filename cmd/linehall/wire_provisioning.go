@@ -22,12 +22,14 @@ import (
 	"linehall/provisioning/phone/snom"
 	"linehall/provisioning/phone/yealink"
 	"linehall/provisioning/serve"
+	"linehall/provisioning/visit"
 )
 
 // delivery hands desk phones their files.
 type delivery struct {
 	server *serve.Server
 	book   *enrolment.Book
+	visits *visit.Book
 	listen string // plain HTTP; "" = off
 	tftp   string // "" = off
 }
@@ -37,15 +39,19 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 	if err != nil {
 		return nil, err
 	}
+	visits, err := visit.Open(ctx, g.db, g.log)
+	if err != nil {
+		return nil, err
+	}
 	organisation, err := organisationOf(config)
 	if err != nil {
 		return nil, err
 	}
 	server := serve.New(serve.Options{
-		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit,
+		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Visits: visits,
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
-	return &delivery{server: server, book: book, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
+	return &delivery{server: server, book: book, visits: visits, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
 }
 
 // phoneBrands are the vendors whose phones we write files for.
@@ -115,7 +121,7 @@ func dialNow(config configs.Config) []string {
 
 // stage serves the bootstrap over plain HTTP and TFTP; the files with secrets are behind the console's listener.
 func (d *delivery) stage() stage {
-	s := stage{name: "provisioning"}
+	s := stage{name: "provisioning", parts: []part{{"visits of phones", d.visits.Run}}}
 	if d.listen != "" {
 		s.parts = append(s.parts, part{"provisioning", func(ctx context.Context) error {
 			listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.listen)

@@ -188,3 +188,12 @@ func digest(applied map[string]File, wanted []File) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
 }
+
+// SettingsDigest is the same for the same settings.
+func SettingsDigest(settings []phone.Line) string {
+	sum := sha256.New()
+	for _, l := range settings {
+		sum.Write([]byte(l.Key + "\x00" + l.Value + "\x01"))
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}

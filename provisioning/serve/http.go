@@ -91,6 +91,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, secure bool) 
 	}
 	s.requests.WithLabelValues(result.brand, result.result).Inc()
 	s.log(a, result)
+	s.noteRefusal(a, result)
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	if bytes.HasPrefix(result.content, []byte("<?xml")) {
@@ -132,6 +133,7 @@ func (s *Server) admit(r *http.Request, a ask, parsed bool) string {
 func (s *Server) refuse(w http.ResponseWriter, a ask, result answer) {
 	s.requests.WithLabelValues(result.brand, result.result).Inc()
 	s.log(a, result)
+	s.noteRefusal(a, result)
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	status := http.StatusNotFound

@@ -17,6 +17,7 @@ import (
 	"linehall/internal/site"
 	"linehall/provisioning/inventory"
 	"linehall/provisioning/phone"
+	"linehall/provisioning/plan"
 )
 
 // Organisation is what the phones are told, beside what their rows say.
@@ -138,7 +139,7 @@ func (o *Organisation) addSecrets(settings *phone.Settings, p inventory.Profile,
 // Marks stand in Wanted for what depends on the phone or is secret.
 const (
 	markServer = "OUR-ADDRESS"
-	markSecret = "SECRET"
+	markSecret = plan.Mark
 )
 
 // Wanted are the settings of a terminal's whole file, and the file itself,
@@ -163,7 +164,7 @@ func (o *Organisation) Wanted(t directory.Terminal, ca []byte) (brand phone.Bran
 	if secure || profile.PlainSecrets {
 		o.addSecrets(&settings, profile, t, own, markSecret, markSecret, secure)
 		if settings.AdminPassword != "" {
-			settings.AdminPassword = markSecret
+			settings.AdminPassword = plan.Fingerprint(settings.AdminPassword, o.Domain)
 		}
 	}
 	settings.Extra, err = o.template(brand.Name(), t.Template)

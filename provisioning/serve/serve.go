@@ -48,6 +48,7 @@ import (
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/inventory"
 	"linehall/provisioning/phone"
+	"linehall/provisioning/visit"
 )
 
 // Directory knows the terminals and their passwords.
@@ -67,6 +68,7 @@ type Options struct {
 	Atlas        *site.Atlas
 	Book         *enrolment.Book
 	Audit        Audit
+	Visits       Visits
 	Organisation Organisation
 	CA           func() []byte // PEM of the root that phones shall trust
 	Now          func() time.Time
@@ -175,8 +177,9 @@ type answer struct {
 	result  string
 	brand   string
 	content []byte
-	binary  bool   // a certificate, not a text file
-	enrols  string // "window" or "token" when the delivery is a step of an enrolment, not the daily one
+	binary  bool         // a certificate, not a text file
+	enrols  string       // "window" or "token" when the delivery is a step of an enrolment, not the daily one
+	why     visit.Reason // of a bootstrap that the phone may have hoped was its whole file
 }
 
 // caName is the file with the root certificate.
@@ -300,8 +303,16 @@ func (s *Server) device(ctx context.Context, result *answer, a ask, brand phone.
 		return
 	}
 	result.content, result.result = content, resultBootstrap
-	if token != "" {
+	switch {
+	case token != "":
 		result.result, result.enrols = resultFull, enrols
+	case !a.http || !a.secure && secure: // the first step, nothing was hoped for
+	case !a.secure && !profile.PlainSecrets:
+		result.why = visit.PlainOnly
+	case at != terminal.Site:
+		result.why = visit.OtherSite
+	default:
+		result.why = visit.WindowClosed
 	}
 }
 
@@ -350,11 +361,14 @@ func (s *Server) delivered(ctx context.Context, a ask, result answer) {
 	if err := s.Book.Delivered(ctx, mac, a.remote.String(), a.agent); err != nil {
 		s.Log.Error("delivery could not be recorded", observe.DeviceMAC, mac, observe.Err, err)
 	}
+	terminal, known := s.Directory.ByMAC(mac)
+	if known {
+		s.noteDelivery(a, result, terminal)
+	}
 	s.fetches.happened(mac)
 	if s.Audit == nil || result.enrols == "" {
 		return
 	}
-	terminal, _ := s.Directory.ByMAC(mac)
 	event := audit.Event{
 		Actor: "device " + mac, Source: a.remote.String(), Action: "terminal.enrol", Object: terminal.Extension,
 		Detail: map[string]string{"site": string(terminal.Site), "by": result.enrols},

@@ -41,6 +41,7 @@ type Options struct {
 	Terminals    Terminals
 	Enrolment    Enrolment
 	Applies      Applies
+	Fleet        Fleet
 	Calls        Calls
 	Lines        Lines
 	Rooms        Rooms
@@ -97,6 +98,7 @@ func New(opts Options) *API {
 	a.registerBans()
 	a.registerTerminals()
 	a.registerApplies()
+	a.registerFleet()
 	a.registerCalls()
 	a.registerRooms()
 	a.registerMeetings()

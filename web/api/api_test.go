@@ -38,6 +38,7 @@ type organisation struct {
 	pins     []string // what was asked of PINs, guests and members
 	hungUp   []string
 	opened   map[string]time.Duration
+	revoked  []string
 	renewed  int
 	query    api.CDRQuery
 	fail     error
@@ -85,6 +86,27 @@ func (o *organisation) StartApply(context.Context, api.ApplyWish) (api.Apply, er
 
 func (o *organisation) LastApply(context.Context) api.Apply {
 	return api.Apply{Outcomes: []api.ApplyOutcome{}}
+}
+
+func (o *organisation) PhoneStates(context.Context) ([]api.PhoneState, error) {
+	return []api.PhoneState{
+		{Extension: "8001", Site: "hq", Drift: []string{}, Wanted: api.PhoneWanted{Change: "none"}},
+		{Extension: "2001", Site: "branch1", Drift: []string{"not_enrolled"}, Wanted: api.PhoneWanted{Change: "new"}, Refusal: &api.PhoneRefusal{Reason: "window_closed"}},
+	}, o.fail
+}
+
+func (o *organisation) Windows(context.Context) []api.EnrolmentWindow {
+	return []api.EnrolmentWindow{{Site: "branch1"}, {Site: "branch2"}}
+}
+
+func (o *organisation) CloseEnrolment(_ context.Context, site string) error {
+	delete(o.opened, site)
+	return o.fail
+}
+
+func (o *organisation) RevokePhone(_ context.Context, extension string) error {
+	o.revoked = append(o.revoked, extension)
+	return o.fail
 }
 
 func (o *organisation) UnknownTerminals(context.Context) []api.UnknownTerminal {
@@ -236,7 +258,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Applies: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
+		Appliance: o, Terminals: o, Enrolment: o, Applies: o, Fleet: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" },
 	})
@@ -306,6 +328,11 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /terminals/unknown":     "admin operator auditor",
 		"GET /terminals/{extension}": "admin operator auditor",
 		"POST /terminals/open":       "admin operator",
+		"GET /terminals/status":      "admin operator auditor",
+		"GET /terminals/open":        "admin operator auditor",
+		"POST /terminals/close":      "admin operator",
+
+		"DELETE /terminals/{extension}/token": "admin operator",
 		// and a user for the own extension, see TestOwnFeatures
 		"GET /terminals/{extension}/features":      "admin operator auditor",
 		"PUT /terminals/{extension}/features":      "admin operator",
@@ -361,6 +388,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
 		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
 		"POST /apply":                 map[string]any{"digest": "", "limit": "", "batch": 10, "pause_seconds": 0, "max_failures": 3},
+		"POST /terminals/close":       map[string]any{"site": "branch1"},
 		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
 		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
 		"POST /users":                 map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
@@ -594,6 +622,12 @@ func TestChangesAreOnRecord(t *testing.T) {
 	if window["until"] != "2026-11-23T12:30:00Z" || w.opened["branch1"] != 30*time.Minute {
 		t.Errorf("window %v", window)
 	}
+	if ask(http.MethodPost, "/terminals/close", map[string]any{"site": "branch1"}); len(w.opened) > 0 {
+		t.Errorf("windows %v", w.opened)
+	}
+	if ask(http.MethodDelete, "/terminals/8001/token", nil); !slices.Equal(w.revoked, []string{"8001"}) {
+		t.Errorf("revoked %v", w.revoked)
+	}
 	ask(http.MethodGet, "/terminals/8001?secrets=true", nil)
 	ask(http.MethodGet, "/terminals/8001", nil) // not recorded
 	if rec := w.ask(t, admin, http.MethodGet, "/calls/c1/pcap", nil); rec.Body.String() != "pcap" || rec.Header().Get("Content-Type") != "application/vnd.tcpdump.pcap" {
@@ -608,7 +642,7 @@ func TestChangesAreOnRecord(t *testing.T) {
 	want := []string{
 		"anna user.add berta", "anna user.password berta", "anna user.remove berta",
 		"anna token.add whip", "anna token.revoke " + id, "anna call.hangup c1", "anna call.dial 8001",
-		"anna enrolment.open branch1", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
+		"anna enrolment.open branch1", "anna enrolment.close branch1", "anna terminal.revoke 8001", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
 		"anna call.hangup c2", "anna call.hangup.failed c2",
 	}
 	if diff := cmp.Diff(want, w.actions(t)); diff != "" {
@@ -638,7 +672,7 @@ func TestNothingHappensWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.organisation
-	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Applies: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
+	w.api = api.New(api.Options{Appliance: o, Terminals: o, Enrolment: o, Applies: o, Fleet: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Records: o, Traces: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o, Users: w.users, Sessions: w.sessions, Audit: log})
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -669,7 +703,7 @@ func TestASiteSeesItself(t *testing.T) {
 	p := as(auth.Operator)
 	p.Site = "branch1"
 	for path, want := range map[string]string{
-		"/terminals": "2001", "/calls": "c1", "/lines": "branch1", "/cdrs": "r1", "/terminals/unknown": "00:15:65:00:00:99",
+		"/terminals": "2001", "/calls": "c1", "/lines": "branch1", "/cdrs": "r1", "/terminals/unknown": "00:15:65:00:00:99", "/terminals/status": "2001", "/terminals/open": "branch1",
 	} {
 		rec := w.ask(t, p, http.MethodGet, path, nil)
 		for _, list := range decode(t, rec) {
@@ -695,6 +729,12 @@ func TestASiteSeesItself(t *testing.T) {
 	}
 	if rec := w.ask(t, p, http.MethodPost, "/terminals/open", map[string]any{"site": "hq", "minutes": 1}); rec.Code != http.StatusForbidden {
 		t.Errorf("window at another site: %d", rec.Code)
+	}
+	if rec := w.ask(t, p, http.MethodPost, "/terminals/close", map[string]any{"site": "hq"}); rec.Code != http.StatusForbidden {
+		t.Errorf("closing a window at another site: %d", rec.Code)
+	}
+	if rec := w.ask(t, p, http.MethodDelete, "/terminals/8001/token", nil); rec.Code != http.StatusNotFound {
+		t.Errorf("revoking a phone of another site: %d", rec.Code)
 	}
 }
 

@@ -35,7 +35,8 @@ type unknownTerminal struct {
 }
 
 func (o *operator) terminal() *cobra.Command {
-	return group("terminal", "desk phones", o.terminalList(), o.terminalShow(), o.terminalOpen(),
+	return group("terminal", "desk phones", o.terminalList(), o.terminalShow(), o.terminalStatus(), o.terminalOpen(),
+		o.terminalWindows(), o.terminalClose(), o.terminalRevoke(),
 		o.terminalFeatures(), o.terminalPIN(), o.terminalLogOut(), o.terminalGroups())
 }
 

@@ -744,7 +744,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/terminals/open": {
+    "/api/v1/terminals/close": {
         parameters: {
             query?: never;
             header?: never;
@@ -754,10 +754,54 @@ export interface paths {
         get?: never;
         put?: never;
         /**
+         * Close the enrolment window of a site
+         * @description Roles: admin, operator.
+         */
+        post: operations["close-enrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/open": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The enrolment windows that are open
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["list-windows"];
+        put?: never;
+        /**
          * Let the phones of a site fetch their file with the password for some minutes
          * @description Roles: admin, operator.
          */
         post: operations["open-enrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What each desk phone is to have, what it fetched, and how it is seen
+         * @description Roles: admin, operator, auditor.
+         */
+        get: operations["list-phone-states"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -863,6 +907,26 @@ export interface paths {
         put: operations["set-terminal-pin"];
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/{extension}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a phone's token away: it has to enrol again
+         * @description Roles: admin, operator.
+         */
+        delete: operations["revoke-phone"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1365,6 +1429,10 @@ export interface components {
         CertificateList: {
             certificates: components["schemas"]["Certificate"][] | null;
         };
+        CloseInBody: {
+            /** @description id of the site */
+            site: string;
+        };
         Completion: {
             callee: string;
             caller: string;
@@ -1482,6 +1550,14 @@ export interface components {
             minutes: number;
             /** @description id of the site */
             site: string;
+        };
+        EnrolmentWindow: {
+            /** Format: date-time */
+            opened_at: string;
+            opened_by: string;
+            site: string;
+            /** Format: date-time */
+            until: string;
         };
         EnterInBody: {
             token: string;
@@ -1827,6 +1903,67 @@ export interface components {
         PasswordInBody: {
             password: string;
         };
+        PhoneRefusal: {
+            address: string;
+            /** Format: date-time */
+            at: string;
+            file: string;
+            /** @enum {string} */
+            reason: "window_closed" | "other_site" | "outside" | "token" | "mismatch" | "inactive" | "unsupported" | "plain_only" | "error";
+        };
+        PhoneSeen: {
+            address: string | null;
+            in_call: boolean;
+            registered: boolean;
+            site: string | null;
+            user_agent: string | null;
+        };
+        PhoneServed: {
+            address: string;
+            /** Format: date-time */
+            at: string;
+            file: string;
+            /** @description as the User-Agent says; may be empty */
+            firmware: string;
+            /** @description SHA-256 of the bytes */
+            hash: string;
+            /** @description as the User-Agent says; may be empty */
+            model: string;
+            /** @description digest of the settings in it */
+            settings: string;
+            user_agent: string;
+        };
+        PhoneState: {
+            /** @description whose file it gets; empty: none from us */
+            brand: string;
+            display_name: string;
+            /** @description ways in which it is not what its row says, the gravest first */
+            drift: ("not_enrolled" | "old_file" | "not_told" | "other_model" | "not_registered" | "elsewhere" | "password_pending")[] | null;
+            /** @description it has a token and has used it */
+            enrolled: boolean;
+            extension: string;
+            mac: string;
+            model: string;
+            /** @description its last request that did not get the whole file */
+            refusal: components["schemas"]["PhoneRefusal"];
+            seen: components["schemas"]["PhoneSeen"];
+            /** @description the last whole file that it fetched */
+            served: components["schemas"]["PhoneServed"];
+            site: string;
+            wanted: components["schemas"]["PhoneWanted"];
+        };
+        PhoneStateList: {
+            phones: components["schemas"]["PhoneState"][] | null;
+        };
+        PhoneWanted: {
+            /**
+             * @description what the next plan does to it
+             * @enum {string}
+             */
+            change: "none" | "new" | "changed";
+            /** @description digest of the settings that it is to have */
+            settings: string;
+        };
         PinInBody: {
             /** @description 4 to 10 digits; empty takes it away */
             pin: string;
@@ -2165,6 +2302,9 @@ export interface components {
             count: number;
             message: string;
             ok: boolean;
+        };
+        WindowList: {
+            windows: components["schemas"]["EnrolmentWindow"][] | null;
         };
     };
     responses: never;
@@ -4624,6 +4764,111 @@ export interface operations {
             };
         };
     };
+    "close-enrolment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CloseInBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WindowList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "open-enrolment": {
         parameters: {
             query?: never;
@@ -4666,6 +4911,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-phone-states": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PhoneStateList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5018,6 +5310,71 @@ export interface operations {
                 "application/json": components["schemas"]["PinInBody"];
             };
         };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revoke-phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                extension: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description No Content */
             204: {
