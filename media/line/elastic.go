@@ -38,8 +38,8 @@ func (l *Ledger) Elastic(class Class, id site.ID, changed func(Rate)) *Elastic {
 	return l.open(class.known(), id, changed)
 }
 
-// Watch follows what the elastic classes have together on the line of a site, and takes nothing of it: for whoever paces what
-// all of them send.
+// Watch follows what content and video have together on the line of a site, and takes nothing of it: for whoever paces what all
+// of them send. It is everything that is not reserved and that bulk does not use.
 func (l *Ledger) Watch(id site.ID, changed func(Rate)) *Elastic { return l.open(0, id, changed) }
 
 // Limit bounds what the elastic classes get of a line together, as far as somebody found out that the line carries less than
@@ -127,7 +127,7 @@ func (a *account) left(class Class, d Direction, used [classes]Rate, count [clas
 		left = min(left, most)
 	}
 	if class == 0 {
-		return max(0, left)
+		return max(0, left-used[Bulk].In(d))
 	}
 	for c := Emergency; c < class; c++ {
 		left -= used[c].In(d)

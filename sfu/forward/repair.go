@@ -158,12 +158,13 @@ func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
 		h.PayloadType, h.SSRC, h.SequenceNumber = b.rtxPayload, b.rtx, r.sequence
 		r.sequence++
 	}
-	if _, err := b.writer.WriteRTP(h, payload); err != nil {
-		return false
+	if s.pacer == nil || !s.pacer.Repair(b, h, payload, octetsOf(payload)) {
+		if _, err := b.WriteRTP(h, payload); err != nil {
+			return false
+		}
 	}
 	r.resent++
 	s.metrics.retransmitted.Inc()
-	s.countWire(12 + len(payload) + wireOverhead)
 	return true
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
+
+	"linehall/sfu/pace"
 )
 
 // AllTemporal is the limit that drops no temporal layer.
@@ -41,7 +43,10 @@ type Slot struct {
 	epoch    uint64 // of the current layer's stream
 	rewrite  rewrite
 	temporal uint8          // highest temporal layer that is forwarded
-	wanted   uint8          // highest temporal layer to forward, see limit
+	wanted   uint8          // highest temporal layer to forward, see begin
+	pacer    Pacer          // nil: nothing is held back
+	starved  bool           // frames are left out until a keyframe has room
+	keyless  bool           // a keyframe is needed, and asked for when the pacer lets it
 	sent     []sentPacket   // by outgoing sequence number
 	sources  []sourcePacket // by the layer's sequence number
 	header   rtp.Header
@@ -51,8 +56,21 @@ type Slot struct {
 
 type meterBox struct{ Meter }
 
+// Pacer is the slot's place in the queue of its subscriber's line. *pace.Flow is one.
+type Pacer interface {
+	// Admit says at the first packet of a frame whether there is time for all frames, or for those of the base.
+	Admit() (all, base bool)
+	// Claim asks for the right to ask for a keyframe.
+	Claim(now time.Time) bool
+	// Send and Repair take a packet, or say that the caller has to send it. Header and payload are borrowed; octets is the
+	// length of the IP packet.
+	Send(to pace.Writer, h *rtp.Header, payload []byte, octets int, keyframe bool) bool
+	Repair(to pace.Writer, h *rtp.Header, payload []byte, octets int) bool
+}
+
 // binding is what the negotiation gave.
 type binding struct {
+	slot       *Slot
 	id         string // of the connection's sender
 	writer     webrtc.TrackLocalWriter
 	ssrc, rtx  uint32
@@ -76,6 +94,7 @@ type rewrite struct {
 	outTL0       uint8
 	dropping     uint32 // timestamp of the frame whose packets are dropped
 	dropped      bool
+	keyframe     uint32 // timestamp of the newest keyframe
 }
 
 // sentPacket finds the source of a sequence number that was written.
@@ -125,7 +144,7 @@ func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	if s.video {
 		wanted = webrtc.MimeTypeVP8
 	}
-	b := &binding{id: c.ID(), writer: c.WriteStream(), ssrc: uint32(c.SSRC()), rtx: uint32(c.SSRCRetransmission())}
+	b := &binding{slot: s, id: c.ID(), writer: c.WriteStream(), ssrc: uint32(c.SSRC()), rtx: uint32(c.SSRCRetransmission())}
 	var codec webrtc.RTPCodecParameters
 	for _, p := range c.CodecParameters() {
 		if strings.EqualFold(p.MimeType, wanted) {
@@ -191,6 +210,13 @@ func (s *Slot) SetMeter(m Meter) {
 	s.meter.Store(&meterBox{m})
 }
 
+// SetPacer puts the slot's packets into the queue of its subscriber's line; nil: they leave at once.
+func (s *Slot) SetPacer(p Pacer) {
+	s.mu.Lock()
+	s.pacer = p
+	s.mu.Unlock()
+}
+
 // SetTemporal limits the temporal layers that are forwarded: 0 the base only, AllTemporal all. Fewer takes effect with the next
 // frame, more with the next one that a receiver can decode without having seen the layers left out (RFC 7741 §4.2, the bit Y).
 func (s *Slot) SetTemporal(limit uint8) {
@@ -215,9 +241,10 @@ func (s *Slot) Follow(l *Layer) {
 	s.target = l
 	if s.track != track || l == nil {
 		s.current, s.track = nil, track
+		s.starved, s.keyless = false, false
 		clear(s.sent) // nobody asks again for another's packets, and they keep their publisher's history in memory
 	}
-	keep := s.current
+	keep, pacer := s.current, s.pacer
 	s.mu.Unlock()
 	for _, o := range []*Layer{oldTarget, oldCurrent} {
 		if o != nil && o != l && o != keep {
@@ -228,8 +255,8 @@ func (s *Slot) Follow(l *Layer) {
 		return
 	}
 	l.add(s)
-	if l.video && keep != l {
-		l.RequestKeyframe()
+	if l.video && keep != l && (pacer == nil || pacer.Claim(time.Now())) {
+		l.RequestKeyframe() // otherwise take asks when it may
 	}
 }
 
@@ -246,6 +273,9 @@ func (s *Slot) RequestKeyframe() {
 	l := s.current
 	if l == nil || s.target != l {
 		l = s.target
+	}
+	if l != nil && s.pacer != nil && !s.pacer.Claim(time.Now()) {
+		s.keyless, l = true, nil // another keyframe is on the line
 	}
 	s.mu.Unlock()
 	if l != nil {

@@ -2,6 +2,8 @@ package forward
 
 import (
 	"time"
+
+	"github.com/pion/rtp"
 )
 
 // forward offers a packet of a layer to the slot; true: it was written. Called on the goroutine of the layer's publisher.
@@ -40,18 +42,37 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 	s.sent[out%uint64(len(s.sent))] = sentPacket{
 		out: out, source: p.sequence, layer: l, stamp: r.timestamp, picture: picture, tl0: r.tl0,
 	}
-	s.write(b, p.payload)
+	s.write(b, p)
 	return true
 }
 
-// write sends the prepared header with a payload and counts it.
-func (s *Slot) write(b *binding, payload []byte) {
-	if _, err := b.writer.WriteRTP(&s.header, payload); err != nil {
-		return // the connection is closing; its owner knows
-	}
+// write sends the prepared header with a packet's payload, or gives it to the pacer. The caller holds mu.
+func (s *Slot) write(b *binding, p *packet) {
 	s.counters.packets++
-	s.counters.octets += uint64(len(payload))
-	s.countWire(12 + len(payload) + wireOverhead)
+	s.counters.octets += uint64(len(p.payload))
+	if s.pacer == nil || !s.pacer.Send(b, &s.header, p.payload, octetsOf(p.payload), s.inKeyframe(p)) {
+		_, _ = b.WriteRTP(&s.header, p.payload) // the connection is closing; its owner knows
+	}
+}
+
+// inKeyframe says whether the packet is of the keyframe that began last. The caller holds mu.
+func (s *Slot) inKeyframe(p *packet) bool {
+	if p.vp8.keyframe {
+		s.rewrite.keyframe = p.timestamp
+	}
+	return p.video && p.timestamp == s.rewrite.keyframe
+}
+
+// octetsOf is the length of the IP packet that carries a payload.
+func octetsOf(payload []byte) int { return 12 + len(payload) + wireOverhead }
+
+// WriteRTP writes a packet to the connection and counts it. The pacer calls it from its own goroutine.
+func (b *binding) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	n, err := b.writer.WriteRTP(h, payload)
+	if err == nil {
+		b.slot.countWire(octetsOf(payload))
+	}
+	return n, err //nolint:wrapcheck // of pion's, as it is
 }
 
 func (s *Slot) countWire(octets int) {
@@ -64,9 +85,12 @@ func (s *Slot) countWire(octets int) {
 // take switches to a layer if this packet is one to begin with; the caller holds mu.
 func (s *Slot) take(l *Layer, p *packet) bool {
 	if l != s.target || p.late || p.video && !p.vp8.keyframe {
-		if l == s.target && p.video && !l.wantsKeyframe.Load() {
+		if l == s.target && p.video && !l.wantsKeyframe.Load() && s.mayAsk(p) {
 			l.wantsKeyframe.Store(true)
 		}
+		return false
+	}
+	if p.video && !s.mayBegin(p) {
 		return false
 	}
 	r := &s.rewrite
@@ -146,16 +170,33 @@ func (s *Slot) note(p *packet, dropped bool) {
 	s.sources[p.sequence%uint64(len(s.sources))] = sourcePacket{source: p.sequence, sequence: r.sequence, picture: r.picture, dropped: dropped}
 }
 
-// drops says whether the packet belongs to a temporal layer above the limit. The caller holds mu.
-func (s *Slot) drops(p *packet) bool {
-	if !p.video || !p.vp8.hasTemporal {
+// mayAsk says whether a keyframe may be asked for now. The caller holds mu.
+func (s *Slot) mayAsk(p *packet) bool { return s.pacer == nil || s.pacer.Claim(p.arrival) }
+
+// mayBegin says whether a layer may begin with this keyframe: while a picture is shown the next one waits for its turn on the
+// line, and nothing begins without room. The caller holds mu.
+func (s *Slot) mayBegin(p *packet) bool {
+	if s.pacer == nil {
+		return true
+	}
+	if s.current != nil && !s.pacer.Claim(p.arrival) {
 		return false
 	}
-	r := &s.rewrite
-	if p.vp8.start {
-		s.limit(&p.vp8)
+	_, base := s.pacer.Admit()
+	return base
+}
+
+// drops says whether the packet belongs to a frame that is left out: of a temporal layer above the limit, or one for which the
+// line has no time. The caller holds mu.
+func (s *Slot) drops(p *packet) bool {
+	if !p.video {
+		return false
 	}
-	if p.vp8.temporal <= s.temporal {
+	if p.vp8.start {
+		s.begin(p)
+	}
+	r := &s.rewrite
+	if !s.starved && (!p.vp8.hasTemporal || p.vp8.temporal <= s.temporal) {
 		r.dropped = false
 		return false
 	}
@@ -166,12 +207,31 @@ func (s *Slot) drops(p *packet) bool {
 	return true
 }
 
-// limit applies the wanted temporal layers at the start of a frame. The caller holds mu.
-func (s *Slot) limit(d *vp8) {
+// begin decides about a frame at its first packet: which temporal layers are forwarded from it on, and whether the line has time
+// for it. The caller holds mu.
+func (s *Slot) begin(p *packet) {
 	wanted := s.wanted
 	if s.target != nil && rank(s.target.rid) < rank(s.current.rid) {
 		wanted = 0 // a line that got narrower cannot wait for the smaller layer's keyframe
 	}
+	all, base := true, true
+	if s.pacer != nil {
+		all, base = s.pacer.Admit()
+	}
+	switch {
+	case !base:
+		s.starved = s.starved || p.vp8.temporal == 0
+	case p.vp8.keyframe:
+		s.starved, s.keyless = false, false
+	}
+	if !all {
+		wanted = 0
+	}
+	s.keyless = s.keyless || s.starved
+	if s.keyless && all && s.mayAsk(p) {
+		s.current.wantsKeyframe.Store(true)
+	}
+	d := &p.vp8
 	switch {
 	case s.temporal > wanted || d.keyframe:
 		s.temporal = wanted

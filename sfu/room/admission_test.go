@@ -167,6 +167,9 @@ func TestTheMetricsAreThereBeforeAnybodyJoins(t *testing.T) {
 	want := map[string][]string{
 		"linehall_conference_participants":           {"9000", "9001"},
 		"linehall_sfu_forward_seconds":               {""},
+		"linehall_sfu_keyframes_deferred_total":      {""},
+		"linehall_sfu_pace_refused_total":            {"frame", "retransmission"},
+		"linehall_sfu_pace_seconds":                  {""},
 		"linehall_sfu_packets_total":                 {"camera", "content", "microphone", "retransmission"},
 		"linehall_sfu_retransmissions_refused_total": {""},
 	}

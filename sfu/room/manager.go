@@ -16,6 +16,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/sfu/forward"
+	"linehall/sfu/pace"
 	"linehall/sfu/peer"
 	"linehall/sfu/signal"
 )
@@ -47,6 +48,7 @@ type Manager struct {
 	options  Options
 	instance string
 	metrics  *forward.Metrics
+	lines    lines
 	rooms    sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; no callback is called with it held
@@ -70,6 +72,7 @@ func NewManager(o Options) *Manager {
 	m := &Manager{
 		options: o, instance: rand.Text()[:12], byID: map[string]*Room{}, metrics: forward.NewMetrics(o.Registry),
 	}
+	m.lines = lines{ledger: o.Ledger, pacer: pace.New(o.Plane, o.Registry), sites: map[site.ID]*pace.Site{}}
 	m.apply(o.Config)
 	if o.Registry != nil {
 		o.Registry.MustRegister(newCollector(m))
@@ -86,9 +89,25 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.start(r) //nolint:contextcheck // the context of Run is in m
 	}
 	m.mu.Unlock()
+	pacing, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until the last page has left
+	defer cancel()
+	var pacer sync.WaitGroup
+	pacer.Go(func() { m.pace(pacing) })
 	<-ctx.Done()
 	m.rooms.Wait()
+	cancel()
+	pacer.Wait()
 	return nil
+}
+
+// pace sends what waits for the lines until ctx ends. A panic costs what was being sent.
+func (m *Manager) pace(ctx context.Context) {
+	for ctx.Err() == nil {
+		func() {
+			defer observe.Recover(m.options.Log, m.options.Panics, "pacer")
+			m.lines.pacer.Run(ctx)
+		}()
+	}
 }
 
 // start runs a room; the caller holds mu.

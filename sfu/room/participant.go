@@ -14,6 +14,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/sfu/forward"
+	"linehall/sfu/pace"
 	"linehall/sfu/peer"
 	"linehall/sfu/signal"
 )
@@ -64,6 +65,7 @@ type participant struct {
 	lease   *line.Lease
 	voices  int // how many the line carries to it
 	share   *share
+	flows   []*pace.Flow // of the video slots, in the queue of the site's line
 	// elsewhere is the site that the media comes from, while its line has no room; "": site is right.
 	elsewhere site.ID
 	triedAt   time.Time
@@ -170,6 +172,7 @@ func (p *participant) end() {
 	for _, s := range append(slices.Clone(p.peer.VideoSlots()), p.peer.AudioSlots()...) {
 		s.Follow(nil)
 	}
+	p.unqueue()
 	if p.cancel != nil {
 		p.cancel()
 	}

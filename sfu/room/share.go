@@ -80,6 +80,7 @@ func (p *participant) reserve(id site.ID) error {
 	p.room.leaveShare(p)
 	p.site, p.lease, p.voices = id, lease, voices
 	p.room.enterShare(p)
+	p.queue()
 	return nil
 }
 
@@ -126,6 +127,9 @@ func (p *participant) meterVideo(i int) {
 	class := line.Video
 	if p.video[i].content() {
 		class = line.Content
+	}
+	if i < len(p.flows) {
+		p.flows[i].SetContent(class == line.Content)
 	}
 	p.peer.VideoSlots()[i].SetMeter(ledger.Meter(p.site, line.Down, class))
 }
