@@ -69,6 +69,16 @@ func (l Listen) validate() error {
 			found.Add(setting.Index("sip_origins", i), "%q is no host like \"phones.example\" or \"phones.example:8443\"", origin)
 		}
 	}
+	if group := l.PnP.Group; group != "" {
+		if !group.Host().Is4() || !group.Host().IsMulticast() || group.Port() == 0 {
+			found.Add("pnp.group", "%q is no multicast group like \"224.0.1.75:5060\"", group)
+		}
+		for i, name := range l.PnP.Interfaces {
+			if name == "" || len(name) > 15 || strings.ContainsAny(name, "/ \t") {
+				found.Add(setting.Index("pnp.interfaces", i), "%q is no name of an interface like \"eth0\"; \"auto\" is each", name)
+			}
+		}
+	}
 	if l.HTTPS == "" {
 		found.Add("https", "the console cannot be off: without it the appliance cannot be operated")
 	}

@@ -16,6 +16,7 @@ import (
 	"linehall/sfu/room"
 	"linehall/sip/dialplan"
 	"linehall/sip/feature"
+	"linehall/sip/stack"
 	"linehall/sip/trace"
 	"linehall/sip/trunk"
 )
@@ -59,9 +60,22 @@ type Listen struct {
 	SIPOrigins   []string        `yaml:"sip_origins"`  // hosts whose pages may open a SIP WebSocket, besides ours
 	Provisioning setting.Address `yaml:"provisioning"` // plain HTTP for phones that know us not yet
 	TFTP         setting.Address `yaml:"tftp"`
+	PnP          ListenPnP       `yaml:"pnp"`     // phones that look for their files by multicast
 	Metrics      setting.Address `yaml:"metrics"` // metrics and health
 	RTP          relay.Config    `yaml:"rtp"`
 	Media        ListenMedia     `yaml:"media"`
+}
+
+// ListenPnP is where phones are heard that look for their files by SIP PnP.
+// It is answered by the listener of sip_udp, which hears those as well that ask
+// it directly.
+type ListenPnP struct {
+	// Group is the multicast group, which phones have built in: 224.0.1.75:5060;
+	// "" = off.
+	Group setting.Address `yaml:"group"`
+	// Interfaces are the names of those that it is heard on; auto stands for
+	// each that is up and can do multicast.
+	Interfaces []string `yaml:"interfaces"`
 }
 
 // ListenMedia is the media of browsers: one port for all of them.
@@ -87,6 +101,7 @@ func Default() Config {
 		Appliance: Appliance{Name: "Linehall", Domain: "linehall.test", Data: "./data", Language: "zh-CN", TimeZone: "Asia/Shanghai"},
 		Listen: Listen{
 			SIPUDP: ":5060", SIPTCP: ":5060", SIPTLS: ":5061", HTTPS: ":8443", Provisioning: ":8080", TFTP: ":6969",
+			PnP:     ListenPnP{Group: "224.0.1.75:5060", Interfaces: []string{stack.AutoInterfaces}},
 			Metrics: "127.0.0.1:9464", RTP: relay.DefaultConfig(), Media: ListenMedia{UDP: ":30000", TCP: ":30000"},
 		},
 		Terminals:     inventory.DefaultConfig(),

@@ -92,6 +92,7 @@ func prepareAppliance(t *testing.T, changes ...func(settings, *appliance)) *appl
 	} {
 		tree.set("listen."+key, at(port))
 	}
+	tree.set("listen.pnp", map[string]any{"group": fmt.Sprintf("224.0.1.75:%d", a.ports.sip), "interfaces": []any{"lo"}})
 	// Browsers offer their network's address and not loopback: media has to listen on all.
 	media := fmt.Sprintf(":%d", a.ports.media)
 	tree.set("listen.media", map[string]any{"udp": media, "tcp": media})

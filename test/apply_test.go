@@ -14,20 +14,32 @@ import (
 )
 
 // unpackedPhone is a phone that comes out of its box in a test.
-type unpackedPhone struct{ brand, model, mac, extension string }
+type unpackedPhone struct {
+	brand, model, mac, extension string
+	find                         string // how it finds its files: pnp, or the DHCP option that it is given; BASE is our folder
+}
 
 func unpackedPhones() []unpackedPhone {
 	return []unpackedPhone{
-		{"yealink", "T54W", "80:5e:c0:58:c7:11", "8002"},
-		{"grandstream", "GRP2614", "c0:74:ad:00:00:01", "8071"},
-		{"grandstream", "GXP1625", "00:0b:82:00:00:02", "8072"},
-		{"fanvil", "X4U", "0c:38:3e:00:00:03", "8073"},
-		{"snom", "D785", "00:04:13:00:00:04", "8074"},
-		{"cisco", "8841", "00:0e:08:00:00:05", "8075"},
-		{"cisco", "SPA504G", "00:02:fd:00:00:06", "8076"},
-		{"poly", "VVX 450", "64:16:7f:00:00:07", "8077"},
-		{"htek", "UC924", "00:1f:c1:00:00:08", "8078"},
+		{"yealink", "T54W", "80:5e:c0:58:c7:11", "8002", "pnp"},
+		{"grandstream", "GRP2614", "c0:74:ad:00:00:01", "8071", "66=BASE"},
+		{"grandstream", "GXP1625", "00:0b:82:00:00:02", "8072", "66=127.0.0.1"},
+		{"fanvil", "X4U", "0c:38:3e:00:00:03", "8073", "pnp"},
+		{"snom", "D785", "00:04:13:00:00:04", "8074", "pnp"},
+		{"cisco", "8841", "00:0e:08:00:00:05", "8075", "160=BASE$PSN.xml"},
+		{"cisco", "SPA504G", "00:02:fd:00:00:06", "8076", "150=0x7f000001"},
+		{"poly", "VVX 450", "64:16:7f:00:00:07", "8077", "160=BASE000000000000.cfg"},
+		{"htek", "UC924", "00:1f:c1:00:00:08", "8078", "66=BASE"},
 	}
+}
+
+// finding are the arguments of a phone that finds its files so.
+func (a *appliance) finding(how string) []string {
+	if how == "pnp" {
+		return []string{"phone", "--find", "pnp", "--interface", "lo", "--pnp-group", fmt.Sprintf("224.0.1.75:%d", a.ports.sip)}
+	}
+	base := fmt.Sprintf("http://127.0.0.1:%d/", a.ports.provisioning)
+	return []string{"phone", "--find", "option", "--option", strings.Replace(how, "BASE", base, 1), "--tftp-port", fmt.Sprint(a.ports.tftp)}
 }
 
 // An admin changes the files, looks at the plan, applies it: the phones that it concerns are told, come for their files,
@@ -83,8 +95,8 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	a.run("terminal", "open", "--site", "hq")
 	phones := map[string]*process{}
 	for i, p := range unpackedPhones() {
-		phones[p.extension] = startProcess(t, ".", repository+"/bin/linesim", "phone", "--brand", p.brand, "--model", p.model, "--mac", p.mac,
-			"--bind", fmt.Sprintf("127.0.0.%d", 71+i), "--url", fmt.Sprintf("http://127.0.0.1:%d/", a.ports.provisioning))
+		phones[p.extension] = startProcess(t, ".", repository+"/bin/linesim", append(a.finding(p.find),
+			"--brand", p.brand, "--model", p.model, "--mac", p.mac, "--bind", fmt.Sprintf("127.0.0.%d", 71+i))...)
 	}
 	registered := func(extension string, times int) {
 		t.Helper()

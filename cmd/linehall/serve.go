@@ -108,6 +108,7 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}
+	offerPnP(a.telephony.stack, a.delivery.pnp)
 	a.reload = newReloader(a, config, level)
 	a.applier = newApplier(a)
 	if a.front, err = openFront(ctx, config, a); err != nil {

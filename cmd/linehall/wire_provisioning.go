@@ -21,6 +21,7 @@ import (
 	"linehall/provisioning/phone/poly"
 	"linehall/provisioning/phone/snom"
 	"linehall/provisioning/phone/yealink"
+	"linehall/provisioning/pnp"
 	"linehall/provisioning/serve"
 	"linehall/provisioning/visit"
 )
@@ -30,6 +31,7 @@ type delivery struct {
 	server *serve.Server
 	book   *enrolment.Book
 	visits *visit.Book
+	pnp    *pnp.Server
 	listen string // plain HTTP; "" = off
 	tftp   string // "" = off
 }
@@ -51,7 +53,10 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 		Directory: g.directory, Atlas: g.atlas, Book: book, Audit: g.audit, Visits: visits,
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
-	return &delivery{server: server, book: book, visits: visits, listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP)}, nil
+	return &delivery{
+		server: server, book: book, visits: visits, pnp: newPnP(server, g),
+		listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP),
+	}, nil
 }
 
 // phoneBrands are the vendors whose phones we write files for.
@@ -121,7 +126,7 @@ func dialNow(config configs.Config) []string {
 
 // stage serves the bootstrap over plain HTTP and TFTP; the files with secrets are behind the console's listener.
 func (d *delivery) stage() stage {
-	s := stage{name: "provisioning", parts: []part{{"visits of phones", d.visits.Run}}}
+	s := stage{name: "provisioning", parts: []part{{"visits of phones", d.visits.Run}, {"pnp", d.pnp.Run}}}
 	if d.listen != "" {
 		s.parts = append(s.parts, part{"provisioning", func(ctx context.Context) error {
 			listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.listen)

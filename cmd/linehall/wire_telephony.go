@@ -257,6 +257,10 @@ func stackOptions(config configs.Config, g *ground) stack.Options {
 			options.Listen = append(options.Listen, listener)
 		}
 	}
+	if pnp := config.Listen.PnP; pnp.Group != "" && config.Listen.SIPUDP != "" {
+		group := netip.AddrPortFrom(pnp.Group.Host(), pnp.Group.Port())
+		options.Groups = append(options.Groups, stack.Group{Address: group, Interfaces: pnp.Interfaces})
+	}
 	return options
 }
 

@@ -31,6 +31,7 @@ func brands() []string { return append([]string{"yealink"}, desk.Brands()...) }
 type unpacked struct {
 	brand  string
 	device yealink.Device // MAC, model and the like are those of every brand
+	find   finding
 	once   bool
 	asJSON bool
 	log    *slog.Logger
@@ -42,6 +43,7 @@ type phoneReport struct {
 	Brand      string       `json:"brand"`
 	Model      string       `json:"model"`
 	MAC        string       `json:"mac"`
+	Found      string       `json:"found_url"`
 	Fetches    []desk.Fetch `json:"fetches"`
 	NextURL    string       `json:"next_url"`
 	Extension  string       `json:"extension"`
@@ -60,8 +62,8 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "phone",
 		Short: "Unpack one phone: it provisions itself and registers",
-		Long: "Plays one phone out of its box: it asks for its files over HTTP and HTTPS in its brand's order, reads them by the\n" +
-			"brand's grammar, registers with the account it finds, answers calls, and fetches again when told to (check-sync).",
+		Long: "Plays one phone out of its box: it finds its server (--find dhcp, pnp; --option as a DHCP server would give it),\n" +
+			"asks for its files over HTTP, HTTPS or TFTP in its brand's order, reads them by the brand's grammar, registers with the account it finds, answers calls, and fetches again when told to (check-sync).",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains(brands(), u.brand) {
@@ -84,6 +86,9 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 				}
 				u.device.Roots = config.RootCAs
 			}
+			if err := u.find.parse(); err != nil {
+				return usageError{err}
+			}
 			u.log, u.out = logger(), cmd.OutOrStdout()
 			return u.run(cmd.Context())
 		},
@@ -92,7 +97,9 @@ func newPhone(logger func() *slog.Logger) *cobra.Command {
 	f.StringVar(&u.brand, "brand", "yealink", "brand of the phone: "+strings.Join(brands(), ", "))
 	f.StringVar(&u.device.MAC, "mac", "", "MAC address")
 	f.StringVar(&u.device.Model, "model", "", "model (a usual one of the brand)")
-	f.StringVar(&u.device.URL, "url", "http://127.0.0.1:8080/", "provisioning address, as DHCP option 66 gives it")
+	f.StringVar(&u.device.URL, "url", "http://127.0.0.1:8080/", "provisioning address that is set on the phone; used when it finds none by itself")
+	u.find.flags(f)
+	f.IntVar(&u.device.TFTP, "tftp-port", 0, "port of TFTP addresses without one (69)")
 	f.StringVar(&bind, "bind", "", "own address (the appliance tells the site by it)")
 	f.StringVar(&ca, "ca", "", "CA certificate trusted from the factory")
 	f.BoolVar(&u.once, "once", false, "register once and leave")
@@ -113,6 +120,10 @@ func (u *unpacked) run(ctx context.Context) error {
 // life is the time between two fetches of the configuration; again says that a check-sync ended it.
 func (u *unpacked) life(ctx context.Context) (again bool, err error) {
 	r := phoneReport{Brand: u.brand, Model: u.device.Model, MAC: u.device.MAC}
+	if err := u.discover(ctx); err != nil {
+		return false, u.tell(r, err)
+	}
+	r.Found = u.device.URL
 	result, err := u.provision(ctx)
 	r.Fetches, r.NextURL = result.Fetches, result.URL
 	if err != nil {
@@ -128,7 +139,7 @@ func (u *unpacked) life(ctx context.Context) (again bool, err error) {
 // provision does what the brand does; the result is valid as far as it got.
 func (u *unpacked) provision(ctx context.Context) (desk.Result, error) {
 	if u.brand != "yealink" {
-		device := desk.Device{Brand: u.brand, MAC: u.device.MAC, Model: u.device.Model, URL: u.device.URL, Bind: u.device.Bind, Roots: u.device.Roots}
+		device := desk.Device{Brand: u.brand, MAC: u.device.MAC, Model: u.device.Model, URL: u.device.URL, Bind: u.device.Bind, Roots: u.device.Roots, TFTP: u.device.TFTP}
 		result, err := device.Provision(ctx)
 		if result == nil {
 			return desk.Result{}, err
@@ -162,6 +173,7 @@ func (u *unpacked) tell(r phoneReport, err error) error {
 	if u.asJSON {
 		return errors.Join(report.JSON(u.out, r), failed(err))
 	}
+	report.Line(u.out, "files at %s", r.Found)
 	for _, f := range r.Fetches {
 		report.Line(u.out, "GET %s: %d, %d bytes %s", f.URL, f.Status, f.Bytes, f.Error)
 	}

@@ -147,6 +147,7 @@ const (
 	resultBootstrap   = "bootstrap"
 	resultCommon      = "common"
 	resultCA          = "ca"
+	resultPnP         = "pnp"  // was told where its files are
 	resultNone        = "none" // a file that we do not have, for a phone that we know
 	resultUnknown     = "unknown"
 	resultInactive    = "inactive"

@@ -69,6 +69,7 @@ type Listen struct {
 // Options are the parts of a Stack.
 type Options struct {
 	Listen    []Listen
+	Groups    []Group        // multicast groups for OnDatagram; they need a UDP listener to answer by
 	Packets   []PacketSocket // ready-made UDP sockets, for tests in memory
 	TLS       *tls.Config    // for TLS listeners
 	Origins   []string       // hosts whose pages may open WebSockets, besides the one they connect to
@@ -111,6 +112,7 @@ type Stack struct {
 	atOnce    map[sip.RequestMethod]bool
 	supported map[string]bool
 	heard     func(Flow)
+	take      func(data []byte, flow Flow) bool
 	dialogs   func(*Request) bool
 	announced [][2]string // headers of our answer to OPTIONS
 	events    []string    // of Allow-Events
@@ -118,6 +120,7 @@ type Stack struct {
 	closed    []func(Flow)
 
 	sockets []*udpSocket
+	groups  []*udpSocket // of multicast groups, for reading only
 	streams []*streamListener
 	conns   *connTable
 
@@ -271,6 +274,11 @@ func (s *Stack) Listen(ctx context.Context) error {
 			return fmt.Errorf("listen on %s %s: %w", l.Transport, l.Address, err)
 		}
 	}
+	for _, g := range s.opts.Groups {
+		if err := s.joinGroup(ctx, g); err != nil { // telephony does without it
+			s.log.Warn("multicast group is not heard", "group", g.Address.String(), observe.Err, err)
+		}
+	}
 	return nil
 }
 
@@ -292,7 +300,7 @@ func (s *Stack) bind(ctx context.Context, l Listen) error {
 }
 
 func (s *Stack) closeListeners() {
-	for _, u := range s.sockets {
+	for _, u := range slices.Concat(s.sockets, s.groups) {
 		_ = u.packets.Close() // nothing can be lost in a datagram socket
 	}
 	for _, l := range s.streams {
@@ -340,7 +348,7 @@ func (s *Stack) Run(ctx context.Context) error {
 	}
 	defer s.stop()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, u := range s.sockets {
+	for _, u := range slices.Concat(s.sockets, s.groups) {
 		g.Go(func() error { u.read(ctx); return nil })
 	}
 	for _, l := range s.streams {

@@ -127,6 +127,10 @@ func (u *udpSocket) read(ctx context.Context) {
 		if w, ok := u.packets.(interface{ Waited() bool }); !ok || w.Waited() {
 			u.ready = 0
 		}
+		if local.IsMulticast() {
+			u.multicast(buf[:n], remote)
+			continue
+		}
 		flow := Flow{Transport: UDP, Local: netip.AddrPortFrom(local, u.addr.Port()), Remote: remote}
 		u.datagram(buf[:n], flow, r)
 	}
@@ -137,6 +141,9 @@ func (u *udpSocket) datagram(data []byte, flow Flow, r *Reading) {
 	s := u.stack
 	switch verdict := s.admit.datagram(data, flow.Remote); verdict {
 	case admitted:
+		if s.offered(data, flow) {
+			return
+		}
 		s.ingest(data, &outlet{flow: flow, socket: u, to: flow.Remote}, r)
 	case keepAlive:
 		if len(data) == 4 { // RFC 5626 §3.5.1 ping: CRLF CRLF is answered with CRLF

@@ -55,7 +55,24 @@ func listenPacket(ctx context.Context, address string) (PacketSocket, error) {
 		return nil, fmt.Errorf("%T is no UDP socket", pc)
 	}
 	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort() //nolint:errcheck,forcetypeassert // of a UDPConn
+	k, err := wrapPacket(conn, addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetReadBuffer(udpReceiveBuffer) // the kernel gives what it allows
+	if k.info {
+		if err := k.askForInfo(); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("packet info: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// wrapPacket takes over a socket that is bound to addr; on an error it is closed.
+func wrapPacket(conn *net.UDPConn, addr netip.AddrPort) (*kernelSocket, error) {
 	k := &kernelSocket{conn: conn, addr: addr, info: addr.Addr().IsUnspecified(), v6: addr.Addr().Is6()}
+	var err error
 	if k.raw, err = conn.SyscallConn(); err != nil {
 		_ = conn.Close()
 		return nil, err //nolint:wrapcheck // the caller names transport and address
@@ -65,13 +82,6 @@ func listenPacket(ctx context.Context, address string) (PacketSocket, error) {
 		t := &transfer{}
 		t.do = t.send
 		return t
-	}
-	_ = conn.SetReadBuffer(udpReceiveBuffer) // the kernel gives what it allows
-	if k.info {
-		if err := k.askForInfo(); err != nil {
-			_ = conn.Close()
-			return nil, fmt.Errorf("packet info: %w", err)
-		}
 	}
 	return k, nil
 }

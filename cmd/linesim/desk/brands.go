@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -181,7 +182,11 @@ func htek() brand {
 
 func fanvil() brand {
 	return brand{
-		names: func(s *set) []string { return []string{"f0X4hw1.100.cfg", s.mac + ".cfg"} },
+		macros: func(s *set) []string { return []string{"$mac", s.mac} },
+		names: func(s *set) []string {
+			_, own := s.split()
+			return []string{"f0X4hw1.100.cfg", cmp.Or(own, s.mac+".cfg")}
+		},
 		read: func(s *set, content []byte) error {
 			list, err := leaves(content)
 			if err != nil || list[0].path[0] != "sysConf" {
@@ -220,7 +225,11 @@ func fanvil() brand {
 
 func snom() brand {
 	return brand{
+		macros: func(s *set) []string { return []string{"{mac}", strings.ToUpper(s.mac)} },
 		names: func(s *set) []string {
+			if _, file := s.split(); file != "" {
+				return []string{file}
+			}
 			return []string{"snom" + s.device.model() + ".htm", "snom" + s.device.model() + "-" + strings.ToUpper(s.mac) + ".htm"}
 		},
 		read: func(s *set, content []byte) error {
@@ -250,15 +259,21 @@ func snom() brand {
 func cisco() brand {
 	return brand{
 		check: true,
-		names: func(s *set) []string {
-			model := s.device.model()
-			switch {
-			case !strings.HasSuffix(s.result.URL, "/"): // a rule: the address is that of the file
-				return []string{""}
-			case strings.HasPrefix(model, "SPA"):
-				return []string{"spa" + strings.TrimPrefix(model, "SPA") + ".cfg"}
+		macros: func(s *set) []string {
+			name, isSPA := strings.CutPrefix(s.device.model(), "SPA")
+			if !isSPA {
+				name += "-3PCC"
 			}
-			return []string{model + "-3PCC.xml"}
+			return []string{"$PSN", name, "$MA", s.mac}
+		},
+		names: func(s *set) []string {
+			if _, file := s.split(); file != "" { // a rule: the address is that of the file
+				return []string{file}
+			}
+			if name, isSPA := strings.CutPrefix(s.device.model(), "SPA"); isSPA {
+				return []string{"spa" + name + ".cfg"}
+			}
+			return []string{s.device.model() + "-3PCC.xml"}
 		},
 		read: func(s *set, content []byte) error {
 			list, err := leaves(content)
@@ -286,8 +301,14 @@ func cisco() brand {
 
 func poly() brand {
 	return brand{
-		check: true,
-		names: func(s *set) []string { return []string{s.mac + ".cfg", "000000000000.cfg"} },
+		check:  true,
+		macros: func(s *set) []string { return []string{"[PHONE_MAC_ADDRESS]", s.mac} },
+		names: func(s *set) []string {
+			if _, master := s.split(); master != "" {
+				return []string{master}
+			}
+			return []string{s.mac + ".cfg", "000000000000.cfg"}
+		},
 		read: func(s *set, content []byte) error {
 			list, err := leaves(content)
 			if err != nil {

@@ -26,6 +26,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"linehall/cmd/linesim/discover"
 )
 
 // Device is a phone out of its box.
@@ -33,9 +35,10 @@ type Device struct {
 	Brand string
 	MAC   string // with or without separators
 	Model string // "" = a usual one
-	URL   string // what DHCP option 66 says: a folder
+	URL   string // what DHCP or PnP says: a folder, or for some brands a file with the brand's macros
 	Bind  netip.Addr
 	Roots *x509.CertPool // trusted from the factory
+	TFTP  int            // port of tftp addresses without one; 0 = 69
 }
 
 // Fetch is one request of the phone.
@@ -117,6 +120,27 @@ func (d Device) agent(mac string) string {
 	return "Htek " + d.model() + " 2.0.4.2 " + strings.Join(pairs, ":")
 }
 
+// Searcher is the phone that looks for its files by PnP.
+func (d Device) Searcher() discover.Searcher {
+	vendor := map[string]string{"grandstream": "Grandstream", "poly": "Polycom", "cisco": "Cisco"}[d.Brand]
+	if vendor == "" {
+		vendor = d.Brand
+	}
+	model := d.model()
+	if d.Brand == "snom" {
+		model = "snom" + model
+	}
+	return discover.Searcher{MAC: bare(d.MAC), Vendor: vendor, Model: model, Version: "1.0", Bind: d.Bind}
+}
+
+// ModelName is the phone's model, or a usual one of the brand.
+func (d Device) ModelName() string { return d.model() }
+
+// bare is a MAC address as 12 hex digits.
+func bare(mac string) string {
+	return strings.ToLower(strings.NewReplacer(":", "", "-", "", ".", "").Replace(mac))
+}
+
 // UserAgent is how the phone introduces itself in SIP.
 func (d Device) UserAgent() string { return d.Brand + " " + d.model() }
 
@@ -139,6 +163,8 @@ type brand struct {
 	next  func(s *set) string // folder of the next round, or the whole address of one file; "" = stay
 	line  func(s *set) (Account, error)
 	check bool // verifies the server's certificate
+	// macros are what the phone fills in, in pairs, in an address that names a file; nil: the address is always a folder.
+	macros func(s *set) []string
 }
 
 func (d Device) kind() (brand, bool) {
@@ -150,7 +176,7 @@ func (d Device) kind() (brand, bool) {
 
 // Provision fetches files until their address no longer changes. The result is valid as far as it got.
 func (d Device) Provision(ctx context.Context) (*Result, error) {
-	mac := strings.ToLower(strings.NewReplacer(":", "", "-", "", ".", "").Replace(d.MAC))
+	mac := bare(d.MAC)
 	if len(mac) != 12 || strings.Trim(mac, "0123456789abcdef") != "" {
 		return nil, fmt.Errorf("%q: %w", d.MAC, errMAC)
 	}
@@ -183,13 +209,25 @@ func (s *set) connect() {
 	if s.device.Bind.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.device.Bind, 0))
 	}
-	s.client = &http.Client{Timeout: patience, Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: patience,
 		TLSClientConfig: &tls.Config{
 			RootCAs: s.result.Roots, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
 			InsecureSkipVerify: !s.brand.check, //nolint:gosec // what such a phone does; that it does is what the test shows
 		},
-	}}
+	}
+	transport.RegisterProtocol("tftp", discover.TFTP{Bind: s.device.Bind, Port: s.device.TFTP})
+	s.client = &http.Client{Timeout: patience, Transport: transport}
+}
+
+// split divides the address into the folder and, where it names one, the file, with the brand's macros filled in.
+func (s *set) split() (folder, file string) {
+	i := strings.LastIndex(s.result.URL, "/") + 1
+	folder, file = s.result.URL[:i], s.result.URL[i:]
+	if s.brand.macros == nil || !strings.Contains(file, ".") || strings.HasSuffix(folder, "://") {
+		return s.result.URL, ""
+	}
+	return folder, strings.NewReplacer(s.brand.macros(s)...).Replace(file)
 }
 
 func (s *set) round(ctx context.Context) error {
@@ -222,10 +260,10 @@ func (s *set) round(ctx context.Context) error {
 	return s.trust(ctx)
 }
 
-// get fetches one file; a refusal is not an error but an absent file. An address that ends without a slash is that of the
-// file itself.
+// get fetches one file; a refusal is not an error but an absent file.
 func (s *set) get(ctx context.Context, name string) (content []byte, found bool, err error) {
-	target, err := url.Parse(s.result.URL)
+	folder, _ := s.split()
+	target, err := url.Parse(folder)
 	if err != nil {
 		return nil, false, fmt.Errorf("server address: %w", err)
 	}

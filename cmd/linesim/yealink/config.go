@@ -3,7 +3,7 @@
 // server address the files set, and ends up with an account to register.
 //
 // It knows the keys that matter for that; all others are kept and ignored, as a phone ignores what its model lacks.
-// It does not do encrypted files, TFTP or the vendor's cloud.
+// It does not do encrypted files or the vendor's cloud.
 //
 //	device := yealink.Device{MAC: mac, Model: "T54W", URL: "http://127.0.0.1:8080/"}
 //	result, err := device.Provision(ctx)

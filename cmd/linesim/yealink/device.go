@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"linehall/cmd/linesim/discover"
 )
 
 // fileMax is far above any configuration; a phone's memory is small.
@@ -28,6 +30,7 @@ type Device struct {
 	URL   string // what DHCP option 66 or PnP says
 	Bind  netip.Addr
 	Roots *x509.CertPool // trusted from the factory; the files may add more
+	TFTP  int            // port of tftp addresses without one; 0 = 69
 }
 
 // Fetch is one request of the phone.
@@ -132,10 +135,12 @@ func (p *phone) connect() {
 	if p.device.Bind.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.device.Bind, 0))
 	}
-	p.client = &http.Client{Timeout: patience, Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: patience,
 		TLSClientConfig: &tls.Config{RootCAs: p.result.Roots, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}, // what these phones speak
-	}}
+	}
+	transport.RegisterProtocol("tftp", discover.TFTP{Bind: p.device.Bind, Port: p.device.TFTP})
+	p.client = &http.Client{Timeout: patience, Transport: transport}
 }
 
 // round asks for the files of one server in the phone's order: a boot file wins, otherwise the common file of the
@@ -245,3 +250,6 @@ func (p *phone) trust(ctx context.Context) error {
 	p.result.Roots = roots
 	return nil
 }
+
+// ModelName is the phone's model, or a usual one.
+func (d Device) ModelName() string { return d.model() }
