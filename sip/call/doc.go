@@ -10,14 +10,15 @@
 //
 // A call is split by concern:
 //
-//	machine.go    what happens to the call as a whole: pure (state, event) → actions
+//	machine.go    what happens to the call as a whole: pure (state, event) → actions, which are in machine_events.go;
+//	              machine_stages.go has its way through the stages
 //	exchange.go   one offer/answer exchange at a time: pure
 //	best.go       which of several failures the caller hears: pure
 //	connected.go  another origin: a party that is on the phone already
 //	refer.go      REFER and the forms of its headers: pure but for the answer
 //	transfer.go   handing a party over to the call that its transfer makes
 //	referral.go   telling the transferor, by NOTIFY
-//	borrow.go     Replaces: a peer of another call as the target, and its way back
+//	borrow.go     a peer of another call as the target, and its way back; replace.go: INVITE with Replaces
 //	pickup.go     an INVITE that answers a call which rings
 //	originate.go  calls that we make ourselves
 //	link.go       bringing two confirmed legs together by re-INVITEs of ours
@@ -38,6 +39,8 @@
 //	glare.go      how long to wait after a 491
 //	finish.go     the end: BYE, record, media
 //	dialogs.go    the phones' dialogs as busy lamps, Replaces and pickup name them
+//	barge.go      joining a call; guest.go who has joined, guest_dialog.go what they send, guest_media.go the mixing
+//	capture.go    the media in the capture file
 //	probe.go      does the phone still exist
 //	ringing.go    calls that ring when the process dies; origin_state.go, stage_state.go and
 //	              target_state.go are parts of their state
