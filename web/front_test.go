@@ -86,9 +86,9 @@ func serve(t *testing.T) (base string, client *http.Client) {
 	}
 	e := empty{}
 	surface := api.New(api.Options{
-		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Meetings: e, Records: e, Certificates: e, Features: e,
+		Appliance: e, Terminals: e, Enrolment: e, Calls: e, Lines: e, Rooms: e, Meetings: e, Schedule: e, Calendars: e, Records: e, Certificates: e, Features: e,
 		Users: users, Sessions: sessions, Audit: log,
-		PublicURL: func() string { return "https://linehall.test" }, Language: func() string { return "zh-CN" },
+		PublicURL: func() string { return "https://linehall.test" }, Language: func() string { return "zh-CN" }, TimeZone: func() string { return "Asia/Shanghai" },
 	})
 	feed := live.New(live.Options{Source: surface, Topics: api.Topics(), Recheck: 50 * time.Millisecond})
 	mux := http.NewServeMux()
@@ -191,3 +191,28 @@ func (empty) SetPIN(context.Context, string, string) error { return api.ErrNotFo
 func (empty) LogOut(context.Context, string) error                       { return api.ErrNotFound }
 func (empty) Groups(context.Context) []api.Group                         { return nil }
 func (empty) SetGroupMember(context.Context, string, string, bool) error { return api.ErrNotFound }
+
+func (empty) Attendance(context.Context, api.Meeting) ([]api.Attendance, error) { return nil, nil }
+func (empty) Scheduled(context.Context, string) []api.ScheduledMeeting          { return nil }
+func (empty) ScheduledMeeting(context.Context, string) (api.ScheduledMeeting, error) {
+	return api.ScheduledMeeting{}, api.ErrNotFound
+}
+
+func (empty) Occurrences(context.Context, string, time.Time, time.Time) []api.Occurrence { return nil }
+
+func (empty) CheckPlan(context.Context, string, api.MeetingPlan) error { return nil }
+
+func (empty) Plan(context.Context, string, api.MeetingPlan, string) (api.ScheduledMeeting, error) {
+	return api.ScheduledMeeting{}, api.ErrNotFound
+}
+func (empty) CancelScheduled(context.Context, string) error { return api.ErrNotFound }
+func (empty) SkipScheduled(context.Context, string, string, bool) (api.ScheduledMeeting, error) {
+	return api.ScheduledMeeting{}, api.ErrNotFound
+}
+func (empty) Calendar(context.Context, string) ([]byte, error) { return nil, api.ErrNotFound }
+func (empty) Feed(context.Context, string) ([]byte, error)     { return nil, api.ErrNotFound }
+func (empty) MakeFeed(context.Context, string, string, string) (api.CalendarFeed, string, error) {
+	return api.CalendarFeed{}, "", api.ErrNotFound
+}
+func (empty) Feeds(context.Context) ([]api.CalendarFeed, error) { return nil, nil }
+func (empty) RevokeFeed(context.Context, string) error          { return api.ErrNotFound }

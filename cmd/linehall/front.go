@@ -86,20 +86,24 @@ func (f *front) api(a *appliance) *api.API {
 	lines := linesView{ledger: a.media.ledger, atlas: a.atlas}
 	rooms := roomsView{rooms: a.conference.rooms}
 	trunks := trunksView{a.telephony.trunks}
+	plans := scheduleView{plans: a.conference.schedule, domain: func() string { return a.reload.current().Appliance.Domain }, url: f.url}
 	return api.New(api.Options{
 		Features: featuresView{features: a.telephony.features, directory: a.directory},
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
 			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority, a.media.tapes), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
 		},
-		Terminals: terminals, Enrolment: terminals, Applies: a.applier, Calls: calls, Lines: lines, Rooms: rooms, Meetings: meetingsView{a.conference.book}, Records: calls, Traces: traceView{a.telephony.trace, a.media.captures, a.telephony.calls}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
+		Terminals: terminals, Enrolment: terminals, Applies: a.applier, Calls: calls, Lines: lines, Rooms: rooms, Meetings: meetingsView{a.conference.book, a.reload.current}, Schedule: plans, Calendars: plans, Records: calls, Traces: traceView{a.telephony.trace, a.media.captures, a.telephony.calls}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
 		Fleet:        fleetView{terminals: terminals, applier: a.applier},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
 		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features, tolls: a.telephony.tolls}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
-		PublicURL: func() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) },
-		Language:  func() string { return a.reload.current().Appliance.Language }, Log: a.log,
+		PublicURL: f.url, TimeZone: func() string { return a.reload.current().Appliance.TimeZone },
+		Language: func() string { return a.reload.current().Appliance.Language }, Log: a.log,
 	})
 }
+
+// url is where pages and the API are.
+func (f *front) url() string { return "https://" + net.JoinHostPort(f.hostName(), portOf(f.listen)) }
 
 // host is where people and phones reach us.
 func (f *front) host() string { return f.hostName() }

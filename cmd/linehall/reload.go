@@ -128,6 +128,9 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	if err := r.a.conference.rooms.Apply(updated.Conference); err != nil { //nolint:contextcheck // rooms live as long as the manager runs
 		return errors.Join(fmt.Errorf("conference: %w", err), r.a.directory.Apply(ctx, terminalsOf(before)))
 	}
+	if err := applySchedule(r.a.conference.schedule, updated); err != nil {
+		return errors.Join(fmt.Errorf("schedule: %w", err), r.a.directory.Apply(ctx, terminalsOf(before))) // the time zone was validated
+	}
 	r.a.atlas.Store(table)
 	r.a.media.ledger.Apply(table)
 	r.a.media.tapes.Install(tapes)

@@ -10,6 +10,7 @@ import (
 	"linehall/provisioning/plan"
 	"linehall/provisioning/visit"
 	"linehall/sfu/room"
+	"linehall/sfu/schedule"
 	"linehall/sip/call"
 	"linehall/sip/cdr"
 	"linehall/sip/feature"
@@ -24,6 +25,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(), schedule.Schema(),
 	}
 }

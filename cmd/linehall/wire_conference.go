@@ -9,6 +9,7 @@ import (
 	"linehall/configs"
 	"linehall/internal/auth"
 	"linehall/sfu/room"
+	"linehall/sfu/schedule"
 	"linehall/sfu/signal"
 	"linehall/web/session"
 )
@@ -17,6 +18,7 @@ import (
 type conference struct {
 	rooms    *room.Manager
 	book     *room.Book
+	schedule *schedule.Service
 	signal   http.Handler
 	shutdown chan struct{} // closed: no new signalling
 	closing  sync.Once
@@ -29,10 +31,17 @@ func openConference(ctx context.Context, config configs.Config, g *ground, media
 	if err != nil {
 		return nil, err
 	}
-	c := &conference{book: book, shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
+	plans, err := schedule.Open(ctx, g.db, g.box)
+	if err != nil {
+		return nil, err
+	}
+	if err := applySchedule(plans, config); err != nil {
+		return nil, err
+	}
+	c := &conference{book: book, schedule: plans, shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
 	c.rooms = room.NewManager(room.Options{ //nolint:contextcheck // rooms live as long as the manager runs
 		Config: config.Conference, Plane: media.plane, Ledger: media.ledger, Atlas: g.atlas,
-		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book,
+		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book, Schedule: plans,
 	})
 	c.signal = signal.NewHandler(signal.Options{
 		Rooms: c.rooms, Number: func(r *http.Request) string { return r.PathValue("number") },

@@ -39,6 +39,7 @@ const (
 	Chat          = "chat"
 	AddVenue      = "venue.add"
 	DropVenue     = "venue.drop"
+	CallVenue     = "venue.call" // the page of it that stands by rings
 	Extend        = "extend"
 	End           = "end"
 )
@@ -46,6 +47,8 @@ const (
 // Entries of the minutes that no act makes.
 const (
 	Opened     = "opened"
+	Booked     = "booked"   // it is the meeting that was scheduled
+	Declined   = "declined" // a venue that was called does not want to come
 	Joined     = "joined"
 	Left       = "left"
 	Waiting    = "waiting"
@@ -101,6 +104,7 @@ type Outcome struct {
 	Admit   []string // let these in
 	Away    string   // turn this one away
 	Chat    string   // tell this to all
+	Call    []string // ring these venues
 	End     bool     // end the meeting
 }
 
@@ -124,6 +128,8 @@ var (
 	ErrContent    = &Error{"content_locked", "the chair has locked sharing"}
 	ErrNotNow     = &Error{"not_now", "there is nothing to do that to"}
 	ErrLocked     = &Error{"locked", "the meeting is locked"}
+	ErrNoPage     = &Error{"unreachable", "no page of that venue stands by"}
+	ErrBooked     = &Error{"booked", "the room is booked then"}
 	ErrDropped    = &Error{"dropped", "the chair has dropped this venue from the meeting"}
 	errUnknownAct = &Error{"bad_message", "no such act"}
 )

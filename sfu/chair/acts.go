@@ -42,6 +42,7 @@ var rules = map[string]rule{
 	Chat:          {anyone, noTarget, (*Meeting).chat},
 	AddVenue:      {chairOnly, anyMember, (*Meeting).addVenue},
 	DropVenue:     {chairOnly, presentMember, (*Meeting).dropVenue},
+	CallVenue:     {chairOnly, anyMember, (*Meeting).callVenue},
 	Extend:        {chairOnly, noTarget, (*Meeting).extend},
 	End:           {chairOnly, noTarget, (*Meeting).end},
 }
@@ -277,6 +278,21 @@ func (m *Meeting) addVenue(a Act, _ Actor, _ time.Time) (Outcome, string, error)
 	}
 	delete(m.s.Dropped, a.Target)
 	return Outcome{}, "", nil
+}
+
+// callVenue rings a venue, or all that are not there. Who was dropped may come back then.
+func (m *Meeting) callVenue(a Act, _ Actor, _ time.Time) (Outcome, string, error) {
+	var out Outcome
+	for _, v := range m.venues {
+		if (a.Target == Everybody && !m.s.Dropped[v.Member] || v.Member == a.Target) && !m.Present(v.Member) {
+			out.Call = append(out.Call, v.Member)
+		}
+	}
+	if len(out.Call) == 0 {
+		return out, "", ErrNotNow
+	}
+	delete(m.s.Dropped, a.Target)
+	return out, "", nil
 }
 
 func (m *Meeting) dropVenue(a Act, by Actor, _ time.Time) (Outcome, string, error) {

@@ -63,6 +63,15 @@ func (m *Meeting) Clone() State {
 	return s
 }
 
+// Book makes it the meeting that was scheduled.
+func (m *Meeting) Book(b Booking, now time.Time) []Minute {
+	m.s.Booking = &b
+	if b.AutoEnd {
+		m.s.EndsAt = b.EndsAt
+	}
+	return []Minute{{At: now, Action: Booked, Detail: b.Title}}
+}
+
 // SetVenues says which venues belong to the room.
 func (m *Meeting) SetVenues(venues []Person) { m.venues = venues }
 

@@ -76,9 +76,20 @@ type RollEntry struct {
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 }
 
+// Booking is what a meeting was scheduled as.
+type Booking struct {
+	Key      string    `json:"key"` // names it for ever
+	Title    string    `json:"title"`
+	StartsAt time.Time `json:"starts_at"`
+	EndsAt   time.Time `json:"ends_at"`
+	AutoEnd  bool      `json:"auto_end"` // the meeting ends by itself then, unless it is extended
+	Venues   []string  `json:"venues"`   // are called at the start
+}
+
 // State is the order of a meeting; its JSON is what is stored.
 type State struct {
 	Meeting   string    `json:"meeting"`
+	Booking   *Booking  `json:"booking,omitempty"` // nil: ad hoc
 	StartedAt time.Time `json:"started_at"`
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: open end
 

@@ -50,6 +50,9 @@ func (p *participant) act(q signal.Request) error {
 		}
 		p.knowsPIN = true
 	}
+	if err := r.possible(q, now); err != nil {
+		return err
+	}
 	out, err := r.meeting.Do(chair.Act{
 		Name: q.Act, Target: q.Target, On: q.On, Text: q.Text, Layout: chair.Layout(q.Layout), Order: q.Order, Seconds: q.Seconds,
 	}, p.actor(), now)

@@ -130,9 +130,24 @@ func (b *Book) load(ctx context.Context, room string, now time.Time) (chair.Stat
 	return s, minutes, err
 }
 
+// lastBooking is the key of the scheduled meeting that was held last in a room: it is not begun again when it was ended early.
+func (b *Book) lastBooking(ctx context.Context, room string) string {
+	if b.db == nil {
+		return ""
+	}
+	var key string
+	err := b.db.QueryRowContext(ctx, `SELECT COALESCE(json_extract(state, '$.booking.key'), '') FROM room_meetings
+		WHERE room = ? AND ended_at IS NOT NULL ORDER BY started_at DESC LIMIT 1`, room).Scan(&key)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		b.log.Error("last scheduled meeting not known", observe.Room, room, observe.Err, database.Explain(err))
+	}
+	return key
+}
+
 // Meeting is a meeting that was or is.
 type Meeting struct {
 	ID, Room, Name string
+	Booking        *chair.Booking // nil: ad hoc
 	StartedAt      time.Time
 	EndedAt        time.Time // zero: it goes on
 }
@@ -143,7 +158,7 @@ func (b *Book) Meetings(ctx context.Context, room string, limit int) ([]Meeting,
 	if b.db == nil {
 		return list, nil
 	}
-	rows, err := b.db.QueryContext(ctx, "SELECT id, room, name, started_at, COALESCE(ended_at, 0) FROM room_meetings WHERE room = ? ORDER BY started_at DESC LIMIT ?", room, limit)
+	rows, err := b.db.QueryContext(ctx, "SELECT id, room, name, started_at, COALESCE(ended_at, 0), COALESCE(json_extract(state, '$.booking'), '') FROM room_meetings WHERE room = ? ORDER BY started_at DESC LIMIT ?", room, limit)
 	if err != nil {
 		return nil, fmt.Errorf("meetings: %w", database.Explain(err))
 	}
@@ -151,8 +166,14 @@ func (b *Book) Meetings(ctx context.Context, room string, limit int) ([]Meeting,
 	for rows.Next() {
 		var m Meeting
 		var began, ended int64
-		if err := rows.Scan(&m.ID, &m.Room, &m.Name, &began, &ended); err != nil {
+		var booking string
+		if err := rows.Scan(&m.ID, &m.Room, &m.Name, &began, &ended, &booking); err != nil {
 			return nil, fmt.Errorf("meetings: %w", database.Explain(err))
+		}
+		if booking != "" {
+			if err := json.Unmarshal([]byte(booking), &m.Booking); err != nil {
+				return nil, fmt.Errorf("meeting %s: %w", m.ID, err)
+			}
 		}
 		m.StartedAt = time.UnixMilli(began)
 		if ended > 0 {

@@ -61,6 +61,7 @@ type worldOptions struct {
 	reg     prometheus.Registerer
 	config  *room.Config
 	book    *room.Book
+	plan    room.Schedule
 }
 
 func newWorld(tb testing.TB, o worldOptions) *world {
@@ -69,7 +70,7 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without, Registry: o.reg, Book: o.book}
+	options := room.Options{Config: demoConfig(), Plane: plane, WithoutRecovery: o.without, Registry: o.reg, Book: o.book, Schedule: o.plan}
 	if o.config != nil {
 		options.Config = *o.config
 	}
@@ -146,6 +147,7 @@ type client struct {
 	line    signal.Line
 	ended   string
 	meeting signal.Meeting
+	standby signal.Standby
 	chat    []signal.ChatLine
 	minutes []signal.Minute
 	quality []signal.QualityLine
@@ -257,6 +259,9 @@ func (c *client) read() {
 		case "meeting":
 			c.meeting = signal.Meeting{}
 			_ = json.Unmarshal(frame, &c.meeting)
+		case "standby":
+			c.standby = signal.Standby{}
+			_ = json.Unmarshal(frame, &c.standby)
 		case "pong":
 			c.pongs++
 		case "waiting":

@@ -64,10 +64,11 @@ func (p *participant) actor() chair.Actor {
 
 // checkPIN asks guests for the room's PIN: staff who are neither a venue of it nor lead meetings.
 func (r *Room) checkPIN(who auth.Principal, pin string) error {
-	if r.config.PIN.Reveal() == "" || who.Kind == auth.KindDevice || who.Room == r.config.Number || leads(who) {
+	want := r.pin(time.Now())
+	if want == "" || who.Kind == auth.KindDevice || who.Room == r.config.Number || leads(who) {
 		return nil
 	}
-	return r.pins.check("room "+memberOf(who, ""), pin, r.config.PIN.Reveal(), time.Now())
+	return r.pins.check("room "+memberOf(who, ""), pin, want, time.Now())
 }
 
 // checkChairPIN lets somebody be chair who is not entitled otherwise.

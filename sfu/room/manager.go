@@ -40,7 +40,8 @@ type Options struct {
 	Videos   int // video m-lines per subscriber; 0: DefaultVideos
 	// WithoutRecovery switches off NACK, RTX and repeated PLI: to measure what they are worth.
 	WithoutRecovery bool
-	Book            *Book // of meetings and their minutes; nil: they are not kept
+	Book            *Book    // of meetings and their minutes; nil: they are not kept
+	Schedule        Schedule // nil: nothing is scheduled
 }
 
 // Manager holds the rooms.
@@ -65,6 +66,9 @@ func NewManager(o Options) *Manager {
 	}
 	if o.Videos == 0 {
 		o.Videos = DefaultVideos
+	}
+	if o.Schedule == nil {
+		o.Schedule = unscheduled{}
 	}
 	if o.Book == nil {
 		o.Book = &Book{}

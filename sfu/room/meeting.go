@@ -29,6 +29,7 @@ type session struct {
 
 // restoreMeeting carries on the meeting that was under way when the process ended.
 func (r *Room) restoreMeeting(now time.Time) {
+	r.held = r.manager.options.Book.lastBooking(r.ctx, r.config.Number)
 	state, minutes, ok := r.manager.options.Book.open(r.ctx, r.config.Number, now)
 	if !ok {
 		return
@@ -49,7 +50,11 @@ func (r *Room) openMeeting(now time.Time) {
 	r.meeting = chair.New(id, now)
 	r.meeting.SetVenues(r.venuePersons())
 	r.session = session{guests: r.guests}
-	r.record([]chair.Minute{{At: now, Action: chair.Opened}}, now)
+	minutes := []chair.Minute{{At: now, Action: chair.Opened}}
+	if b, ok := r.booking(now); ok {
+		minutes = append(minutes, r.meeting.Book(b, now)...)
+	}
+	r.record(minutes, now)
 }
 
 func (r *Room) venuePersons() []chair.Person {
@@ -111,6 +116,9 @@ func (r *Room) settle(out chair.Outcome, now time.Time) {
 		}
 		return // nothing else has changed
 	}
+	if len(out.Call) > 0 {
+		r.call(out.Call, r.nameOf(out.Minutes[0].Actor), now.Add(ringTime))
+	}
 	if out.Drop != "" {
 		r.dismiss(out.Drop, signal.Dropped)
 	}
@@ -151,9 +159,14 @@ func (r *Room) endMeeting(reason string, now time.Time) {
 		g.client.End(reason)
 	}
 	r.session = session{}
+	if b := ended.State().Booking; b != nil {
+		r.held = b.Key
+	}
+	clear(r.calls)
 	for _, p := range slices.Clone(r.participants) {
 		r.remove(p, reason)
 	}
+	r.tellStandbys()
 }
 
 // tickMeeting does what time brings.
@@ -173,7 +186,7 @@ func (r *Room) tickMeeting(now time.Time) {
 		r.emptySince = time.Time{}
 	case r.emptySince.IsZero():
 		r.emptySince = now
-	case now.Sub(r.emptySince) > emptyTime:
+	case now.Sub(r.emptySince) > emptyTime && !r.awaited(now):
 		r.record([]chair.Minute{{At: now, Action: chair.LeftEmpty}}, now)
 		r.endMeeting(signal.Over, now)
 		return
@@ -199,6 +212,8 @@ func (r *Room) arrived(p *participant, now time.Time) {
 		return
 	}
 	r.record(r.meeting.Joined(p.person(), now), now)
+	delete(r.calls, p.member)
+	r.tellStandbys()
 }
 
 // departed notes that somebody is gone, unless another page of the same member is still there.
@@ -207,4 +222,5 @@ func (r *Room) departed(p *participant, now time.Time) {
 		return
 	}
 	r.record(r.meeting.Left(p.member, now), now)
+	r.tellStandbys()
 }

@@ -56,6 +56,8 @@ type Room struct {
 	speaking     []string
 	meeting      *chair.Meeting // nil: there is none
 	session
+	standbys []*standby // pages that wait to be called
+	agenda
 	pins pinBook
 
 	snapshots snapshots
@@ -100,9 +102,7 @@ func (r *Room) run(ctx context.Context) {
 		case f := <-r.mailbox:
 			r.guard(f)
 		case now := <-ticker.C:
-			if len(r.participants) > 0 || r.meeting != nil {
-				r.guard(func() { r.onTick(now) }) //nolint:contextcheck // a participant lives as long as the room
-			}
+			r.guard(func() { r.onTick(now) }) //nolint:contextcheck // a participant lives as long as the room
 		}
 		if r.dirty {
 			r.guard(r.decide)
@@ -118,6 +118,12 @@ func (r *Room) guard(f func()) {
 
 func (r *Room) onTick(now time.Time) {
 	r.ticks++
+	if r.ticks%slowTicks == 0 {
+		r.followSchedule(now)
+	}
+	if len(r.participants) == 0 && r.meeting == nil {
+		return
+	}
 	r.updateVoices(now)
 	r.tickMeeting(now)
 	if r.ticks%slowTicks != 0 {
@@ -155,6 +161,11 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 		clients = append(clients, g.client)
 	}
 	r.guests = nil
+	for _, s := range r.standbys {
+		s.client.End(reason)
+		clients = append(clients, s.client)
+	}
+	r.standbys = nil
 	for _, p := range leaving {
 		p.end()
 		r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
@@ -197,6 +208,7 @@ func (r *Room) renew() {
 			r.meeting.SetVenues(r.venuePersons())
 			r.tellMeeting()
 		}
+		r.tellStandbys()
 		r.publishSnapshot()
 	}
 }
@@ -241,6 +253,9 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 			return nil, signal.ErrForbidden
 		}
 		venue = &r.venues[i]
+	}
+	if join.Standby {
+		return r.standBy(venue, client)
 	}
 	waits, err := r.judge(who, venue, join)
 	switch {

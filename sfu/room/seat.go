@@ -20,8 +20,9 @@ type seat struct {
 	room        *Room
 	participant *participant
 	client      signal.Client
-	resumed     bool   // the participant was there before
-	guest       *guest // waits to be let in: there is no participant yet
+	resumed     bool     // the participant was there before
+	guest       *guest   // waits to be let in: there is no participant yet
+	standby     *standby // waits to be called
 }
 
 // Handle passes a message on to the room.
@@ -35,6 +36,10 @@ func (s *seat) Handle(q signal.Request) {
 func (s *seat) Lost() { s.insist(s.lost) }
 
 func (s *seat) lost() {
+	if s.standby != nil {
+		s.room.standDown(s.standby)
+		return
+	}
 	if s.guest != nil {
 		s.giveUp()
 		return
@@ -47,6 +52,11 @@ func (s *seat) lost() {
 // Remove ends the participation, whether or not this WebSocket is gone meanwhile; not when another one has taken over.
 func (s *seat) Remove() {
 	s.insist(func() {
+		if s.standby != nil {
+			s.client.End(signal.Removed)
+			s.room.standDown(s.standby)
+			return
+		}
 		if s.guest != nil {
 			s.guest.client.End(signal.Removed)
 			s.giveUp()
@@ -68,7 +78,7 @@ func (s *seat) insist(f func()) {
 
 // vacate undoes an admission that nobody waited for.
 func (s *seat) vacate() {
-	if s.resumed || s.guest != nil {
+	if s.resumed || s.guest != nil || s.standby != nil {
 		s.lost() // its page may try again
 		return
 	}
@@ -83,6 +93,10 @@ func (s *seat) giveUp() {
 }
 
 func (s *seat) handle(q signal.Request) {
+	if s.standby != nil {
+		s.room.handleStandby(s.standby, q)
+		return
+	}
 	if s.guest != nil {
 		if q.Type == "leave" {
 			s.guest.client.End("")

@@ -13,6 +13,7 @@ func (r *Room) tellMeeting() {
 	if r.meeting == nil {
 		return
 	}
+	r.tellStandbys()
 	m := r.shownMeeting()
 	for _, p := range r.participants {
 		p.tellMeeting(m)
@@ -49,12 +50,15 @@ func (p *participant) tellMeeting(m signal.Meeting) {
 }
 
 func (r *Room) shownMeeting() signal.Meeting {
-	s := r.meeting.State()
+	s, now := r.meeting.State(), time.Now()
 	m := signal.Meeting{
 		Type: "meeting", ID: s.Meeting, StartedAt: s.StartedAt, Chair: s.Chair, OnAir: s.OnAir, Floor: s.Floor, View: s.View,
 		Requests: []signal.FloorRequest{}, MuteAll: s.MuteAll, MayUnmute: s.MayUnmute, ContentLocked: s.ContentLocked, Presenter: s.Presenter,
 		Locked: s.Locked, WaitingRoom: s.WaitingRoom, Layout: string(s.Layout), Forced: s.Forced, Banner: s.Banner, Caption: s.Caption,
 		ChairPresent: r.meeting.Present(s.Chair) || r.chairReachable(), EndsAt: momentOrNull(s.EndsAt), Venues: []signal.VenueState{},
+	}
+	if s.Booking != nil {
+		m.Title = s.Booking.Title
 	}
 	if s.Chair != "" {
 		name := r.nameOf(s.Chair)
@@ -72,6 +76,7 @@ func (r *Room) shownMeeting() signal.Meeting {
 	for _, v := range r.venues {
 		m.Venues = append(m.Venues, signal.VenueState{
 			ID: v.ID, Name: signal.Text(v.Name), Site: string(v.Site), Present: r.meeting.Present(v.ID), Dropped: s.Dropped[v.ID],
+			StandsBy: r.standsBy(v.ID), Called: r.called(v.ID, now),
 		})
 	}
 	return m

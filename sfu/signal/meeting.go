@@ -53,6 +53,7 @@ type Waiting struct {
 type Meeting struct {
 	Type          string         `json:"type"`
 	ID            string         `json:"id"`
+	Title         string         `json:"title"` // of the scheduled meeting; empty: ad hoc
 	StartedAt     time.Time      `json:"started_at"`
 	EndsAt        *time.Time     `json:"ends_at"`
 	Chair         string         `json:"chair"`
@@ -128,6 +129,9 @@ type VenueState struct {
 	Site    string `json:"site"`
 	Present bool   `json:"present"`
 	Dropped bool   `json:"dropped"`
+	// StandsBy: a page of it waits and can be called. Called: it rings.
+	StandsBy bool `json:"stands_by"`
+	Called   bool `json:"called"`
 }
 
 // Guest waits to be let in.

@@ -65,6 +65,7 @@ type Request struct {
 	Subscribe  *Figures        `json:"subscribe"`
 	ID         json.RawMessage `json:"id"`
 	Control    bool            `json:"control"` // a join of a chair page: sees and leads, is not seen
+	Standby    bool            `json:"standby"` // a join of a page that only waits to be called
 
 	ActArguments
 }

@@ -46,6 +46,8 @@ type Options struct {
 	Lines        Lines
 	Rooms        Rooms
 	Meetings     Meetings
+	Schedule     Schedule
+	Calendars    Calendars
 	Records      Records
 	Traces       Traces
 	Recordings   Recordings
@@ -61,6 +63,7 @@ type Options struct {
 
 	PublicURL func() string // https://linehall.test:8443, for links that people open
 	Language  func() string // zh-CN
+	TimeZone  func() string // Asia/Shanghai
 	Log       *slog.Logger
 }
 
@@ -102,6 +105,9 @@ func New(opts Options) *API {
 	a.registerCalls()
 	a.registerRooms()
 	a.registerMeetings()
+	a.registerAttendance()
+	a.registerSchedule()
+	a.registerCalendars()
 	a.registerRecords()
 	a.registerTraces()
 	a.registerMediaCapture()

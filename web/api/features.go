@@ -37,6 +37,7 @@ type InvalidError struct {
 // InvalidField is one of them; Path is relative to the body: "always.to".
 type InvalidField struct {
 	Path, Message string
+	Code          string // for pages, which have their own words; empty: none
 }
 
 // Error names the first field.
@@ -51,7 +52,11 @@ func (e *InvalidError) Error() string {
 func (e *InvalidError) problem() huma.StatusError {
 	details := make([]error, 0, len(e.Fields))
 	for _, f := range e.Fields {
-		details = append(details, &huma.ErrorDetail{Location: "body." + f.Path, Message: f.Message})
+		detail := &huma.ErrorDetail{Location: "body." + f.Path, Message: f.Message}
+		if f.Code != "" {
+			detail.Value = f.Code
+		}
+		details = append(details, detail)
 	}
 	return huma.Error422UnprocessableEntity("validation failed", details...)
 }

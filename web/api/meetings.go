@@ -24,6 +24,8 @@ const (
 type Meetings interface {
 	Meetings(ctx context.Context, room string, limit int) ([]Meeting, error)
 	Minutes(ctx context.Context, meeting string, limit int) ([]Minute, error)
+	// Attendance is who was there, in order of coming; then who was expected and did not come.
+	Attendance(ctx context.Context, m Meeting) ([]Attendance, error)
 }
 
 // Meeting is a meeting of a room.
@@ -33,6 +35,17 @@ type Meeting struct {
 	Name      string     `json:"name"`
 	StartedAt time.Time  `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at" doc:"null while it goes on"`
+	Planned   *Planned   `json:"planned" doc:"null: it was not scheduled"`
+}
+
+// Planned is what a meeting was scheduled as.
+type Planned struct {
+	Meeting  string    `json:"meeting" doc:"id of the plan"`
+	Date     string    `json:"date"`
+	Title    string    `json:"title"`
+	StartsAt time.Time `json:"starts_at"`
+	EndsAt   time.Time `json:"ends_at"`
+	Venues   []string  `json:"venues" doc:"that were to be called"`
 }
 
 // Minute is one entry of the minutes: who did what, when.
@@ -101,20 +114,28 @@ func (a *API) registerMeetings() {
 	})
 }
 
+// meeting finds a meeting of the room.
+func (a *API) meeting(ctx context.Context, in *minutesIn) (Meeting, error) {
+	list, err := a.opts.Meetings.Meetings(ctx, in.Number, maxMeetings)
+	if err != nil {
+		return Meeting{}, err
+	}
+	for _, m := range list {
+		if in.Meeting == "" || m.ID == in.Meeting {
+			return m, nil
+		}
+	}
+	return Meeting{}, fmt.Errorf("meeting %q of room %s: %w", in.Meeting, in.Number, ErrNotFound)
+}
+
 // minutes finds a meeting of the room and what was done in it.
 func (a *API) minutes(ctx context.Context, in *minutesIn) (minuteList, error) {
-	list, err := a.opts.Meetings.Meetings(ctx, in.Number, maxMeetings)
+	m, err := a.meeting(ctx, in)
 	if err != nil {
 		return minuteList{}, err
 	}
-	for _, m := range list {
-		if in.Meeting != "" && m.ID != in.Meeting {
-			continue
-		}
-		minutes, err := a.opts.Meetings.Minutes(ctx, m.ID, maxMinutes)
-		return minuteList{Meeting: m, Minutes: append([]Minute{}, minutes...)}, err
-	}
-	return minuteList{}, fmt.Errorf("meeting %q of room %s: %w", in.Meeting, in.Number, ErrNotFound)
+	minutes, err := a.opts.Meetings.Minutes(ctx, m.ID, maxMinutes)
+	return minuteList{Meeting: m, Minutes: append([]Minute{}, minutes...)}, err
 }
 
 // byteOrderMark has spreadsheets read UTF-8.
