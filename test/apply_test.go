@@ -145,6 +145,15 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	plan(0)
 	registered("8002", 2)
 	a.aPhoneIsLockedOut("8002", unpackedPhones()[0].mac)
+	edit("改名", "再改名")
+	var others []string
+	for _, p := range unpackedPhones()[1:] {
+		others = append(others, p.extension)
+	}
+	a.anApplyIsKilled(others)
+	a.anApplyIsTakenBack(list, "改名", "再改名")
+	edit("再改名", "改名")
+	a.maintenanceHoursCount(t)
 
 	// A mistake changes nothing.
 	edit("财务室", "财务室,,,,,")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,7 +10,10 @@ import (
 	"time"
 
 	"linehall/configs"
+	"linehall/internal/directory"
 	"linehall/internal/observe"
+	"linehall/provisioning/enrolment"
+	"linehall/provisioning/inventory"
 	"linehall/provisioning/plan"
 	"linehall/sip/location"
 	"linehall/web/api"
@@ -21,8 +25,9 @@ const fetchPatience = 30 * time.Second
 
 // applier carries out plans, one at a time: it takes the files' configuration over and tells the phones.
 type applier struct {
-	a     *appliance
-	store *plan.Store
+	a       *appliance
+	store   *plan.Store
+	archive *plan.Archive
 
 	wishes chan func(context.Context) // the work of an apply, done by Run
 
@@ -32,7 +37,7 @@ type applier struct {
 }
 
 func newApplier(a *appliance) *applier {
-	return &applier{a: a, store: plan.NewStore(a.db), wishes: make(chan func(context.Context), 1), last: api.Apply{Outcomes: []api.ApplyOutcome{}}}
+	return &applier{a: a, store: plan.NewStore(a.db), archive: plan.NewArchive(a.db, a.box), wishes: make(chan func(context.Context), 1), last: api.Apply{Outcomes: []api.ApplyOutcome{}}}
 }
 
 // wantedFiles are the files of every phone as the configuration says, with marks in the place of secrets.
@@ -54,17 +59,26 @@ func wantedFiles(config configs.Config) ([]plan.File, error) {
 	return files, nil
 }
 
-// makePlan compares what was applied with what the configuration wants.
-func makePlan(ctx context.Context, store *plan.Store, config configs.Config) (plan.Plan, error) {
+// makePlan compares what was applied with what the configuration wants; rotate adds a new password for everybody.
+func makePlan(ctx context.Context, db *sql.DB, config configs.Config, rotate bool) (plan.Plan, error) {
 	wanted, err := wantedFiles(config)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	applied, err := store.Applied(ctx)
+	applied, err := plan.NewStore(db).Applied(ctx)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return plan.Compare(applied, wanted), nil
+	ages, err := directory.Ages(ctx, db)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	enrolled, err := enrolment.Enrolled(ctx, db)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	due := rotationDue(config, ages, rotate, time.Now())
+	return plan.Compare(applied, wanted).Rotate(wanted, func(f plan.File) bool { return enrolled[f.MAC] && due(f) }), nil
 }
 
 // StartApply checks that the plan is the one that was looked at, reloads, and hands the phones to Run.
@@ -76,41 +90,69 @@ func (v *applier) StartApply(ctx context.Context, wish api.ApplyWish) (api.Apply
 	if !v.begin() {
 		return api.Apply{}, fmt.Errorf("%w: another apply is going on", api.ErrConflict)
 	}
-	p, err := v.prepare(ctx, wish.Digest)
+	p, open, err := v.prepare(ctx, wish, limit)
 	if err != nil {
 		v.end(err.Error())
 		return api.Apply{}, err
 	}
-	p = p.Only(limit)
 	started := time.Now()
 	v.mu.Lock()
 	v.last = api.Apply{Running: true, StartedAt: &started, Phones: len(p.Changes), Outcomes: []api.ApplyOutcome{}}
 	v.mu.Unlock()
-	options := plan.Options{Batch: wish.Batch, Pause: time.Duration(wish.PauseSeconds) * time.Second, MaxFailures: wish.MaxFailures, Patience: fetchPatience}
+	options := plan.Options{Batch: wish.Batch, Pause: time.Duration(wish.PauseSeconds) * time.Second, MaxFailures: wish.MaxFailures, Patience: fetchPatience, Open: open}
 	v.wishes <- func(ctx context.Context) { v.carryOut(ctx, p, options) } // never blocks: one at a time
 	return v.LastApply(ctx), nil
 }
 
-// prepare makes the plan of the files as they are now and takes them over.
-func (v *applier) prepare(ctx context.Context, digest string) (plan.Plan, error) {
+// prepare makes the plan of the files as they are now, takes them over and keeps them; open says how long phones may be
+// disturbed.
+func (v *applier) prepare(ctx context.Context, wish api.ApplyWish, limit plan.Limit) (_ plan.Plan, open func(time.Time) bool, err error) {
 	config, err := configs.Load(v.a.options)
 	if err != nil {
-		return plan.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+		return plan.Plan{}, nil, fmt.Errorf("%w: %w", api.ErrInvalid, err)
 	}
-	p, err := makePlan(ctx, v.store, config)
+	open, err = maintenance(config)
 	if err != nil {
-		return plan.Plan{}, err
+		return plan.Plan{}, nil, err
 	}
-	if digest != "" && digest != p.Digest {
-		return plan.Plan{}, fmt.Errorf("%w: the plan is stale: the files or what was applied have changed since; make a new one", api.ErrConflict)
+	if wish.AnyTime {
+		open = nil
+	} else if !open(time.Now()) {
+		return plan.Plan{}, nil, fmt.Errorf("%w: now is outside the maintenance window %s (terminals.maintenance); --any-time applies all the same",
+			api.ErrConflict, config.Terminals.Maintenance)
+	}
+	p, err := makePlan(ctx, v.a.db, config, wish.Rotate)
+	if err != nil {
+		return plan.Plan{}, nil, err
+	}
+	if wish.Digest != "" && wish.Digest != p.Digest {
+		return plan.Plan{}, nil, fmt.Errorf("%w: the plan is stale: the files or what was applied have changed since; make a new one", api.ErrConflict)
 	}
 	if err := v.a.reload.reload(ctx, "apply"); err != nil {
 		if broken := (*configs.Error)(nil); errors.As(err, &broken) {
-			return plan.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+			return plan.Plan{}, nil, fmt.Errorf("%w: %w", api.ErrInvalid, err)
 		}
-		return plan.Plan{}, err
+		return plan.Plan{}, nil, err
 	}
-	return p, nil
+	p = p.Only(limit)
+	files, err := configurationFiles(config, v.a.options.Path)
+	if err == nil {
+		err = v.archive.Keep(ctx, files, len(p.Changes), time.Now())
+	}
+	return p, open, err
+}
+
+// maintenance is the hours of the configuration in its zone.
+func maintenance(config configs.Config) (func(time.Time) bool, error) {
+	hours, err := inventory.ParseHours(config.Terminals.Maintenance)
+	if err != nil {
+		return nil, fmt.Errorf("terminals.maintenance: %w", err)
+	}
+	zone, err := time.LoadLocation(config.Appliance.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("appliance.time_zone: %w", err)
+	}
+	return func(at time.Time) bool { return hours.Contains(at.In(zone)) }, nil
 }
 
 func (v *applier) begin() bool {
@@ -185,6 +227,12 @@ func (v *applier) State(mac, extension string) plan.State {
 // Resync tells the phones of an extension to fetch.
 func (v *applier) Resync(ctx context.Context, extension, event string) error {
 	return v.a.telephony.subscriptions.Resync(ctx, extension, event)
+}
+
+// Rotate makes the next password of an extension; both are good until its phone has used the new one.
+func (v *applier) Rotate(ctx context.Context, extension string) error {
+	_, err := v.a.directory.Rotate(ctx, extension)
+	return err
 }
 
 // Fetched is closed when the phone has come.

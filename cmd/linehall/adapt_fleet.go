@@ -26,7 +26,7 @@ func (v fleetView) PhoneStates(ctx context.Context) ([]api.PhoneState, error) {
 	if err != nil {
 		return nil, err
 	}
-	pending, err := makePlan(ctx, v.applier.store, config)
+	pending, err := makePlan(ctx, v.applier.a.db, config, false)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,7 @@ func (v fleetView) state(row directory.Terminal, shown api.Terminal, brand strin
 		Enrolled: device.Enrolled(), Settings: wanted.Settings, Fetched: last.Fetched, InPlan: planned, SameModel: saysSameModel(row, last.Fetched),
 		Registered: shown.Registered, Site: string(row.Site),
 	}
+	_, facts.Pending = v.terminals.directory.Next(row.Extension)
 	if shown.SeenSite != nil {
 		facts.SeenAt = *shown.SeenSite
 	}

@@ -66,7 +66,7 @@ func openSubscriptions(ctx context.Context, config configs.Config, g *ground, t 
 	s.numbers.now.Store(numbersOf(config))
 	var err error
 	s.Service, err = subscribe.Open(ctx, subscribe.Options{
-		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Numbers: s.numbers,
+		Stack: t.stack, Auth: auth, Locations: t.locations, Directory: g.directory, Next: g.directory.Next, Numbers: s.numbers,
 		Features: featureKeys{t.features, g.directory}, Quality: qualityReports{t.records, g.log},
 		Sites: g.atlas, DB: g.db, Dropped: g.dropped, Panics: g.panics, Log: g.log, Registerer: g.registry,
 	})

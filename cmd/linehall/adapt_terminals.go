@@ -97,9 +97,15 @@ func (v terminalsView) Credentials(ctx context.Context, extension string) (api.C
 	if !known {
 		return api.Credentials{}, fmt.Errorf("terminal %s: %w", extension, api.ErrNotFound)
 	}
-	password, err := v.directory.Password(ctx, extension)
+	password, err := v.directory.Newest(ctx, extension)
 	if err != nil {
 		return api.Credentials{}, err
+	}
+	admin := ""
+	if row.MAC != "" {
+		if admin, err = v.delivery.AdminPassword(row.MAC); err != nil {
+			return api.Credentials{}, err
+		}
 	}
 	config := v.config()
 	user := row.AuthUser
@@ -110,7 +116,7 @@ func (v terminalsView) Credentials(ctx context.Context, extension string) (api.C
 		Extension: row.Extension, DisplayName: row.DisplayName, Site: string(row.Site), MAC: row.MAC, Model: row.Model,
 		AuthUser: user, Password: password, Domain: config.Appliance.Domain, Realm: config.Appliance.Domain, Server: v.host(),
 		UDPPort: portNumber(string(config.Listen.SIPUDP)), TCPPort: portNumber(string(config.Listen.SIPTCP)), TLSPort: portNumber(string(config.Listen.SIPTLS)),
-		Transport: config.Terminals.Transport, SRTP: config.Terminals.SRTP, CAFile: absolute(v.authority.PhoneRootFile()),
+		Transport: config.Terminals.Transport, SRTP: config.Terminals.SRTP, CAFile: absolute(v.authority.PhoneRootFile()), AdminPassword: admin,
 	}, nil
 }
 

@@ -114,7 +114,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&f.data, "data", "", "data directory (appliance.data)")
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(f), newHold(), newCheck(f), newDoctor(f), newDialplan(f), newPlan(f), newApply(f), newVersion(f))
+	root.AddCommand(newServe(f), newHold(), newCheck(f), newDoctor(f), newDialplan(f), newPlan(f), newApply(f), newRollback(f), newVersion(f))
 	root.AddCommand(operator.Commands(operator.Settings{DataDir: f.dataDir, JSON: &f.json})...)
 	addTerminalFiles(root, f)
 	markUsage(root)

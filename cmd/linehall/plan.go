@@ -31,21 +31,23 @@ type planFile struct {
 	Version int    `json:"version"`
 	Digest  string `json:"digest"`
 	Limit   string `json:"limit"`
+	Rotate  bool   `json:"rotate"`
 }
 
 func newPlan(f *flags) *cobra.Command {
 	var limit, out string
+	var rotate bool
 	cmd := &cobra.Command{
 		Use: "plan", Short: "what an apply would change at which phone, key by key", Args: cobra.NoArgs,
 		Long: "Compares the files with what each phone was last told. Exit code 0: nothing to do, 3: changes, 1: a problem.\n" +
 			"The appliance need not run; if it does, the phones in a call and those that are away are named.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, config, err := filesPlan(f, cmd, limit)
+			p, config, err := filesPlan(f, cmd, limit, rotate)
 			if err != nil {
 				return err
 			}
 			if out != "" {
-				content, err := json.Marshal(planFile{Version: 1, Digest: p.Digest, Limit: limit})
+				content, err := json.Marshal(planFile{Version: 1, Digest: p.Digest, Limit: limit, Rotate: rotate})
 				if err != nil {
 					return err
 				}
@@ -56,7 +58,7 @@ func newPlan(f *flags) *cobra.Command {
 			if f.json {
 				err = json.NewEncoder(cmd.OutOrStdout()).Encode(p)
 			} else {
-				printPlan(cmd.OutOrStdout(), p, operator.Phones(cmd.Context(), config.Appliance.Data))
+				printPlan(cmd.OutOrStdout(), p, operator.Phones(cmd.Context(), config.Appliance.Data), "; `linehall apply` takes the files over and tells them")
 			}
 			if err == nil && len(p.Changes) > 0 {
 				err = errChanges
@@ -65,12 +67,13 @@ func newPlan(f *flags) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&limit, "limit", "", "only some phones: site=branch1,model=T54W,extension=8001,mac=...")
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "new SIP passwords for all of these phones")
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to a file for `linehall apply FILE`")
 	return cmd
 }
 
 // filesPlan reads files and database and compares them.
-func filesPlan(f *flags, cmd *cobra.Command, limit string) (plan.Plan, configs.Config, error) {
+func filesPlan(f *flags, cmd *cobra.Command, limit string, rotate bool) (plan.Plan, configs.Config, error) {
 	chosen, err := plan.ParseLimit(limit)
 	if err != nil {
 		return plan.Plan{}, configs.Config{}, usageError{err}
@@ -79,12 +82,12 @@ func filesPlan(f *flags, cmd *cobra.Command, limit string) (plan.Plan, configs.C
 	if err != nil {
 		return plan.Plan{}, config, showProblems(cmd, err)
 	}
-	p, err := storedPlan(cmd.Context(), config)
+	p, err := storedPlan(cmd.Context(), config, rotate)
 	return p.Only(chosen), config, err
 }
 
 // storedPlan compares with the database if there is one; without, nothing was applied yet.
-func storedPlan(ctx context.Context, config configs.Config) (_ plan.Plan, err error) {
+func storedPlan(ctx context.Context, config configs.Config, rotate bool) (_ plan.Plan, err error) {
 	path := filepath.Join(config.Appliance.Data, doctor.DatabaseName)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		wanted, err := wantedFiles(config)
@@ -95,13 +98,14 @@ func storedPlan(ctx context.Context, config configs.Config) (_ plan.Plan, err er
 		return plan.Plan{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return makePlan(ctx, plan.NewStore(db), config)
+	return makePlan(ctx, db, config, rotate)
 }
 
 // mostKeys is how many keys of one phone are shown.
 const mostKeys = 40
 
-func printPlan(out io.Writer, p plan.Plan, seen map[string]operator.Seen) {
+// printPlan shows a plan; next says what can be done with it.
+func printPlan(out io.Writer, p plan.Plan, seen map[string]operator.Seen, next string) {
 	if len(p.Changes) == 0 {
 		fmt.Fprintf(out, "no changes; %d phones have what the files say\n", p.Phones)
 		return
@@ -125,7 +129,7 @@ func printPlan(out io.Writer, p plan.Plan, seen map[string]operator.Seen) {
 			}
 		}
 	}
-	fmt.Fprintf(out, "\n%d of %d phones; `linehall apply` takes the files over and tells them\n", len(p.Changes), p.Phones)
+	fmt.Fprintf(out, "\n%d of %d phones%s\n", len(p.Changes), p.Phones, next)
 }
 
 func sign(kind plan.Kind) string {
@@ -153,6 +157,9 @@ func remarks(c plan.Change, seen map[string]operator.Seen) string {
 			words = append(words, "may restart")
 		}
 	}
+	if c.Rotates {
+		words = append(words, "new password")
+	}
 	if seen != nil && c.Kind != plan.Gone {
 		switch s := seen[c.Extension]; {
 		case s.InCall:
@@ -164,29 +171,52 @@ func remarks(c plan.Change, seen map[string]operator.Seen) string {
 	return "  (" + strings.Join(words, ", ") + ")"
 }
 
+// applyFlags say how an apply goes about it.
+type applyFlags struct {
+	limit              string
+	batch, maxFailures int
+	pause              time.Duration
+	rotate, anyTime    bool
+}
+
+func (a *applyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.limit, "limit", "", "only some phones: site=branch1,model=T54W,extension=8001,mac=...")
+	cmd.Flags().IntVar(&a.batch, "batch", 10, "phones told at once")
+	cmd.Flags().DurationVar(&a.pause, "pause", 0, "between batches, like 60s")
+	cmd.Flags().IntVar(&a.maxFailures, "max-failures", 3, "phones that fail before it stops")
+	cmd.Flags().BoolVar(&a.rotate, "rotate", false, "new SIP passwords for all of these phones, not only for those older than terminals.password_age")
+	cmd.Flags().BoolVar(&a.anyTime, "any-time", false, "also outside the hours of terminals.maintenance")
+}
+
+func (a *applyFlags) wish() (operator.ApplyWish, error) {
+	if a.pause%time.Second != 0 {
+		return operator.ApplyWish{}, usageError{fmt.Errorf("--pause %s: whole seconds", a.pause)}
+	}
+	return operator.ApplyWish{
+		Limit: a.limit, Batch: a.batch, PauseSeconds: int(a.pause.Seconds()), MaxFailures: a.maxFailures, Rotate: a.rotate, AnyTime: a.anyTime,
+	}, nil
+}
+
 func newApply(f *flags) *cobra.Command {
-	wish := operator.ApplyWish{}
-	var pause time.Duration
-	var limit string
+	var run applyFlags
 	cmd := &cobra.Command{
 		Use: "apply [PLAN]", Short: "take the files over and tell the phones that are concerned, in batches", Args: cobra.MaximumNArgs(1),
 		Long: "Reloads the configuration, all of it or nothing, and tells each phone whose file differs to fetch it. With a plan\n" +
 			"written by `linehall plan --out`, anything else than that plan is refused. Phones in a call are left alone, and stay in\n" +
-			"the next plan as those do that failed. An apply that was interrupted is repeated for the rest.",
+			"the next plan as those do that failed. An apply that was interrupted is repeated for the rest. The files are kept for\n" +
+			"`linehall rollback`.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			wish.PauseSeconds, wish.Limit = int(pause.Seconds()), limit
-			if len(args) == 1 {
-				if err := readPlan(args[0], &wish); err != nil {
-					return err
-				}
+			wish, err := run.wish()
+			if err == nil && len(args) == 1 {
+				err = readPlan(args[0], &wish)
+			}
+			if err != nil {
+				return err
 			}
 			return applyPlan(f, cmd, wish)
 		},
 	}
-	cmd.Flags().StringVar(&limit, "limit", "", "only some phones: site=branch1,model=T54W,extension=8001,mac=...")
-	cmd.Flags().IntVar(&wish.Batch, "batch", 10, "phones told at once")
-	cmd.Flags().DurationVar(&pause, "pause", 0, "between batches, like 60s")
-	cmd.Flags().IntVar(&wish.MaxFailures, "max-failures", 3, "phones that fail before it stops")
+	run.add(cmd)
 	return cmd
 }
 
@@ -199,7 +229,7 @@ func readPlan(path string, wish *operator.ApplyWish) error {
 	if err := json.Unmarshal(content, &saved); err != nil || saved.Version != 1 || saved.Digest == "" {
 		return fmt.Errorf("%s is no plan of `linehall plan --out`", path)
 	}
-	wish.Digest = saved.Digest
+	wish.Digest, wish.Rotate = saved.Digest, wish.Rotate || saved.Rotate
 	if wish.Limit == "" {
 		wish.Limit = saved.Limit
 	}

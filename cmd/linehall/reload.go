@@ -108,7 +108,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	if err != nil {
 		return err
 	}
-	organisation, err := organisationOf(updated)
+	organisation, err := servedOrganisation(updated, r.a.ground)
 	if err != nil {
 		return fmt.Errorf("terminals: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"linehall/configs"
+	"linehall/internal/directory"
 	"linehall/internal/setting"
 	"linehall/internal/site"
 	"linehall/provisioning/enrolment"
@@ -45,7 +46,7 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 	if err != nil {
 		return nil, err
 	}
-	organisation, err := organisationOf(config)
+	organisation, err := servedOrganisation(config, g)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +65,20 @@ func phoneBrands() []phone.Brand {
 	return []phone.Brand{
 		yealink.Brand{}, grandstream.Brand{}, fanvil.Brand{}, snom.Brand{}, cisco.Brand{}, poly.Brand{}, htek.Brand{},
 	}
+}
+
+// adminPasswordLength gives 93 bits, and is short enough for what phones accept.
+const adminPasswordLength = 16
+
+// servedOrganisation is organisationOf with the passwords of phones' own menus, which depend on the master key only: they
+// need no place to be lost in.
+func servedOrganisation(config configs.Config, g *ground) (serve.Organisation, error) {
+	organisation, err := organisationOf(config)
+	organisation.AdminPassword = func(mac string) (string, error) {
+		raw, err := g.box.Derive("admin password of phone "+mac, adminPasswordLength)
+		return directory.Spell(raw), err
+	}
+	return organisation, err
 }
 
 // organisationOf is what all phones have in common.

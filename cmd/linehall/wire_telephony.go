@@ -30,6 +30,7 @@ import (
 
 // telephony is the exchange.
 type telephony struct {
+	renewals  *renewals
 	log       *slog.Logger
 	stack     *stack.Stack
 	locations *location.Service
@@ -117,8 +118,10 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	if err := t.openFeatures(ctx, config, g); err != nil {
 		return nil, err
 	}
+	t.renewals = newRenewals(g.directory, g.audit, g.log)
 	auth, err := digest.New(digest.Options{
-		Realm: config.Appliance.Domain, Directory: g.directory, Responder: t.stack, Observer: t.guard, Log: g.log, Registerer: g.registry,
+		Realm: config.Appliance.Domain, Directory: g.directory, Responder: t.stack, Observer: t.guard,
+		Next: g.directory.Next, Renewed: t.renewals.Used, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
 		return nil, err
@@ -275,7 +278,7 @@ func (t *telephony) stages() []stage {
 	}
 	return []stage{
 		{name: "call records", parts: []part{{"locations", t.locations.Run}, {"call traces", t.trace.Run}, {"bans", t.guard.Run}, {"toll limits", t.tolls.Run}}},
-		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}}},
+		{name: "sip", parts: []part{{"sip", t.stack.Run}, {"keep-alives", t.registrar.Run}, {"new passwords", t.renewals.Run}}},
 		{name: "trunks", parts: []part{{"trunks", t.trunks.Run}}},
 		{name: "subscriptions", parts: []part{{"subscriptions", t.subscriptions.Run}, {"room lamps", t.subscriptions.runRooms}}},
 		{name: "calls", parts: []part{{"calls", t.calls.Run}, {"features", t.features.Run}, {"heartbeat of the lines", t.beat.Run}}, leave: drain},

@@ -62,6 +62,8 @@ type snapshot struct {
 	byUser    map[string]int
 	byMAC     map[string]int
 	passwords map[string]string // by extension
+	next      map[string]string // those that wait for their phone, see rotate.go
+	madeAt    map[string]time.Time
 }
 
 // Open returns a directory without terminals; Apply gives it the rows. Its tables must be there (database.Migrate).
@@ -84,7 +86,7 @@ func (d *Directory) Apply(ctx context.Context, terminals []Terminal) error {
 	}
 	d.apply.Lock()
 	defer d.apply.Unlock()
-	if next.passwords, err = d.ensurePasswords(ctx, next.byExt); err != nil {
+	if err := d.ensurePasswords(ctx, next); err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
 	d.snap.Store(next)
@@ -121,58 +123,61 @@ func index(terminals []Terminal) (*snapshot, error) {
 }
 
 // ensurePasswords opens the passwords of the extensions and creates the missing ones, in one transaction.
-func (d *Directory) ensurePasswords(ctx context.Context, extensions map[string]int) (_ map[string]string, err error) {
+func (d *Directory) ensurePasswords(ctx context.Context, into *snapshot) (err error) {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, database.Explain(err)
+		return database.Explain(err)
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(database.Explain(err), ignoreDone(tx.Rollback()))
 		}
 	}()
-	passwords, err := d.load(ctx, tx, extensions)
-	if err != nil {
-		return nil, err
+	if err := d.load(ctx, tx, into); err != nil {
+		return err
 	}
-	for ext := range extensions {
-		if _, ok := passwords[ext]; ok {
+	if into.next, err = d.loadNext(ctx, tx, into.byExt); err != nil {
+		return err
+	}
+	for ext := range into.byExt {
+		if _, ok := into.passwords[ext]; ok {
 			continue
 		}
 		password := NewPassword()
 		if err := d.store(ctx, tx, ext, password); err != nil {
-			return nil, err
+			return err
 		}
-		passwords[ext] = password
+		into.passwords[ext], into.madeAt[ext] = password, time.Now().Truncate(time.Second)
 	}
-	return passwords, tx.Commit()
+	return tx.Commit()
 }
 
-func (d *Directory) load(ctx context.Context, tx *sql.Tx, extensions map[string]int) (map[string]string, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT extension, sealed FROM directory_passwords")
+func (d *Directory) load(ctx context.Context, tx *sql.Tx, into *snapshot) error {
+	rows, err := tx.QueryContext(ctx, "SELECT extension, sealed, created_at FROM directory_passwords")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = rows.Close() }() // rows.Err tells
-	passwords := make(map[string]string, len(extensions))
+	into.passwords, into.madeAt = make(map[string]string, len(into.byExt)), make(map[string]time.Time, len(into.byExt))
 	for rows.Next() {
 		var (
 			ext    string
 			sealed []byte
+			made   int64
 		)
-		if err := rows.Scan(&ext, &sealed); err != nil {
-			return nil, err
+		if err := rows.Scan(&ext, &sealed, &made); err != nil {
+			return err
 		}
-		if _, wanted := extensions[ext]; !wanted {
+		if _, wanted := into.byExt[ext]; !wanted {
 			continue
 		}
 		plain, err := d.box.Open(purpose(ext), sealed)
 		if err != nil {
-			return nil, fmt.Errorf("password of %s: %w", ext, err)
+			return fmt.Errorf("password of %s: %w", ext, err)
 		}
-		passwords[ext] = string(plain)
+		into.passwords[ext], into.madeAt[ext] = string(plain), time.Unix(made, 0)
 	}
-	return passwords, rows.Err()
+	return rows.Err()
 }
 
 func (d *Directory) store(ctx context.Context, tx *sql.Tx, ext, password string) error {
@@ -186,7 +191,8 @@ func (d *Directory) store(ctx context.Context, tx *sql.Tx, ext, password string)
 	return err
 }
 
-// RenewPassword gives the extension a new random password, for instance when its phone was lost.
+// RenewPassword gives the extension a new random password at once, for instance when its phone was lost: neither the
+// present one nor one that waits is accepted any more.
 func (d *Directory) RenewPassword(ctx context.Context, ext string) (string, error) {
 	d.apply.Lock()
 	defer d.apply.Unlock()
@@ -195,19 +201,13 @@ func (d *Directory) RenewPassword(ctx context.Context, ext string) (string, erro
 		return "", fmt.Errorf("password of %s: %w", ext, ErrUnknown)
 	}
 	password := NewPassword()
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return "", fmt.Errorf("password of %s: %w", ext, database.Explain(err))
-	}
-	if err = d.store(ctx, tx, ext, password); err == nil {
-		err = tx.Commit()
-	}
-	if err != nil {
-		return "", fmt.Errorf("password of %s: %w", ext, errors.Join(database.Explain(err), ignoreDone(tx.Rollback())))
+	if err := d.promote(ctx, ext, password); err != nil {
+		return "", fmt.Errorf("password of %s: %w", ext, err)
 	}
 	next := *now
-	next.passwords = maps.Clone(now.passwords)
-	next.passwords[ext] = password
+	next.passwords, next.next, next.madeAt = maps.Clone(now.passwords), maps.Clone(now.next), maps.Clone(now.madeAt)
+	next.passwords[ext], next.madeAt[ext] = password, time.Now().Truncate(time.Second)
+	delete(next.next, ext)
 	d.snap.Store(&next)
 	return password, nil
 }
@@ -270,6 +270,16 @@ func NewPassword() string {
 				out = append(out, alphabet[int(b)%len(alphabet)])
 			}
 		}
+	}
+	return string(out)
+}
+
+// Spell writes random bytes as a password of the safe alphabet, a letter each. The first letters are a little likelier
+// than the last: two thirds of a bit of the whole for 16 bytes.
+func Spell(raw []byte) string {
+	out := make([]byte, len(raw))
+	for i, b := range raw {
+		out[i] = alphabet[int(b)%len(alphabet)]
 	}
 	return string(out)
 }

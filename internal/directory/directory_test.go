@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -148,6 +149,73 @@ func TestPasswords(t *testing.T) {
 	f.apply(t, desk)
 	if f.password(t, "8001") != renewed {
 		t.Error("the renewed password did not last")
+	}
+}
+
+// A phone that is given its next password registers with either until it has used the new one, over restarts and crashes
+// between any two steps.
+func TestAPasswordIsRotatedInTwoSteps(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	f.apply(t, desk, soft)
+	old, other := f.password(t, "8001"), f.password(t, "8002")
+	if made := f.book.MadeAt("8001"); time.Since(made) > time.Minute || time.Since(made) < -time.Second {
+		t.Errorf("made at %v", made)
+	}
+	if fresh, err := f.book.Rotate(t.Context(), "8001"); err != nil || !fresh {
+		t.Fatalf("rotate: %v, %v", fresh, err)
+	}
+	next, waits := f.book.Next("8001")
+	if !waits || next == old || len(next) < 16 || f.password(t, "8001") != old {
+		t.Errorf("next %q, %v", next, waits)
+	}
+	state := func(want string) {
+		t.Helper()
+		newest, err := f.book.Newest(t.Context(), "8001")
+		if err != nil || newest != want || f.password(t, "8002") != other {
+			t.Errorf("newest %q, %v, want %q", newest, err, want)
+		}
+	}
+	state(next)
+	f = open(t, dir)
+	f.apply(t, desk, soft)
+	if fresh, err := f.book.Rotate(t.Context(), "8001"); err != nil || fresh { // an apply that was killed asks again
+		t.Errorf("rotated twice: %v, %v", fresh, err)
+	}
+	state(next)
+	f.apply(t, soft)
+	f.apply(t, desk, soft) // the row was away
+	state(next)
+	if err := f.book.Confirm(t.Context(), "8001"); err != nil || f.password(t, "8001") != next {
+		t.Errorf("confirmed: %v", err)
+	}
+	if err := f.book.Confirm(t.Context(), "8001"); err != nil {
+		t.Error(err)
+	}
+	f = open(t, dir)
+	f.apply(t, desk, soft)
+	if _, waits := f.book.Next("8001"); waits || f.password(t, "8001") != next {
+		t.Error("the confirmed password did not last")
+	}
+	if _, err := f.book.Rotate(t.Context(), "8001"); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := f.book.RenewPassword(t.Context(), "8001") // a lost phone: neither is accepted
+	if _, waits := f.book.Next("8001"); err != nil || waits {
+		t.Errorf("renewed: %v, next waits: %v", err, waits)
+	}
+	state(renewed)
+	if _, err := f.book.Rotate(t.Context(), "7777"); !errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("rotating an unknown one: %v", err)
+	}
+	if err := f.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.book.Rotate(t.Context(), "8001"); err == nil {
+		t.Error("rotated in a closed database")
+	}
+	if _, waits := f.book.Next("8001"); waits {
+		t.Error("a failed rotation is in use")
 	}
 }
 

@@ -116,9 +116,15 @@ func TestTheFirstUseEndsTheWindowForThePhone(t *testing.T) {
 	if b.token() != "" {
 		t.Error("the window is still open for an enrolled phone")
 	}
+	if all, err := enrolment.Enrolled(t.Context(), b.db); err != nil || len(all) != 1 || !all[mac] {
+		t.Errorf("enrolled: %v, %v", all, err)
+	}
 	b.now = b.now.Add(time.Hour)
 	b.open(30)
 	second := b.token()
+	if all, err := enrolment.Enrolled(t.Context(), b.db); err != nil || len(all) != 0 {
+		t.Errorf("enrolled with a token that was not used: %v, %v", all, err)
+	}
 	if second == "" || second == first || b.admit(first) || !b.admit(second) {
 		t.Error("a new window does not replace the token")
 	}

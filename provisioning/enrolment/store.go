@@ -2,6 +2,7 @@ package enrolment
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -92,4 +93,27 @@ func (b *Book) readDevices(ctx context.Context) (err error) {
 		b.devices[d.MAC] = d
 	}
 	return rows.Err()
+}
+
+// Enrolled reads the MAC addresses of the phones that have used their token. It
+// needs no key, so that a plan can be made beside a running appliance.
+func Enrolled(ctx context.Context, db *sql.DB) (_ map[string]bool, err error) {
+	enrolled := map[string]bool{}
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'enrolment_devices'").Scan(&tables); err != nil || tables == 0 {
+		return enrolled, database.Explain(err)
+	}
+	rows, err := db.QueryContext(ctx, "SELECT mac FROM enrolment_devices WHERE token IS NOT NULL AND enrolled_at > 0")
+	if err != nil {
+		return nil, fmt.Errorf("enrolled phones: %w", database.Explain(err))
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var mac string
+		if err := rows.Scan(&mac); err != nil {
+			return nil, fmt.Errorf("enrolled phones: %w", err)
+		}
+		enrolled[mac] = true
+	}
+	return enrolled, rows.Err()
 }

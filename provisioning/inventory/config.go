@@ -42,9 +42,17 @@ type Config struct {
 	Resync time.Duration `yaml:"resync"`
 	// EnrolmentMax is the longest that an enrolment window may stay open.
 	EnrolmentMax time.Duration `yaml:"enrolment_max"`
-	// AdminPassword protects the menus and the web page of every phone; ""
-	// leaves what is set on the phone.
-	AdminPassword setting.Secret `yaml:"admin_password"`
+	// AdminPassword protects the menus and the web page of every phone. Without
+	// one, OwnAdminPassword says whether each phone gets one of its own (on) or
+	// keeps what is set on it (off).
+	AdminPassword    setting.Secret `yaml:"admin_password"`
+	OwnAdminPassword string         `yaml:"own_admin_password"`
+	// PasswordAge is how old a phone's SIP password may get before an apply gives
+	// it another one; 0 = only with --rotate.
+	PasswordAge time.Duration `yaml:"password_age"`
+	// Maintenance is the time of day in which an apply may disturb phones, like
+	// 22:00-05:30 in the organisation's zone; "" = always.
+	Maintenance string `yaml:"maintenance"`
 	// Overrides change these values for a site, a model or one terminal, in
 	// this order: the terminal's own wins.
 	Overrides []Override `yaml:"overrides"`
@@ -58,7 +66,8 @@ func DefaultConfig() Config {
 	return Config{
 		File: "terminals.csv", Templates: "templates/", Transport: "udp", SRTP: "off",
 		Codecs: Codecs(), VLANPriority: defaultPriority, LLDP: "on", WebPage: "off", IntercomReply: "on",
-		Resync: 24 * time.Hour, EnrolmentMax: 4 * time.Hour,
+		OwnAdminPassword: "on",
+		Resync:           24 * time.Hour, EnrolmentMax: 4 * time.Hour,
 	}
 }
 
@@ -94,6 +103,13 @@ func (c Config) Validate() error {
 		if srtp, transport := cmp.Or(o.SRTP, c.SRTP), cmp.Or(o.Transport, c.Transport); srtp != "off" && transport != "tls" && (o.SRTP != "" || o.Transport != "") {
 			found.Add(setting.Index("overrides", i), "srtp %q needs transport \"tls\" (RFC 4568 section 7); with both in one override it is sure", srtp)
 		}
+	}
+	found.OneOf("own_admin_password", c.OwnAdminPassword, Switches())
+	if c.PasswordAge != 0 {
+		found.Between("password_age", c.PasswordAge, 24*time.Hour, 10*365*24*time.Hour)
+	}
+	if _, err := ParseHours(c.Maintenance); err != nil {
+		found.Add("maintenance", "%s", err)
 	}
 	found.Between("enrolment_max", c.EnrolmentMax, time.Minute, 24*time.Hour)
 	if err := validPhonePassword(c.AdminPassword.Reveal()); err != nil {

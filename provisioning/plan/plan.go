@@ -63,6 +63,7 @@ type Change struct {
 	Model     string      `json:"model"`
 	Kind      Kind        `json:"kind"`
 	Restarts  bool        `json:"restarts"` // it may restart when it has fetched
+	Rotates   bool        `json:"rotates"`  // it gets a new SIP password
 	Keys      []KeyChange `json:"keys"`     // of Changed, in the order of the file
 
 	file File
@@ -131,10 +132,36 @@ func Compare(applied map[string]File, wanted []File) Plan {
 			p.Changes = append(p.Changes, Change{MAC: mac, Extension: file.Extension, Brand: file.Brand, Kind: Gone, Keys: []KeyChange{}, file: File{MAC: mac}})
 		}
 	}
+	p.sort()
+	return p
+}
+
+// Rotate adds a new password for the phones that are due; those that nothing
+// else changes at come into the plan for it. The digest stays that of the
+// settings, which secrets are not part of.
+func (p Plan) Rotate(wanted []File, due func(File) bool) Plan {
+	p.Changes = slices.Clone(p.Changes)
+	for _, file := range wanted {
+		if !due(file) {
+			continue
+		}
+		if i := slices.IndexFunc(p.Changes, func(c Change) bool { return c.MAC == file.MAC }); i >= 0 {
+			p.Changes[i].Rotates = true
+			continue
+		}
+		p.Changes = append(p.Changes, Change{
+			MAC: file.MAC, Extension: file.Extension, Name: file.Name, Site: file.Site, Brand: file.Brand, Model: file.Model,
+			Kind: Changed, Restarts: file.Resync.Restarts, Rotates: true, Keys: []KeyChange{}, file: file,
+		})
+	}
+	p.sort()
+	return p
+}
+
+func (p Plan) sort() {
 	slices.SortStableFunc(p.Changes, func(a, b Change) int {
 		return cmp.Or(cmp.Compare(a.Extension, b.Extension), cmp.Compare(a.MAC, b.MAC))
 	})
-	return p
 }
 
 // network reports whether the setting is one that phones restart for.

@@ -79,7 +79,7 @@ func TestLimits(t *testing.T) {
 // fleet are phones that come when they are told, except those named.
 type fleet struct {
 	mu                                       sync.Mutex
-	told                                     []string
+	told, rotated                            []string
 	offline, busy, strangers, deaf, refusing []string
 	onTell                                   func(told int)
 }
@@ -100,6 +100,13 @@ func (f *fleet) Resync(_ context.Context, extension, event string) error {
 	if slices.Contains(f.refusing, extension) {
 		return errors.New("answered 489")
 	}
+	return nil
+}
+
+func (f *fleet) Rotate(_ context.Context, extension string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rotated = append(f.rotated, extension)
 	return nil
 }
 
@@ -234,5 +241,37 @@ func TestBatchesPause(t *testing.T) {
 	})
 	if want := []time.Duration{0, 0, time.Minute, time.Minute, 2 * time.Minute}; !slices.Equal(want, at) {
 		t.Errorf("told at %v", at)
+	}
+}
+
+// A new password goes to phones that are away as well, not to those that have no file yet or are in a call.
+func TestAnApplyRotatesPasswords(t *testing.T) {
+	store, wanted := open(t), wish(5)
+	if err := plan.Run(t.Context(), current(t, store, wanted), plan.Options{Batch: 9, MaxFailures: 9, Patience: time.Second}, &fleet{}, store, time.Now, func(plan.Outcome) {}); err != nil {
+		t.Fatal(err)
+	}
+	wanted[4] = file("8005", "a", "2")
+	before := current(t, store, wanted)
+	p := before.Rotate(wanted, func(f plan.File) bool { return f.Extension != "8004" })
+	if len(before.Changes) != 1 || len(p.Changes) != 4 || p.Digest != before.Digest || !p.Changes[0].Rotates || len(p.Changes[0].Keys) > 0 || !p.Changes[3].Rotates || len(p.Changes[3].Keys) != 2 {
+		t.Errorf("plan with new passwords: %+v", p)
+	}
+	phones := &fleet{offline: []string{"8001"}, busy: []string{"8002"}, strangers: []string{"8003"}}
+	if err := plan.Run(t.Context(), p, plan.Options{Batch: 1, MaxFailures: 9, Patience: time.Second}, phones, store, time.Now, func(plan.Outcome) {}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(phones.rotated, []string{"8001", "8005"}) || len(phones.told) != 1 {
+		t.Errorf("rotated %v, told %v", phones.rotated, phones.told)
+	}
+}
+
+// When the maintenance window ends, the phones that were not told stay in the next plan.
+func TestAnApplyEndsWithTheWindow(t *testing.T) {
+	store, wanted := open(t), wish(6)
+	phones := &fleet{}
+	options := plan.Options{Batch: 2, MaxFailures: 9, Patience: time.Second, Open: func(time.Time) bool { return len(phones.told) < 4 }}
+	err := plan.Run(t.Context(), current(t, store, wanted), options, phones, store, time.Now, func(plan.Outcome) {})
+	if left := len(current(t, store, wanted).Changes); !errors.Is(err, plan.ErrClosed) || len(phones.told) != 4 || left != 2 {
+		t.Errorf("%v after %v, %d left", err, phones.told, left)
 	}
 }

@@ -15,6 +15,9 @@ type Phones interface {
 	State(mac, extension string) State
 	// Resync sends the NOTIFY and returns when the phone has taken it.
 	Resync(ctx context.Context, extension, event string) error
+	// Rotate makes the next password of an extension, which its phone's file has
+	// from then on; one that waits already stays.
+	Rotate(ctx context.Context, extension string) error
 	// Fetched is closed when the phone has fetched its file after this call.
 	Fetched(mac string) <-chan struct{}
 }
@@ -25,9 +28,12 @@ type State struct{ Registered, InCall, Enrolled bool }
 // Options say how an apply goes about it.
 type Options struct {
 	Batch       int           // phones told at once
-	Pause       time.Duration // between batches
+	Pause       time.Duration // after a batch that disturbed a phone
 	MaxFailures int           // then it stops
 	Patience    time.Duration // for a phone to come and fetch
+	// Open reports whether phones may be disturbed now; nil = always. An apply
+	// ends with ErrClosed before the batch that would begin too late.
+	Open func(now time.Time) bool
 }
 
 // Outcome is what became of one phone.
@@ -54,14 +60,17 @@ func done(result string) bool { return result != InCall && result != Failed }
 // report. Phones in a call are left alone and stay in the next plan, like
 // those that failed. The error is ErrStopped after too many failures.
 func Run(ctx context.Context, p Plan, o Options, phones Phones, store *Store, now func() time.Time, report func(Outcome)) error {
-	failures := 0
+	failures, disturbed := 0, false
 	for begin := 0; begin < len(p.Changes); begin += o.Batch {
-		if begin > 0 && o.Pause > 0 {
+		if disturbed && o.Pause > 0 {
 			select {
 			case <-time.After(o.Pause):
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		}
+		if o.Open != nil && !o.Open(now()) {
+			return ErrClosed
 		}
 		batch := p.Changes[begin:min(begin+o.Batch, len(p.Changes))]
 		outcomes := make([]Outcome, len(batch))
@@ -70,7 +79,9 @@ func Run(ctx context.Context, p Plan, o Options, phones Phones, store *Store, no
 			work.Go(func() { outcomes[i] = tell(ctx, c, o, phones) })
 		}
 		work.Wait()
+		disturbed = false
 		for _, outcome := range outcomes {
+			disturbed = disturbed || outcome.Result == Fetched || outcome.Result == Failed
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -90,8 +101,13 @@ func Run(ctx context.Context, p Plan, o Options, phones Phones, store *Store, no
 	return nil
 }
 
-// ErrStopped means that too many phones failed.
-var ErrStopped = errors.New("stopped after too many failures")
+var (
+	// ErrStopped means that too many phones failed.
+	ErrStopped = errors.New("stopped after too many failures")
+	// ErrClosed means that the maintenance window has ended; the rest stays in
+	// the next plan.
+	ErrClosed = errors.New("the maintenance window has ended")
+)
 
 func tell(ctx context.Context, c Change, o Options, phones Phones) Outcome {
 	outcome := Outcome{Change: c}
@@ -99,15 +115,23 @@ func tell(ctx context.Context, c Change, o Options, phones Phones) Outcome {
 		outcome.Result = Removed
 		return outcome
 	}
-	switch state := phones.State(c.MAC, c.Extension); {
+	state := phones.State(c.MAC, c.Extension)
+	switch {
 	case !state.Enrolled:
 		outcome.Result = NotEnrolled
 		return outcome
-	case !state.Registered:
-		outcome.Result = Offline
-		return outcome
-	case state.InCall:
+	case state.Registered && state.InCall:
 		outcome.Result = InCall
+		return outcome
+	}
+	if c.Rotates {
+		if err := phones.Rotate(ctx, c.Extension); err != nil {
+			outcome.Result, outcome.Detail = Failed, err.Error()
+			return outcome
+		}
+	}
+	if !state.Registered {
+		outcome.Result = Offline // it gets its file, and its new password, when it asks next
 		return outcome
 	}
 	fetched := phones.Fetched(c.MAC)

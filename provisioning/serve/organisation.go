@@ -36,6 +36,9 @@ type Organisation struct {
 	Survivors map[site.ID]string     // address of a site's own second server
 	Keys      map[string][]phone.Key // lamps by extension
 	Brands    []phone.Brand
+	// AdminPassword is a phone's own, by its MAC address; nil while plans are
+	// made, which show no secret.
+	AdminPassword func(mac string) (string, error)
 }
 
 const (
@@ -116,10 +119,19 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
+// admin is the password of a phone's menus: the organisation's, or the phone's
+// own.
+func (o *Organisation) admin(mac string) (string, error) {
+	shared := o.Terminals.AdminPassword.Reveal()
+	if shared != "" || o.Terminals.OwnAdminPassword != "on" || o.AdminPassword == nil {
+		return shared, nil
+	}
+	return o.AdminPassword(mac)
+}
+
 // addSecrets turns a bootstrap into the whole file.
 func (o *Organisation) addSecrets(settings *phone.Settings, p inventory.Profile, t directory.Terminal, own, password, token string, secure bool) {
 	folder := o.base(own, secure) + tokenFolder + "/" + token + "/"
-	settings.AdminPassword = o.Terminals.AdminPassword.Reveal()
 	settings.Provisioning = phone.Provisioning{
 		URL: folder, CAURL: o.base(own, secure) + caName, CA: settings.Provisioning.CA, Every: p.Resync, Final: true,
 	}
@@ -163,8 +175,11 @@ func (o *Organisation) Wanted(t directory.Terminal, ca []byte) (brand phone.Bran
 	settings.Provisioning.CA = ca
 	if secure || profile.PlainSecrets {
 		o.addSecrets(&settings, profile, t, own, markSecret, markSecret, secure)
-		if settings.AdminPassword != "" {
-			settings.AdminPassword = plan.Fingerprint(settings.AdminPassword, o.Domain)
+		switch shared := o.Terminals.AdminPassword.Reveal(); {
+		case shared != "":
+			settings.AdminPassword = plan.Fingerprint(shared, o.Domain)
+		case o.Terminals.OwnAdminPassword == "on":
+			settings.AdminPassword = markSecret
 		}
 	}
 	settings.Extra, err = o.template(brand.Name(), t.Template)

@@ -54,7 +54,9 @@ import (
 // Directory knows the terminals and their passwords.
 type Directory interface {
 	ByMAC(mac string) (directory.Terminal, bool)
-	Password(ctx context.Context, extension string) (string, error)
+	// Newest is the password that the phone is to have: the next one while it
+	// changes.
+	Newest(ctx context.Context, extension string) (string, error)
 }
 
 // Audit records what was done; a nil one records nothing.
@@ -123,6 +125,10 @@ func (s *Server) OpenWindow(ctx context.Context, id site.ID, duration time.Durat
 	}
 	return s.Book.OpenWindow(ctx, id, duration, by)
 }
+
+// AdminPassword is what opens the menus and the web page of a phone that has
+// its whole file; "" = it was left as it is.
+func (s *Server) AdminPassword(mac string) (string, error) { return s.organisation.Load().admin(mac) }
 
 // ErrWish means that a window was asked for that cannot be.
 var ErrWish = errors.New("no such enrolment window")
@@ -287,8 +293,10 @@ func (s *Server) device(ctx context.Context, result *answer, a ask, brand phone.
 		settings.Provisioning.CA = s.CA()
 		if token != "" {
 			var password string
-			if password, err = s.Directory.Password(ctx, terminal.Extension); err != nil {
+			if password, err = s.Directory.Newest(ctx, terminal.Extension); err != nil {
 				err = fmt.Errorf("password of %s: %w", terminal.Extension, err)
+			} else if settings.AdminPassword, err = o.admin(terminal.MAC); err != nil {
+				err = fmt.Errorf("admin password of %s: %w", terminal.MAC, err)
 			}
 			o.addSecrets(&settings, profile, terminal, own, password, token, secure)
 		}

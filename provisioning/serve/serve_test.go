@@ -408,4 +408,4 @@ type nobody struct{}
 
 func (nobody) ByMAC(string) (directory.Terminal, bool) { return directory.Terminal{}, false }
 
-func (nobody) Password(context.Context, string) (string, error) { return "", directory.ErrUnknown }
+func (nobody) Newest(context.Context, string) (string, error) { return "", directory.ErrUnknown }

@@ -274,3 +274,48 @@ func FuzzAuthorization(f *testing.F) {
 		}
 	})
 }
+
+// While a phone may have either of two passwords both are good, and only the new one ends the old.
+func TestBothPasswordsOfARotation(t *testing.T) {
+	var renewed []string
+	next := map[string]string{"8001": "brand new"}
+	a, err := digest.New(digest.Options{
+		Realm: "linehall.test", Responder: responder{},
+		Directory: phones{
+			"8001": {Extension: "8001", AuthUser: "8001", State: directory.Active},
+			"8004": {Extension: "8004", AuthUser: "8004", State: directory.Active, Digest: directory.SHA256},
+		},
+		Next:    func(ext string) (string, bool) { p, ok := next[ext]; return p, ok },
+		Renewed: func(ext string) { renewed = append(renewed, ext) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(ext, password string) int {
+		t.Helper()
+		one := good(ext)
+		_, refusal := a.Check(one.request(t, ""))
+		one.password = password
+		terminal, refusal := a.Check(one.request(t, challengeOf(t, refusal)))
+		if refusal != nil {
+			return refusal.StatusCode
+		}
+		if terminal.Extension != ext {
+			t.Errorf("%s is taken for %s", ext, terminal.Extension)
+		}
+		return 200
+	}
+	for _, tc := range []struct {
+		ext, password string
+		want          int
+	}{
+		{"8001", "secret8001", 200}, {"8001", "wrong", 401}, {"8001", "", 401}, {"8004", "secret8004", 200}, {"8004", "brand new", 401}, {"8004", "", 401},
+	} {
+		if got := check(tc.ext, tc.password); got != tc.want || len(renewed) > 0 {
+			t.Errorf("%s with %q: %d, want %d; renewed %v", tc.ext, tc.password, got, tc.want, renewed)
+		}
+	}
+	if got := check("8001", "brand new"); got != 200 || len(renewed) != 1 || renewed[0] != "8001" {
+		t.Errorf("the next password: %d, renewed %v", got, renewed)
+	}
+}

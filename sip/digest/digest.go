@@ -88,6 +88,11 @@ type Options struct {
 	// Nonces whose use is remembered; 0 = 16384. Beyond it the oldest become stale.
 	Nonces   int
 	Observer Observer // may be nil
+	// Next is the password that follows a terminal's present one while its phone
+	// may have either; Renewed is told, and must not block, when the phone has
+	// used it. Both may be nil.
+	Next    func(extension string) (password string, waits bool)
+	Renewed func(extension string)
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -153,6 +158,16 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 	t, password, exists := a.account(c.username)
 	algorithm := algorithmOf(t)
 	good := a.matches(c, algorithm, password, req.Method)
+	renewed := false
+	if !good && a.opts.Next != nil {
+		// The same work for all who fail: whoever has no next password tries the wrong one again.
+		next, waits := a.opts.Next(t.Extension)
+		if !waits {
+			next = password
+		}
+		good = a.matches(c, algorithm, next, req.Method)
+		renewed = good && waits
+	}
 	locked := a.opts.Observer.Locked(req, c.username)
 	switch {
 	case !good || !exists || locked:
@@ -170,6 +185,9 @@ func (a *Authenticator) Check(req *stack.Request) (directory.Terminal, *sip.Resp
 		return a.refuse(req, sip.StatusForbidden, "From Is Not Yours")
 	}
 	a.opts.Observer.Succeeded(req, c.username)
+	if renewed && a.opts.Renewed != nil {
+		a.opts.Renewed(t.Extension)
+	}
 	req.Trust()
 	a.results["ok"].Inc()
 	return t, nil

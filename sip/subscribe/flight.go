@@ -3,7 +3,6 @@ package subscribe
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"linehall/internal/observe"
-	"linehall/sip/digest"
 	"linehall/sip/location"
 	"linehall/sip/stack"
 )
@@ -117,44 +115,29 @@ func retryAfter(res *sip.Response) time.Duration {
 
 // again repeats a challenged NOTIFY with credentials: the same document, the next CSeq.
 func (s *Service) again(ctx context.Context, n *notice, req *sip.Request, flow stack.Flow, res *sip.Response) (verdict, time.Duration) {
-	name, answer := "Authorization", "WWW-Authenticate"
-	if res.StatusCode == sip.StatusProxyAuthRequired {
-		name, answer = "Proxy-Authorization", "Proxy-Authenticate"
-	}
-	terminal, known := s.o.Directory.ByExtension(n.sub.owner)
-	password, err := s.o.Directory.Password(ctx, n.sub.owner)
-	if !known || err != nil {
+	if _, known := s.o.Directory.ByExtension(n.sub.owner); !known {
 		return unknown, 0
 	}
-	user := terminal.AuthUser
-	if user == "" {
-		user = terminal.Extension
-	}
-	for _, h := range res.GetHeaders(answer) {
-		value, err := digest.Answer(h.Value(), string(req.Method), req.Recipient.String(), user, password, req.Body())
-		if err != nil {
-			continue
-		}
+	header, values := s.answers(ctx, n.sub.owner, req, res)
+	for range values {
 		s.mu.Lock()
 		seq, ok := n.sub.cseq.next()
 		s.mu.Unlock()
 		if !ok {
 			return busy, 0
 		}
-		next := req.Clone() // the stack keeps the first one
-		for next.RemoveHeader("Via") {
+		tx, err := s.repeat(ctx, req, flow, seq, header, values[0])
+		v, after, answer := s.await(ctx, tx, err)
+		if v != challenged {
+			return v, after
 		}
-		next.ReplaceHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.NOTIFY})
-		next.AppendHeader(sip.NewHeader(name, value))
-		tx, err := s.stack.Request(ctx, next, flow)
-		v, after, _ := s.await(ctx, tx, err)
-		if v == challenged { // it does not know our password: asking again would lock us out
-			return busy, s.limits.LongestBackoff
+		// A nonce may be good for one answer only: the other password answers the new one.
+		if header, values = s.answers(ctx, n.sub.owner, req, answer); len(values) < 2 {
+			break
 		}
-		return v, after
+		values = values[1:]
 	}
-	s.log.Warn("challenge of a phone not understood", slog.String(observe.Extension, n.sub.owner))
-	return busy, s.limits.LongestBackoff
+	return busy, s.limits.LongestBackoff // it does not know our passwords: asking again would lock us out
 }
 
 // reach finds the way to a phone whose connection is gone: the connection that it has now, or

@@ -32,17 +32,34 @@ func (s *Service) Resync(ctx context.Context, extension, event string) error {
 			failed = append(failed, err)
 			continue
 		}
-		tx, err := s.stack.Request(ctx, req, b.Flow)
-		v, _, res := s.await(ctx, tx, err)
+		v, res := s.persuade(ctx, extension, req, b.Flow)
 		s.metrics.notifies.WithLabelValues("resync", verdictLabel(v)).Inc()
 		switch {
 		case res == nil:
 			failed = append(failed, fmt.Errorf("extension %s: no answer from %s", extension, b.Flow.Remote))
+		case v == challenged:
+			failed = append(failed, fmt.Errorf("extension %s: %s does not take the line's password for a NOTIFY (%d %s)", extension, b.Flow.Remote, res.StatusCode, res.Reason))
 		case !res.IsSuccess():
 			failed = append(failed, fmt.Errorf("extension %s: %s answered %d %s", extension, b.Flow.Remote, res.StatusCode, res.Reason))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// persuade sends a NOTIFY and answers the phone's challenge, with each password that it may have: the
+// phones of some brands authenticate who tells them to fetch.
+func (s *Service) persuade(ctx context.Context, extension string, req *sip.Request, flow stack.Flow) (verdict, *sip.Response) {
+	tx, err := s.stack.Request(ctx, req, flow)
+	v, _, res := s.await(ctx, tx, err)
+	for tried := 0; v == challenged; tried++ {
+		header, values := s.answers(ctx, extension, req, res)
+		if tried >= len(values) {
+			break
+		}
+		tx, err := s.repeat(ctx, req, flow, uint32(2+tried), header, values[tried]) //nolint:gosec // at most two passwords
+		v, _, res = s.await(ctx, tx, err)
+	}
+	return v, res
 }
 
 func (s *Service) resync(extension, event string, b location.Binding) (*sip.Request, error) {

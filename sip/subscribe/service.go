@@ -116,6 +116,9 @@ type Options struct {
 	Auth      Authenticator
 	Locations Locator
 	Directory Directory
+	// Next is the password that follows a terminal's present one while its phone may have either;
+	// may be nil.
+	Next      func(extension string) (password string, waits bool)
 	Numbers   Numbers
 	Mailboxes Mailboxes // nil: NoMailboxes
 	Features  Features  // nil: NoFeatures

@@ -482,7 +482,7 @@ func TestShapes(t *testing.T) {
 		"/terminals/2001": `{"extension":"2001","display_name":"","site":"branch1","mac":"","model":"","template":"","state":"active","notes":"","registered":false,"since":null,` +
 			`"address":null,"transport":null,"user_agent":null,"expires_at":null,"bindings":0,"seen_site":null,"in_call":false,"provisioned_at":null}`,
 		"/terminals/8001?secrets=true": `{"extension":"8001","display_name":"","site":"","mac":"","model":"","auth_user":"","password":"geheim","domain":"","realm":"","server":"",` +
-			`"udp_port":5060,"tcp_port":0,"tls_port":0,"wss_url":"","transport":"","srtp":"","ca_file":""}`,
+			`"udp_port":5060,"tcp_port":0,"tls_port":0,"wss_url":"","transport":"","srtp":"","ca_file":"","admin_password":""}`,
 		"/rooms/9001": `{"number":"9001","name":"","state":"","opened_at":null,"venues":[],"participants":[]}`,
 		"/calls/c2": `{"id":"c2","state":"ringing","class":"","precedence":"","started_at":"0001-01-01T00:00:00Z","answered_at":null,"duration_seconds":0,"from":{"extension":"8001","display_name":"","site":"hq"},` +
 			`"to":{"extension":"8002","display_name":"","site":"hq"},"path":"","codec":null,"media":null,"srtp":false,"srtp_here":false,"mos":null,"legs":[],"guests":null,"recording":"","may_record":false,"unrecorded":""}`,

@@ -25,6 +25,8 @@ type ApplyWish struct {
 	Batch        int    `json:"batch" minimum:"1" maximum:"100" doc:"phones told at once"`
 	PauseSeconds int    `json:"pause_seconds" minimum:"0" maximum:"3600" doc:"between batches"`
 	MaxFailures  int    `json:"max_failures" minimum:"1" maximum:"1000" doc:"phones that fail before it stops"`
+	Rotate       bool   `json:"rotate" required:"false" doc:"new SIP passwords for all phones of the limit, not only for those that are too old"`
+	AnyTime      bool   `json:"any_time" required:"false" doc:"also outside terminals.maintenance"`
 }
 
 // Apply is an apply and how far it is.
@@ -56,7 +58,7 @@ func (a *API) registerApplies() {
 		})
 	change(a, operation("start-apply", http.MethodPost, "/apply", "terminals", "Take the configuration from the files and tell the phones", admins), admins,
 		func(_ context.Context, _ auth.Principal, in *applyIn) (audit.Event, error) {
-			return audit.Event{Action: "config.apply", Object: in.Body.Limit, Detail: map[string]string{"batch": strconv.Itoa(in.Body.Batch), "plan": in.Body.Digest}}, nil
+			return audit.Event{Action: "config.apply", Object: in.Body.Limit, Detail: map[string]string{"batch": strconv.Itoa(in.Body.Batch), "plan": in.Body.Digest, "rotate": strconv.FormatBool(in.Body.Rotate), "any_time": strconv.FormatBool(in.Body.AnyTime)}}, nil
 		},
 		func(ctx context.Context, _ auth.Principal, in *applyIn) (*body[Apply], error) {
 			apply, err := a.opts.Applies.StartApply(ctx, in.Body)

@@ -94,6 +94,8 @@ type Credentials struct {
 	Transport   string `json:"transport"`
 	SRTP        string `json:"srtp"`
 	CAFile      string `json:"ca_file"`
+	// AdminPassword is that of the phone's menus and web page.
+	AdminPassword string `json:"admin_password" doc:"of the phone's menus and web page; empty: not ours"`
 }
 
 // UnknownTerminal is a phone that asked for a file and is not in terminals.csv.

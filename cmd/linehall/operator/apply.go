@@ -17,6 +17,8 @@ type ApplyWish struct {
 	Batch        int    `json:"batch"`
 	PauseSeconds int    `json:"pause_seconds"`
 	MaxFailures  int    `json:"max_failures"`
+	Rotate       bool   `json:"rotate"`
+	AnyTime      bool   `json:"any_time"`
 }
 
 // ApplyState is how far an apply is.

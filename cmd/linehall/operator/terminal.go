@@ -105,7 +105,7 @@ func (o *operator) terminalShow() *cobra.Command {
 func renderFields(out io.Writer, body map[string]any) {
 	order := []string{
 		"extension", "display_name", "site", "mac", "model", "state", "auth_user", "password", "domain", "realm", "server",
-		"udp_port", "tcp_port", "tls_port", "wss_url", "transport", "srtp", "ca_file", "registered", "since", "address", "user_agent", "expires_at",
+		"udp_port", "tcp_port", "tls_port", "wss_url", "transport", "srtp", "ca_file", "admin_password", "registered", "since", "address", "user_agent", "expires_at",
 	}
 	for _, key := range order {
 		if value, there := body[key]; there && value != nil {

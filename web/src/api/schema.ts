@@ -1329,6 +1329,8 @@ export interface components {
             site: string;
         };
         ApplyWish: {
+            /** @description also outside terminals.maintenance */
+            any_time?: boolean;
             /**
              * Format: int64
              * @description phones told at once
@@ -1348,6 +1350,8 @@ export interface components {
              * @description between batches
              */
             pause_seconds: number;
+            /** @description new SIP passwords for all phones of the limit, not only for those that are too old */
+            rotate?: boolean;
         };
         Attendance: {
             /** @description was called and did not come */
@@ -1701,6 +1705,8 @@ export interface components {
             waits: "busy" | "no_answer" | "absent";
         };
         Credentials: {
+            /** @description of the phone's menus and web page; empty: not ours */
+            admin_password: string;
             auth_user: string;
             ca_file: string;
             display_name: string;
