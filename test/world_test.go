@@ -73,6 +73,7 @@ func (w *world) configure(s settings, a *appliance) {
 	for key, port := range map[string]int{"sip_udp": 5060, "sip_tcp": 5060, "sip_tls": 5061, "https": 8443, "provisioning": 8080, "tftp": 6969} {
 		s.set("listen."+key, fmt.Sprintf(":%d", port))
 	}
+	s.set("listen.pnp", map[string]any{"group": "224.0.1.75:5060", "interfaces": []any{"auto"}})
 	s.set("listen.metrics", "127.0.0.1:9464")
 	s.set("listen.media", map[string]any{"udp": ":30000", "tcp": ":30000"})
 	s.set("listen.rtp", map[string]any{"ports": "10000-29999"})

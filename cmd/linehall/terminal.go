@@ -20,7 +20,7 @@ import (
 
 // terminalFileCommands are the commands about desk phones that read the files and need no running appliance.
 func terminalFileCommands(f *flags) []*cobra.Command {
-	return []*cobra.Command{newTerminalExplain(f), newTerminalRender(f), newTerminalExport(f)}
+	return []*cobra.Command{newTerminalExplain(f), newTerminalRender(f), newTerminalExport(f), newTerminalDHCP(f)}
 }
 
 // described is what the files say about one terminal.

@@ -2,6 +2,7 @@ package phone
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -113,4 +114,17 @@ func MACInName(name string) (string, bool) {
 		return "", false // 000000000000.cfg, y000000000096.cfg: names of files for all phones
 	}
 	return colons(groups[1]), true
+}
+
+// Prefixes lists the first three bytes of MAC addresses that a brand is known
+// by, like 00:15:65, in order.
+func Prefixes(brand string) []string {
+	var list []string
+	for prefix, of := range vendors {
+		if of == brand {
+			list = append(list, prefix)
+		}
+	}
+	slices.Sort(list)
+	return list
 }

@@ -74,3 +74,6 @@ func brandNamed(brands []phone.Brand, name string) phone.Brand {
 	}
 	return nil
 }
+
+// Base is the folder where phones that know nothing yet begin.
+func (o *Organisation) Base(own netip.Addr) string { return o.base(own.String(), false) }
