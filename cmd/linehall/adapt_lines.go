@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"linehall/internal/site"
@@ -68,6 +69,7 @@ func shownLine(s line.Status) api.Line {
 func shownDirection(s line.State) api.LineDirection {
 	shown := api.LineDirection{
 		CapacityBps: s.Capacity, OfficeReserveBps: s.OfficeReserve, FloorBps: s.Floor, ReservedBps: s.Reserved, MeasuredBps: s.Measured, FreeBps: s.Free,
+		EstimatedBps: s.Verdict.Limit, LossPercent: s.Verdict.LossPercent, BelowContract: cmp.Or(s.Verdict.Alarm, "no"), BelowSince: timeOrNull(s.Verdict.Since),
 		Classes: []api.LineClass{},
 	}
 	for _, c := range s.Classes {

@@ -12,6 +12,7 @@ import (
 
 	"linehall/internal/pki"
 	"linehall/media/record"
+	"linehall/sfu/congestion"
 	"linehall/sip/toll"
 	"linehall/web/api"
 )
@@ -111,6 +112,7 @@ func (b *alarmBoard) lineAlarms(ctx context.Context, now time.Time) []api.Alarm 
 			b.full[l.Site] = now
 		}
 		b.refused[l.Site] = l.RefusedTotal
+		found = append(found, contractAlarms(l)...)
 		direction := ""
 		if l.Up.FreeBps < oneCallBps {
 			direction = "up"
@@ -123,6 +125,31 @@ func (b *alarmBoard) lineAlarms(ctx context.Context, now time.Time) []api.Alarm 
 		}
 	}
 	return found
+}
+
+// contractAlarms: a line carries less than its contract, or loses what it carries. Both directions have one alarm of a kind.
+func contractAlarms(l api.Line) []api.Alarm {
+	var found []api.Alarm
+	for _, reason := range []string{congestion.Slow, congestion.Lossy} {
+		detail := map[string]string{}
+		if l.Up.BelowContract == reason {
+			detail = contractDetail("up", l.Up)
+		}
+		if l.Down.BelowContract == reason {
+			detail = contractDetail("down", l.Down)
+		}
+		if len(detail) > 0 {
+			found = append(found, alarm("warning", "line_"+reason, l.Site, detail))
+		}
+	}
+	return found
+}
+
+func contractDetail(direction string, d api.LineDirection) map[string]string {
+	return map[string]string{
+		"direction": direction, "estimated_bps": strconv.FormatInt(d.EstimatedBps, 10), "capacity_bps": strconv.FormatInt(d.CapacityBps, 10),
+		"loss_percent": strconv.FormatFloat(d.LossPercent, 'f', -1, 64),
+	}
 }
 
 // trunkAlarms: a trunk without a gateway that takes calls is out of service; one that is missing is a warning.

@@ -8,6 +8,7 @@ import (
 
 	"linehall/configs"
 	"linehall/internal/auth"
+	"linehall/sfu/congestion"
 	"linehall/sfu/room"
 	"linehall/sfu/schedule"
 	"linehall/sfu/signal"
@@ -19,6 +20,7 @@ type conference struct {
 	rooms    *room.Manager
 	book     *room.Book
 	schedule *schedule.Service
+	pool     *congestion.Pool
 	signal   http.Handler
 	shutdown chan struct{} // closed: no new signalling
 	closing  sync.Once
@@ -38,10 +40,10 @@ func openConference(ctx context.Context, config configs.Config, g *ground, media
 	if err := applySchedule(plans, config); err != nil {
 		return nil, err
 	}
-	c := &conference{book: book, schedule: plans, shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
+	c := &conference{book: book, schedule: plans, pool: congestion.NewPool(media.ledger), shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
 	c.rooms = room.NewManager(room.Options{ //nolint:contextcheck // rooms live as long as the manager runs
 		Config: config.Conference, Plane: media.plane, Ledger: media.ledger, Atlas: g.atlas,
-		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book, Schedule: plans,
+		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book, Schedule: plans, Congestion: c.pool,
 	})
 	c.signal = signal.NewHandler(signal.Options{
 		Rooms: c.rooms, Number: func(r *http.Request) string { return r.PathValue("number") },
@@ -77,7 +79,7 @@ func stay(before, now auth.Principal, err error) error {
 
 // stage runs the rooms until they are dismissed, which the front door does while it can still tell the pages.
 func (c *conference) stage() stage {
-	return stage{name: "conference", parts: []part{{"rooms", c.run}}}
+	return stage{name: "conference", parts: []part{{"rooms", c.run}, {"line measurement", c.pool.Run}}}
 }
 
 func (c *conference) run(ctx context.Context) error {

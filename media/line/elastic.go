@@ -27,8 +27,8 @@ type Elastic struct {
 	}
 }
 
-// Elastic opens a share for class on the line of a site. Its budget is usable − every reservation − what elastic leases
-// of more important classes use, divided equally among the elastic leases of the same class; at least 0; Unlimited
+// Elastic opens a share for class on the line of a site. Its budget is usable, or what the line was measured to carry if that
+// is less (Restrict), − every reservation − what elastic leases of more important classes use, divided equally among the elastic leases of the same class; at least 0; Unlimited
 // where the site has no line.
 //
 // changed is called with each new budget, not with the first one (see Budget): in the goroutine that changed the
@@ -41,17 +41,6 @@ func (l *Ledger) Elastic(class Class, id site.ID, changed func(Rate)) *Elastic {
 // Watch follows what content and video have together on the line of a site, and takes nothing of it: for whoever paces what all
 // of them send. It is everything that is not reserved and that bulk does not use.
 func (l *Ledger) Watch(id site.ID, changed func(Rate)) *Elastic { return l.open(0, id, changed) }
-
-// Limit bounds what the elastic classes get of a line together, as far as somebody found out that the line carries less than
-// its contract says; it never raises a budget. 0 ends the bound of a direction.
-func (l *Ledger) Limit(id site.ID, most Rate) {
-	l.mu.Lock()
-	a := l.account(id)
-	a.limit = [directions]int64{Up: max(0, most.Up), Down: max(0, most.Down)}
-	changed := a.rebudget()
-	l.mu.Unlock()
-	deliver(changed)
-}
 
 func (l *Ledger) open(class Class, id site.ID, changed func(Rate)) *Elastic {
 	l.mu.Lock()
@@ -122,10 +111,7 @@ func (a *account) left(class Class, d Direction, used [classes]Rate, count [clas
 	if a.line == nil {
 		return Unlimited
 	}
-	left := a.usable(d) - a.reserved(d)
-	if most := a.limit[d]; most > 0 {
-		left = min(left, most)
-	}
+	left := a.elasticUsable(d) - a.reserved(d)
 	if class == 0 {
 		return max(0, left-used[Bulk].In(d))
 	}

@@ -29,7 +29,6 @@ type account struct {
 	id          site.ID
 	line        *site.Line // nil: no line, nothing is refused
 	firm        [directions][classes]int64
-	limit       [directions]int64 // see Limit; 0: none
 	elastics    []*Elastic
 	meters      [directions][classes]*Meter
 	leases      map[*Lease]struct{}  // that hold something of it
@@ -37,12 +36,13 @@ type account struct {
 	refused     [classes]uint64
 	preempted   [classes]uint64
 	overflowed  uint64
+	verdicts    [directions]Verdict
 	silent      bool // see SetDown
 	silentSince time.Time
 }
 
 // NewLedger returns a ledger of table's lines; nothing is reserved yet. It registers linehall_line_capacity_bps,
-// _reserved_bps, _measured_bps, _refused_total, _preempted_total, _overflowed_total and _up at reg (nil: no metrics).
+// _reserved_bps, _measured_bps, _estimated_bps, _below_contract, _refused_total, _preempted_total, _overflowed_total and _up at reg (nil: no metrics).
 func NewLedger(table *site.Table, log *slog.Logger, reg prometheus.Registerer) *Ledger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -357,18 +357,28 @@ func TestALimitLowersWhatElasticClassesGet(t *testing.T) {
 	whole := l.Watch("branch1", func(r line.Rate) { told = append(told, r) })
 	video := l.Elastic(line.Video, "branch1", nil)
 	video.Use(both(100_000))
-	l.Limit("branch1", line.Rate{Up: 5_000_000, Down: 300_000})
+	l.Restrict("branch1", line.Up, line.Verdict{Limit: 5_000_000})
+	l.Restrict("branch1", line.Down, line.Verdict{Limit: 300_000, Alarm: "slow"})
 	if got, want := video.Budget(), (line.Rate{Up: 900_000, Down: 300_000}); got != want {
 		t.Errorf("video gets %v, want %v", got, want)
 	}
 	mustReserve(t, l, line.Voice, on("branch1", 87_000))
-	l.Limit("branch1", line.Rate{})
-	want := []line.Rate{{Up: 900_000, Down: 300_000}, {Up: 813_000, Down: 300_000}, both(813_000)}
+	if got, want := video.Budget(), (line.Rate{Up: 813_000, Down: 213_000}); got != want {
+		t.Errorf("beside a call video gets %v, want %v", got, want)
+	}
+	for _, s := range l.Snapshot() {
+		if s.Site == "branch1" && (s.Verdict.Alarm == "slow") != (s.Direction == line.Down) {
+			t.Errorf("%s: %+v", s.Direction, s.Verdict)
+		}
+	}
+	l.Restrict("branch1", line.Up, line.Verdict{})
+	l.Restrict("branch1", line.Down, line.Verdict{})
+	want := []line.Rate{{Up: 900_000, Down: 300_000}, {Up: 813_000, Down: 213_000}, both(813_000)}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("the watcher was told (-want +got):\n%s", diff)
 	}
-	if got := l.Snapshot()[0].Limit; got != 0 {
-		t.Errorf("limit %d in the snapshot", got)
+	if got := l.Snapshot()[0].Verdict; got != (line.Verdict{}) {
+		t.Errorf("%+v in the snapshot", got)
 	}
 	whole.Close()
 }

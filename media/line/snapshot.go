@@ -12,12 +12,12 @@ type State struct {
 	Direction     Direction
 	Capacity      int64
 	OfficeReserve int64
-	Floor         int64 // kept free of calls for conference audio
-	Reserved      int64 // sum of the classes
-	Measured      int64 // sum of the classes, last whole second
-	Elastic       int64 // what elastic leases said they use
-	Free          int64 // what a voice call could still reserve
-	Limit         int64 // what the elastic classes get at most together (Ledger.Limit); 0: what the contract leaves
+	Floor         int64   // kept free of calls for conference audio
+	Reserved      int64   // sum of the classes
+	Measured      int64   // sum of the classes, last whole second
+	Elastic       int64   // what elastic leases said they use
+	Free          int64   // what a voice call could still reserve
+	Verdict       Verdict // of measurements, see Restrict
 	Classes       []ClassState
 	Refused       uint64 // reservations refused on this line, both directions
 }
@@ -49,7 +49,7 @@ func (a *account) state(d Direction) State {
 	capacity := a.capacity(d)
 	s := State{
 		Site: a.id, Direction: d, Capacity: capacity, OfficeReserve: capacity - a.usable(d), Floor: a.floor(d),
-		Free: max(0, a.free(Voice, int(d))), Limit: a.limit[d], Classes: make([]ClassState, 0, classes-1),
+		Free: max(0, a.free(Voice, int(d))), Verdict: a.verdicts[d], Classes: make([]ClassState, 0, classes-1),
 	}
 	for _, c := range Classes() {
 		cs := ClassState{Class: c, Reserved: a.firm[d][c], Measured: a.meters[d][c].Rate(), Refused: a.refused[c]}
@@ -71,6 +71,7 @@ func (a *account) state(d Direction) State {
 type collector struct {
 	ledger                                                           *Ledger
 	capacity, reserved, measured, up, refused, preempted, overflowed *prometheus.Desc
+	estimate, below                                                  *prometheus.Desc
 }
 
 func newCollector(l *Ledger) *collector {
@@ -82,6 +83,8 @@ func newCollector(l *Ledger) *collector {
 		capacity:   desc("capacity_bps", "Contracted rate of the line.", "site", "direction"),
 		reserved:   desc("reserved_bps", "Rate on the wire that is reserved, or used by elastic leases.", "site", "direction", "class"),
 		measured:   desc("measured_bps", "Rate on the wire in the last whole second.", "site", "direction", "class"),
+		estimate:   desc("estimated_bps", "What everything of ours may take, as measured; what the contract gives where nothing says otherwise.", "site", "direction"),
+		below:      desc("below_contract", "1 while the line carries less than its contract or loses packets.", "site", "direction"),
 		up:         desc("up", "1 when the line takes calls, 0 when nothing is heard over it or it is out of service.", "site"),
 		refused:    desc("refused_total", "Reservations for which a line had no room.", "class"),
 		preempted:  desc("preempted_total", "Calls that lost their place on a line to a more important one.", "class"),
@@ -91,7 +94,7 @@ func newCollector(l *Ledger) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.capacity, c.reserved, c.measured, c.up, c.refused, c.preempted, c.overflowed} {
+	for _, d := range []*prometheus.Desc{c.capacity, c.reserved, c.measured, c.estimate, c.below, c.up, c.refused, c.preempted, c.overflowed} {
 		ch <- d
 	}
 }
@@ -101,6 +104,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.ledger.Snapshot() {
 		where := []string{string(s.Site), s.Direction.String()}
 		ch <- prometheus.MustNewConstMetric(c.capacity, prometheus.GaugeValue, float64(s.Capacity), where...)
+		estimate, below := s.Capacity-s.OfficeReserve, 0.0
+		if s.Verdict.Limit > 0 {
+			estimate = min(estimate, s.Verdict.Limit)
+		}
+		if s.Verdict.Alarm != "" {
+			below = 1
+		}
+		ch <- prometheus.MustNewConstMetric(c.estimate, prometheus.GaugeValue, float64(estimate), where...)
+		ch <- prometheus.MustNewConstMetric(c.below, prometheus.GaugeValue, below, where...)
 		for _, k := range s.Classes {
 			labels := []string{where[0], where[1], k.Class.String()}
 			ch <- prometheus.MustNewConstMetric(c.reserved, prometheus.GaugeValue, float64(k.Reserved+k.Elastic), labels...)

@@ -115,12 +115,12 @@ func (s sink) SetReadDeadline(time.Time) error { return nil }
 func mediaEngine(direction Direction) (*webrtc.MediaEngine, error) {
 	m := &webrtc.MediaEngine{}
 	feedback := []webrtc.RTCPFeedback{{Type: "ccm", Parameter: "fir"}, {Type: "nack"}, {Type: "nack", Parameter: "pli"}}
-	var audioFeedback []webrtc.RTCPFeedback
-	if direction == Receive {
-		// Transport-wide feedback is asked from publishers only: see ADR 0010.
-		transport := webrtc.RTCPFeedback{Type: "transport-cc"}
-		feedback = append(feedback, transport)
-		audioFeedback = append(audioFeedback, transport)
+	// Transport-wide feedback both ways (ADR 0010, 0038); a REMB where a subscriber sends none.
+	transport := webrtc.RTCPFeedback{Type: "transport-cc"}
+	feedback = append(feedback, transport)
+	audioFeedback := []webrtc.RTCPFeedback{transport}
+	if direction == Send {
+		feedback = append(feedback, webrtc.RTCPFeedback{Type: "goog-remb"})
 	}
 	errs := []error{
 		m.RegisterCodec(webrtc.RTPCodecParameters{
@@ -139,24 +139,31 @@ func mediaEngine(direction Direction) (*webrtc.MediaEngine, error) {
 			PayloadType:        PayloadVP8RTX,
 		}, webrtc.RTPCodecTypeVideo),
 	}
-	if direction == Receive {
-		for _, e := range []struct {
-			uri  string
-			kind webrtc.RTPCodecType
-		}{
-			{sdp.SDESMidURI, webrtc.RTPCodecTypeAudio},
-			{sdp.SDESMidURI, webrtc.RTPCodecTypeVideo},
-			{sdp.SDESRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
-			{sdp.SDESRepairRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
-			{sdp.TransportCCURI, webrtc.RTPCodecTypeVideo},
-			{sdp.TransportCCURI, webrtc.RTPCodecTypeAudio},
-			{AudioLevelURI, webrtc.RTPCodecTypeAudio},
-		} {
-			errs = append(errs, m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: e.uri}, e.kind))
-		}
+	for _, e := range extensions(direction) {
+		errs = append(errs, m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: e.uri}, e.kind))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("media engine: %w", err)
 	}
 	return m, nil
+}
+
+type extension struct {
+	uri  string
+	kind webrtc.RTPCodecType
+}
+
+// extensions are the header extensions of a direction.
+func extensions(direction Direction) []extension {
+	list := []extension{{sdp.TransportCCURI, webrtc.RTPCodecTypeVideo}, {sdp.TransportCCURI, webrtc.RTPCodecTypeAudio}}
+	if direction == Receive {
+		list = append(list,
+			extension{sdp.SDESMidURI, webrtc.RTPCodecTypeAudio},
+			extension{sdp.SDESMidURI, webrtc.RTPCodecTypeVideo},
+			extension{sdp.SDESRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
+			extension{sdp.SDESRepairRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
+			extension{AudioLevelURI, webrtc.RTPCodecTypeAudio},
+		)
+	}
+	return list
 }

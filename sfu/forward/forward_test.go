@@ -354,7 +354,11 @@ func TestForwardingAllocatesNothing(t *testing.T) {
 		b.uplink.receive(s, p, now)
 	}
 	for range 20 {
-		slot, _ := b.slot(t, true, false)
+		slot, e := b.slot(t, true, false)
+		if _, err := slot.Bind(numbered{negotiated{edge: e, video: true}}); err != nil {
+			t.Fatal(err)
+		}
+		slot.SetTransport(&counter{})
 		slot.Follow(b.uplink.Track(Camera).Layer("l"))
 	}
 	for _, p := range camera.frame(true, 0, 1) {

@@ -68,6 +68,7 @@ type receiveState struct {
 	transit         int64
 	report          senderInfo
 	recovered       uint64
+	recoveredBefore uint64
 	nacked          uint64
 	keyframes       uint64
 	keyRequests     uint64

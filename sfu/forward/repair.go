@@ -29,11 +29,14 @@ type repair struct {
 	rtt       time.Duration
 	jitter    uint32
 	reportAt  time.Time
+	reported  int64 // the extended sequence number of the newest report
 }
 
 // SlotReceiver sorts the reports of one subscriber's connection to its slots.
 type SlotReceiver struct {
 	Slots func(ssrc uint32) *Slot // may be called from two goroutines
+	// Transport takes the reports about the connection as a whole; nil: nobody does.
+	Transport Transport
 	// WithoutRecovery ignores NACK and PLI: to measure what they are worth.
 	WithoutRecovery bool
 }
@@ -44,16 +47,16 @@ func (r *SlotReceiver) RTP(uint32) func([]byte) { return func([]byte) {} }
 // RTCP returns the function for the reports about one stream.
 func (r *SlotReceiver) RTCP(ssrc uint32) func([]byte) {
 	return func(b []byte) {
-		s := r.Slots(ssrc)
-		if s == nil {
-			return
-		}
 		packets, err := rtcp.Unmarshal(b)
 		if err != nil {
 			return
 		}
+		now, s := time.Now(), r.Slots(ssrc)
 		for _, p := range packets {
-			r.handle(s, ssrc, p, time.Now())
+			r.feedback(p, now) // about whichever stream of the connection, a retransmission's too
+			if s != nil {
+				r.handle(s, ssrc, p, now)
+			}
 		}
 	}
 }
@@ -75,13 +78,17 @@ func (r *SlotReceiver) handle(s *Slot, ssrc uint32, p rtcp.Packet, now time.Time
 	case *rtcp.ReceiverReport:
 		for i := range p.Reports {
 			if p.Reports[i].SSRC == ssrc {
-				s.noteReport(&p.Reports[i], now)
+				arrived, lost := s.noteReport(&p.Reports[i], now)
+				if r.Transport != nil {
+					r.Transport.Report(arrived, lost, now)
+				}
 			}
 		}
 	}
 }
 
-func (s *Slot) noteReport(b *rtcp.ReceptionReport, now time.Time) {
+// noteReport returns what arrived and what did not since the report before.
+func (s *Slot) noteReport(b *rtcp.ReceptionReport, now time.Time) (arrived, lost int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.repair.lossSeen = float64(b.FractionLost) / 256
@@ -93,6 +100,13 @@ func (s *Slot) noteReport(b *rtcp.ReceptionReport, now time.Time) {
 			s.repair.rtt = time.Duration(units) * time.Second / 65536
 		}
 	}
+	passed := int64(b.LastSequenceNumber) - s.repair.reported
+	s.repair.reported = int64(b.LastSequenceNumber)
+	if passed <= 0 || passed > int64(len(s.sent)) {
+		return 0, 0
+	}
+	lost = int(passed) * int(b.FractionLost) / 256
+	return int(passed) - lost, lost
 }
 
 // resend answers a NACK.
@@ -150,7 +164,7 @@ func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
 	h := &s.header
 	h.Version, h.Marker, h.Timestamp = 2, stored.marker, stored.timestamp+e.stamp
 	if b.rtx == 0 {
-		// Without RTX the same packet goes out again, octet by octet: the same nonce is used for the same text only.
+		// Without RTX the same packet goes out again, octet by octet: the same nonce is used for the same text only (see stamp).
 		h.PayloadType, h.SSRC, h.SequenceNumber = b.payload, b.ssrc, uint16(out) //nolint:gosec // the low 16 bits are the wire's
 	} else {
 		binary.BigEndian.PutUint16(r.buffer[:], uint16(out)) //nolint:gosec // the low 16 bits are the wire's
@@ -158,7 +172,7 @@ func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
 		h.PayloadType, h.SSRC, h.SequenceNumber = b.rtxPayload, b.rtx, r.sequence
 		r.sequence++
 	}
-	if s.pacer == nil || !s.pacer.Repair(b, h, payload, octetsOf(payload)) {
+	if s.pacer == nil || !s.pacer.Repair(b, h, payload, b.octets(payload)) {
 		if _, err := b.WriteRTP(h, payload); err != nil {
 			return false
 		}

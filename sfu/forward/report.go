@@ -91,12 +91,15 @@ type LayerStats struct {
 	KeyRequests  uint64
 	Keyframes    uint64
 	Temporal     uint8 // highest temporal layer seen
+
+	arrived, missed int // since the last report, before repair
 }
 
 // Report sends the receiver reports of all live layers to the publisher and returns their figures. Call it once a second.
 func (u *Uplink) Report(now time.Time) []LayerStats {
 	var blocks []rtcp.ReceptionReport
 	var stats []LayerStats
+	arrived, lost := 0, 0
 	for _, t := range u.tracks {
 		for _, l := range t.Layers() {
 			if !l.Live(now) {
@@ -105,7 +108,11 @@ func (u *Uplink) Report(now time.Time) []LayerStats {
 			block, s := l.account(now)
 			blocks = append(blocks, block)
 			stats = append(stats, s)
+			arrived, lost = arrived+s.arrived, lost+s.missed
 		}
+	}
+	if o := u.observer.Load(); o != nil && len(blocks) > 0 {
+		o.Count(arrived, lost, now)
 	}
 	if len(blocks) > 0 {
 		u.send(&rtcp.ReceiverReport{SSRC: senderSSRC, Reports: blocks})
@@ -124,6 +131,9 @@ func (l *Layer) account(now time.Time) (rtcp.ReceptionReport, LayerStats) {
 	if expectedNow > packetsNow {
 		l.lossFraction = float64(expectedNow-packetsNow) / float64(expectedNow)
 	}
+	recoveredNow := l.recovered - l.recoveredBefore
+	l.recoveredBefore = l.recovered
+	missed := max(0, int(expectedNow)-int(packetsNow)+int(recoveredNow)) //nolint:gosec // of one second
 	l.lostTotal = 0
 	if expected > l.packets {
 		l.lostTotal = expected - l.packets
@@ -145,7 +155,7 @@ func (l *Layer) account(now time.Time) (rtcp.ReceptionReport, LayerStats) {
 	return block, LayerStats{
 		Kind: l.track.kind, RID: l.rid, Height: l.Height(), BitrateBps: l.bitrate, LossFraction: l.lossFraction, Lost: l.lostTotal,
 		JitterMs: l.jitter * 1000 / float64(l.track.clockRate()), Recovered: l.recovered, KeyRequests: l.keyRequests,
-		Keyframes: l.keyframes, Temporal: l.highestTemporal,
+		Keyframes: l.keyframes, Temporal: l.highestTemporal, arrived: max(0, int(packetsNow)-int(recoveredNow)), missed: missed, //nolint:gosec // of one second
 	}
 }
 

@@ -33,6 +33,8 @@ type Slot struct {
 	bound  atomic.Pointer[binding]
 	meter  atomic.Pointer[meterBox]
 	octets atomic.Uint64
+	// transport numbers the packets.
+	transport atomic.Pointer[transportBox]
 
 	// mu guards everything below against a hand-over between two publishers, reports and retransmissions. A packet's forwarding
 	// holds it while the packet is encrypted and collected.
@@ -76,6 +78,7 @@ type binding struct {
 	ssrc, rtx  uint32
 	payload    uint8
 	rtxPayload uint8
+	numbering  numbering
 }
 
 // rewrite is how the current layer's numbers become the slot's.
@@ -163,6 +166,7 @@ func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	if b.rtxPayload == 0 {
 		b.rtx = 0
 	}
+	b.numbering.negotiate(c, b.rtx != 0, len(s.sent))
 	s.bound.Store(b)
 	return codec, nil
 }

@@ -2,8 +2,6 @@ package forward
 
 import (
 	"time"
-
-	"github.com/pion/rtp"
 )
 
 // forward offers a packet of a layer to the slot; true: it was written. Called on the goroutine of the layer's publisher.
@@ -50,7 +48,7 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 func (s *Slot) write(b *binding, p *packet) {
 	s.counters.packets++
 	s.counters.octets += uint64(len(p.payload))
-	if s.pacer == nil || !s.pacer.Send(b, &s.header, p.payload, octetsOf(p.payload), s.inKeyframe(p)) {
+	if s.pacer == nil || !s.pacer.Send(b, &s.header, p.payload, b.octets(p.payload), s.inKeyframe(p)) {
 		_, _ = b.WriteRTP(&s.header, p.payload) // the connection is closing; its owner knows
 	}
 }
@@ -65,15 +63,6 @@ func (s *Slot) inKeyframe(p *packet) bool {
 
 // octetsOf is the length of the IP packet that carries a payload.
 func octetsOf(payload []byte) int { return 12 + len(payload) + wireOverhead }
-
-// WriteRTP writes a packet to the connection and counts it. The pacer calls it from its own goroutine.
-func (b *binding) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	n, err := b.writer.WriteRTP(h, payload)
-	if err == nil {
-		b.slot.countWire(octetsOf(payload))
-	}
-	return n, err //nolint:wrapcheck // of pion's, as it is
-}
 
 func (s *Slot) countWire(octets int) {
 	s.octets.Add(uint64(octets)) //nolint:gosec // a length

@@ -81,8 +81,17 @@ type Uplink struct {
 	held         int
 	lastFeedback time.Time
 
-	meters atomic.Pointer[[3]Meter]
+	meters   atomic.Pointer[[3]Meter]
+	observer atomic.Pointer[observerBox]
 }
+
+// Observer watches what comes up the publisher's line: *congestion.Source is one.
+type Observer interface {
+	Voice(timestamp uint32, now time.Time)
+	Count(arrived, lost int, now time.Time)
+}
+
+type observerBox struct{ Observer }
 
 // stream is one SSRC of the publisher.
 type stream struct {
@@ -126,6 +135,9 @@ func (u *Uplink) RTT() time.Duration { return time.Duration(u.rtt.Load()) }
 
 // SetMeters tells where to count received traffic, per kind of track.
 func (u *Uplink) SetMeters(m [3]Meter) { u.meters.Store(&m) }
+
+// SetObserver tells who watches the line.
+func (u *Uplink) SetObserver(o Observer) { u.observer.Store(&observerBox{o}) }
 
 func (u *Uplink) send(packets ...rtcp.Packet) {
 	if err := u.sendRTCP(packets); err != nil {
@@ -182,6 +194,9 @@ func (u *Uplink) receive(s *stream, b []byte, now time.Time) {
 	}
 	if l.track.kind == Microphone {
 		l.track.noteLevel(h.extension(d.audioLevelID), now)
+		if o := u.observer.Load(); o != nil {
+			o.Voice(h.timestamp, now)
+		}
 	}
 	l.receive(h, b[h.start:h.end], wire, now)
 }

@@ -70,7 +70,7 @@ func (p *Peer) openPublish(d *forward.Description) error {
 
 // openSubscribe makes the sending connection anew and offers it.
 func (p *Peer) openSubscribe(ctx context.Context) error {
-	pc, err := p.options.Plane.NewConnection(webrtc.Send, &forward.SlotReceiver{Slots: p.slotOf, WithoutRecovery: p.options.WithoutRecovery})
+	pc, err := p.options.Plane.NewConnection(webrtc.Send, &forward.SlotReceiver{Slots: p.slotOf, Transport: p.options.Transport, WithoutRecovery: p.options.WithoutRecovery})
 	if err != nil {
 		return fmt.Errorf("subscribe connection: %w", err)
 	}

@@ -72,6 +72,8 @@ type Options struct {
 	Dropped *observe.Dropped
 	Voices  int // audio m-lines of the subscribe connection
 	Videos  int // video m-lines
+	// Transport takes the subscriber's reports about its connection as a whole; nil: nobody does.
+	Transport forward.Transport
 	// WithoutRecovery switches off NACK, RTX and repeated PLI in both directions: to measure what they are worth.
 	WithoutRecovery bool
 }

@@ -27,6 +27,7 @@ import (
 	"linehall/internal/site"
 	"linehall/media/line"
 	"linehall/media/webrtc"
+	"linehall/sfu/congestion"
 	"linehall/sfu/room"
 	"linehall/sfu/signal"
 )
@@ -84,6 +85,7 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		}
 		options.Atlas = site.NewAtlas(table)
 		options.Ledger = line.NewLedger(table, discard(), nil)
+		options.Congestion = congestion.NewPool(options.Ledger)
 		if o.ledger != nil {
 			*o.ledger = options.Ledger
 		}
@@ -95,6 +97,13 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		defer close(ended)
 		if err := manager.Run(ctx); err != nil {
 			tb.Error(err)
+		}
+	}()
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		if options.Congestion != nil {
+			_ = options.Congestion.Run(ctx)
 		}
 	}()
 	handler := signal.NewHandler(signal.Options{Rooms: manager, Number: func(*http.Request) string { return "9000" }})
@@ -110,7 +119,7 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 	}
 	server.Start()
 	w.manager, w.url = manager, "ws"+strings.TrimPrefix(server.URL, "http")
-	w.dismiss = func() { cancel(); <-ended }
+	w.dismiss = func() { cancel(); <-ended; <-measured }
 	w.cut = func() {
 		sockets.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
 	}
@@ -345,6 +354,9 @@ func (c *client) api() *pion.API {
 	registry := &interceptor.Registry{}
 	if !c.plain {
 		if err := pion.ConfigureNack(m, registry); err != nil { // a client answers NACKs and asks for what it lost
+			c.t.Fatal(err)
+		}
+		if err := pion.ConfigureTWCCSender(m, registry); err != nil { // and says what arrives
 			c.t.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"linehall/internal/observe"
 	"linehall/internal/site"
 	"linehall/media/line"
+	"linehall/sfu/congestion"
 	"linehall/sfu/forward"
 	"linehall/sfu/pace"
 	"linehall/sfu/peer"
@@ -42,6 +43,8 @@ type Options struct {
 	WithoutRecovery bool
 	Book            *Book    // of meetings and their minutes; nil: they are not kept
 	Schedule        Schedule // nil: nothing is scheduled
+	// Congestion measures the lines of the sites that take part; nil: they are taken for what their contracts say.
+	Congestion *congestion.Pool
 }
 
 // Manager holds the rooms.

@@ -66,6 +66,7 @@ type participant struct {
 	voices  int // how many the line carries to it
 	share   *share
 	flows   []*pace.Flow // of the video slots, in the queue of the site's line
+	measured
 	// elsewhere is the site that the media comes from, while its line has no room; "": site is right.
 	elsewhere site.ID
 	triedAt   time.Time
@@ -108,10 +109,11 @@ func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal
 	}
 	p.video = make([]videoSlot, r.manager.options.Videos)
 	p.audio, p.voices = make([]audioSlot, voices), voices
+	p.measure()
 	p.peer = peer.New(peer.Options{
 		Plane: r.manager.options.Plane, Events: events{p}, Log: r.log.With(observe.Participant, p.id), Metrics: r.manager.metrics,
 		Dropped: r.manager.options.Dropped, Voices: voices, Videos: r.manager.options.Videos,
-		WithoutRecovery: r.manager.options.WithoutRecovery,
+		Transport: p.transport(), WithoutRecovery: r.manager.options.WithoutRecovery,
 	})
 	p.attach(client)
 	return p
@@ -156,6 +158,7 @@ func (p *participant) refuseAct(request, act string, err error) {
 
 // start runs the peer until the participant ends.
 func (p *participant) start() {
+	p.setMeasured()
 	ctx, cancel := context.WithCancel(p.room.ctx)
 	p.cancel = cancel
 	p.room.peers.Go(func() {
@@ -180,6 +183,7 @@ func (p *participant) end() {
 		p.lease.Release()
 	}
 	p.room.leaveShare(p)
+	p.unmeasure()
 }
 
 func (p *participant) welcome() {

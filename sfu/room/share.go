@@ -104,6 +104,7 @@ func (p *participant) setMeters() {
 	if ledger == nil {
 		return
 	}
+	p.setMeasured()
 	if p.uplink != nil {
 		p.uplink.SetMeters([3]forward.Meter{
 			forward.Microphone: ledger.Meter(p.site, line.Up, line.ConferenceAudio),

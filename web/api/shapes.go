@@ -204,6 +204,10 @@ type LineDirection struct {
 	ReservedBps      int64       `json:"reserved_bps"`
 	MeasuredBps      int64       `json:"measured_bps"`
 	FreeBps          int64       `json:"free_bps"`
+	EstimatedBps     int64       `json:"estimated_bps" doc:"what everything of ours may take, as measured; 0: what the contract gives"`
+	LossPercent      float64     `json:"loss_percent" doc:"packets of meetings that did not come over the line"`
+	BelowContract    string      `json:"below_contract" enum:"no,slow,lossy" doc:"whether the line is worse than its contract"`
+	BelowSince       *time.Time  `json:"below_since"`
 	Classes          []LineClass `json:"classes"`
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -48,6 +49,7 @@ func (a *API) lines(ctx context.Context, p auth.Principal) lineList {
 			if d.Classes == nil {
 				d.Classes = []LineClass{}
 			}
+			d.BelowContract = cmp.Or(d.BelowContract, "no")
 		}
 	}
 	return lineList{lines}

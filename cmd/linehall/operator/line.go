@@ -10,11 +10,25 @@ import (
 )
 
 type lineDirection struct {
-	CapacityBps      int64 `json:"capacity_bps"`
-	OfficeReserveBps int64 `json:"office_reserve_bps"`
-	ReservedBps      int64 `json:"reserved_bps"`
-	MeasuredBps      int64 `json:"measured_bps"`
-	FreeBps          int64 `json:"free_bps"`
+	CapacityBps      int64   `json:"capacity_bps"`
+	OfficeReserveBps int64   `json:"office_reserve_bps"`
+	ReservedBps      int64   `json:"reserved_bps"`
+	MeasuredBps      int64   `json:"measured_bps"`
+	FreeBps          int64   `json:"free_bps"`
+	EstimatedBps     int64   `json:"estimated_bps"`
+	LossPercent      float64 `json:"loss_percent"`
+	BelowContract    string  `json:"below_contract"`
+}
+
+// contract is "as contracted", or what is wrong: "slow: 1200 kbit/s", "lossy: 4 %".
+func (d lineDirection) contract() string {
+	switch d.BelowContract {
+	case "slow":
+		return fmt.Sprintf("slow: %d kbit/s", d.EstimatedBps/1000)
+	case "lossy":
+		return fmt.Sprintf("lossy: %.0f %%", d.LossPercent)
+	}
+	return "met"
 }
 
 type line struct {
@@ -72,7 +86,7 @@ func renderLines(out io.Writer, body struct {
 	Lines []line `json:"lines"`
 },
 ) {
-	t := newTable(out, "site", "name", "state", "calls", "direction", "capacity", "office", "reserved", "measured", "free", "refused", "preempted", "overflowed")
+	t := newTable(out, "site", "name", "state", "calls", "direction", "capacity", "office", "reserved", "measured", "free", "contract", "refused", "preempted", "overflowed")
 	for _, l := range body.Lines {
 		t.AppendRow(append(append([]any{l.Site, l.Name, l.State, l.Calls.String()}, directionRow("up", l.Up)...), l.RefusedTotal, l.Preempted, l.Overflowed))
 		t.AppendRow(append([]any{"", "", "", ""}, directionRow("down", l.Down)...))
@@ -82,5 +96,5 @@ func renderLines(out io.Writer, body struct {
 
 func directionRow(direction string, d lineDirection) []any {
 	kbit := func(bps int64) string { return strconv.FormatInt(bps/1000, 10) }
-	return []any{direction, kbit(d.CapacityBps), kbit(d.OfficeReserveBps), kbit(d.ReservedBps), kbit(d.MeasuredBps), kbit(d.FreeBps)}
+	return []any{direction, kbit(d.CapacityBps), kbit(d.OfficeReserveBps), kbit(d.ReservedBps), kbit(d.MeasuredBps), kbit(d.FreeBps), d.contract()}
 }

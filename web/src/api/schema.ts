@@ -2048,6 +2048,13 @@ export interface components {
             reserved_bps: number;
         };
         LineDirection: {
+            /**
+             * @description whether the line is worse than its contract
+             * @enum {string}
+             */
+            below_contract: "no" | "slow" | "lossy";
+            /** Format: date-time */
+            below_since: string | null;
             /** Format: int64 */
             capacity_bps: number;
             classes: components["schemas"]["LineClass"][] | null;
@@ -2056,8 +2063,18 @@ export interface components {
              * @description kept free of calls for the voices of meetings
              */
             conference_floor_bps: number;
+            /**
+             * Format: int64
+             * @description what everything of ours may take, as measured; 0: what the contract gives
+             */
+            estimated_bps: number;
             /** Format: int64 */
             free_bps: number;
+            /**
+             * Format: double
+             * @description packets of meetings that did not come over the line
+             */
+            loss_percent: number;
             /** Format: int64 */
             measured_bps: number;
             /** Format: int64 */

@@ -101,6 +101,10 @@ export const en: Dictionary = {
       tight: 'The line is tight: pictures get smaller, voice is not affected.',
       congested: 'The line is congested: new calls may not get through, voices in progress are not affected.',
     },
+    below: {
+      slow: (carries, contract) => `Measured: ${carries} can be used of the ${contract} in the contract. Meeting pictures keep to that; call the carrier, and see whether office data takes more than its reserve.`,
+      lossy: (percent) => `${String(Math.round(percent))} % of packets are lost. Ask the carrier to check the line.`,
+    },
     refused: (n) => (n === 0 ? 'No call was refused for want of room' : `${plural(n, 'call was', 'calls were')} refused because the line was full`),
     title: 'Lines',
     empty: 'No lines are configured yet',
@@ -295,6 +299,10 @@ export const en: Dictionary = {
     line_slow: (w) => ({
       what: `The line to ${w.site} is slower than its contract`,
       act: 'Call the carrier, and check the rates in linehall.yaml.',
+    }),
+    line_lossy: (w) => ({
+      what: `The line to ${w.site} loses packets${w.direction === '' ? '' : ` (${w.direction.toLowerCase()})`}`,
+      act: 'Sound and pictures break up. Ask the carrier to check the line; the Lines page shows how much is lost.',
     }),
     line_down: (w) => ({
       what: `The line to ${w.site} is down`,

@@ -100,6 +100,10 @@ export const zh = {
       tight: '线路较紧，画面会降低清晰度，语音不受影响。',
       congested: '线路拥塞，新的呼叫可能打不进来，已有语音不受影响。',
     },
+    below: {
+      slow: (carries: string, contract: string) => `实测只有 ${carries} 可用，达不到合同的 ${contract}。会议画面已按实测降低；请联系线路运营商，并检查办公数据是否超出预留。`,
+      lossy: (percent: number) => `线路丢包 ${String(Math.round(percent))}%。请联系线路运营商检查线路。`,
+    },
     refused: (n: number) => (n === 0 ? '没有呼叫因线路已满被拒绝' : `因线路已满拒绝了 ${String(n)} 次呼叫`),
     title: '专线',
     empty: '还没有配置专线',
@@ -294,6 +298,10 @@ export const zh = {
     line_slow: (w: AlarmWords) => ({
       what: `${w.site}专线达不到合同速率`,
       act: '请联系线路运营商，并核对 linehall.yaml 中的带宽。',
+    }),
+    line_lossy: (w: AlarmWords) => ({
+      what: `${w.site}专线${w.direction}丢包`,
+      act: '声音和画面会断续。请联系线路运营商检查线路，丢包率见“专线”页。',
     }),
     line_down: (w: AlarmWords) => ({
       what: `${w.site}专线中断`,

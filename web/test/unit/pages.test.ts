@@ -17,7 +17,7 @@ import { sparkPath } from '../../src/ui/spark';
 
 function direction(capacity: number, uses: Partial<Record<LineClass, [number, number]>>): LineDirection {
   const classes = Object.entries(uses).map(([name, [reserved, measured]]) => ({ class: name as LineClass, reserved_bps: reserved, measured_bps: measured }));
-  return { capacity_bps: capacity, office_reserve_bps: capacity * 0.15, conference_floor_bps: 0, reserved_bps: 0, measured_bps: 0, free_bps: 0, classes };
+  return { capacity_bps: capacity, office_reserve_bps: capacity * 0.15, conference_floor_bps: 0, reserved_bps: 0, measured_bps: 0, free_bps: 0, estimated_bps: 0, loss_percent: 0, below_contract: 'no', below_since: null, classes };
 }
 
 describe('gauge', () => {

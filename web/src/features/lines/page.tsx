@@ -54,6 +54,14 @@ function Direction({ line, side, direction }: { line: Line; side: 'up' | 'down';
         <span class="line-rate"><strong>{formatRate(usedBps(direction))}</strong> / {formatRate(direction.capacity_bps)}</span>
       </div>
       <Gauge name={line.name} side={side} direction={direction} />
+      {direction.below_contract !== 'no' && (
+        <p class="line-below" role="status" data-testid={`line-below-${line.site}-${side}`}>
+          <Icon name="warning" />
+          {direction.below_contract === 'slow'
+            ? t.below.slow(formatRate(direction.estimated_bps), formatRate(direction.capacity_bps))
+            : t.below.lossy(direction.loss_percent)}
+        </p>
+      )}
       <table class="class-table">
         <thead>
           <tr><th scope="col">{t.className}</th><th scope="col">{t.reserved}</th><th scope="col">{t.measured}</th></tr>
