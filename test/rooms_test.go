@@ -65,8 +65,14 @@ type browsers struct {
 
 func openBrowsers(t *testing.T, venues []browserVenue, seconds int) *browsers {
 	t.Helper()
+	return openBrowsersOf(t, venues, seconds, 320, 180)
+}
+
+// openBrowsersOf gives the cameras another size.
+func openBrowsersOf(t *testing.T, venues []browserVenue, seconds, width, height int) *browsers {
+	t.Helper()
 	artifacts := t.TempDir()
-	plan, err := json.Marshal(map[string]any{"artifacts": artifacts, "seconds": seconds, "venues": venues})
+	plan, err := json.Marshal(map[string]any{"artifacts": artifacts, "seconds": seconds, "venues": venues, "width": width, "height": height})
 	if err != nil {
 		t.Fatal(err)
 	}

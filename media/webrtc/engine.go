@@ -25,10 +25,25 @@ const (
 
 // Payload types of our own offers. An answer keeps those of the offer.
 const (
-	PayloadOpus   = 111
-	PayloadVP8    = 96
-	PayloadVP8RTX = 97
+	PayloadOpus = 111
+	PayloadVP8  = 96
+	PayloadVP9  = 98
+	PayloadH264 = 102
+	PayloadAV1  = 45
 )
+
+// video lists the codecs of cameras and content in the order of preference; each one's repair has the next payload type.
+// VP8 comes first: every browser has it, so it is what a publisher sends until it is told otherwise.
+var video = []struct {
+	mime, parameters string
+	payload          webrtc.PayloadType
+}{
+	{webrtc.MimeTypeVP8, "", PayloadVP8},
+	{webrtc.MimeTypeVP9, "profile-id=0", PayloadVP9},
+	// Constrained baseline, the profile that all browsers have (RFC 7742 §6.2).
+	{webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", PayloadH264},
+	{webrtc.MimeTypeAV1, "level-idx=5;profile=0;tier=0", PayloadAV1},
+}
 
 // AudioLevelURI is the header extension of RFC 6464.
 const AudioLevelURI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -110,8 +125,7 @@ func (s sink) Close() error                { return nil }
 // SetReadDeadline is looked for by pion.
 func (s sink) SetReadDeadline(time.Time) error { return nil }
 
-// mediaEngine lists what we negotiate. VP8 alone: every browser has it, and its simulcast and temporal layers can be switched
-// by rewriting a few octets of its payload descriptor (RFC 7741 §4.2).
+// mediaEngine lists what we negotiate.
 func mediaEngine(direction Direction) (*webrtc.MediaEngine, error) {
 	m := &webrtc.MediaEngine{}
 	feedback := []webrtc.RTCPFeedback{{Type: "ccm", Parameter: "fir"}, {Type: "nack"}, {Type: "nack", Parameter: "pli"}}
@@ -130,14 +144,15 @@ func mediaEngine(direction Direction) (*webrtc.MediaEngine, error) {
 			},
 			PayloadType: PayloadOpus,
 		}, webrtc.RTPCodecTypeAudio),
-		m.RegisterCodec(webrtc.RTPCodecParameters{
-			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000, RTCPFeedback: feedback},
-			PayloadType:        PayloadVP8,
-		}, webrtc.RTPCodecTypeVideo),
-		m.RegisterCodec(webrtc.RTPCodecParameters{
-			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: "apt=96"},
-			PayloadType:        PayloadVP8RTX,
-		}, webrtc.RTPCodecTypeVideo),
+	}
+	for _, v := range video {
+		errs = append(errs, m.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: v.mime, ClockRate: 90000, SDPFmtpLine: v.parameters, RTCPFeedback: feedback},
+			PayloadType:        v.payload,
+		}, webrtc.RTPCodecTypeVideo), m.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: fmt.Sprintf("apt=%d", v.payload)},
+			PayloadType:        v.payload + 1,
+		}, webrtc.RTPCodecTypeVideo))
 	}
 	for _, e := range extensions(direction) {
 		errs = append(errs, m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: e.uri}, e.kind))

@@ -12,7 +12,7 @@ import (
 type Description struct {
 	mids          map[string]Kind
 	ssrcs         map[uint32]declared
-	repairTypes   [128]bool
+	formats       [128]format
 	midID         uint8
 	ridID         uint8
 	repairedRIDID uint8
@@ -28,7 +28,7 @@ type declared struct {
 }
 
 func (d *Description) kindOf(mid string) (Kind, bool) { k, ok := d.mids[mid]; return k, ok }
-func (d *Description) isRepair(pt uint8) bool         { return d.repairTypes[pt&0x7f] }
+func (d *Description) isRepair(pt uint8) bool         { return d.formats[pt&0x7f].repair }
 
 // Parse reads a publisher's offer or a subscriber's answer.
 func Parse(text string) (*Description, error) {
@@ -72,7 +72,9 @@ func (d *Description) readMedia(m *sdp.MediaDescription, kind Kind) {
 		case "extmap":
 			d.readExtension(a.Value)
 		case "rtpmap":
-			d.readCodec(a.Value)
+			d.readCodec(m.MediaName.Media, a.Value)
+		case "fmtp":
+			d.readParameters(a.Value)
 		case "ssrc":
 			// Streams of a simulcast m-line are told by RID; Firefox lists their SSRCs as well, without saying which is which.
 			if id, ok := parseSSRC(a.Value); ok && !simulcast && len(d.ssrcs) < maxStreams {
@@ -112,11 +114,33 @@ func (d *Description) readExtension(v string) {
 	}
 }
 
-// readCodec reads "97 rtx/90000".
-func (d *Description) readCodec(v string) {
+// readCodec reads "96 VP8/90000". A payload type means the same in all m-lines of a bundle (RFC 9143 §9.1).
+func (d *Description) readCodec(media, v string) {
 	number, name, _ := strings.Cut(v, " ")
 	pt, err := strconv.ParseUint(number, 10, 7)
-	if err == nil && strings.HasPrefix(strings.ToLower(name), "rtx/") {
-		d.repairTypes[pt] = true
+	if err != nil {
+		return
+	}
+	name, _, _ = strings.Cut(name, "/")
+	if strings.EqualFold(name, "rtx") {
+		d.formats[pt].repair = true
+		return
+	}
+	d.formats[pt].codec = CodecOf(media + "/" + name)
+}
+
+// readParameters reads "97 apt=96".
+func (d *Description) readParameters(v string) {
+	number, rest, _ := strings.Cut(v, " ")
+	pt, err := strconv.ParseUint(number, 10, 7)
+	if err != nil {
+		return
+	}
+	for p := range strings.SplitSeq(rest, ";") {
+		if of, ok := strings.CutPrefix(strings.TrimSpace(p), "apt="); ok {
+			if n, err := strconv.ParseUint(of, 10, 7); err == nil {
+				d.formats[pt].of = uint8(n)
+			}
+		}
 	}
 }

@@ -72,7 +72,8 @@ func newBench() *bench {
 		return nil
 	}})
 	b.uplink.Describe(&Description{
-		mids: map[string]Kind{"0": Microphone, "1": Camera}, midID: 1, ridID: 2, repairedRIDID: 3,
+		formats: [128]format{96: {codec: VP8}, 97: {repair: true, of: 96}, 98: {codec: VP9}, 102: {codec: H264}, 45: {codec: AV1}, 111: {codec: Opus}},
+		mids:    map[string]Kind{"0": Microphone, "1": Camera}, midID: 1, ridID: 2, repairedRIDID: 3,
 		ssrcs: map[uint32]declared{10: {kind: Microphone}, 30: {kind: Content}, 31: {kind: Content, repair: true}},
 	})
 	return b
@@ -184,9 +185,9 @@ func TestASwitchOfLayersIsOneStreamForTheReceiver(t *testing.T) {
 		if p.SequenceNumber != last.SequenceNumber+1 {
 			t.Errorf("packet %d: sequence number %d after %d", i, p.SequenceNumber, last.SequenceNumber)
 		}
-		var d, before vp8
-		d.parse(p.Payload)
-		before.parse(last.Payload)
+		var d, before frame
+		d.parse(VP8, p.Payload)
+		before.parse(VP8, last.Payload)
 		if last.Marker {
 			// Without sender reports the layers' clocks are compared by arrival, and both layers of a frame arrive at once.
 			if step := p.Timestamp - last.Timestamp; step < 1 || step > 3000 {
@@ -198,8 +199,8 @@ func TestASwitchOfLayersIsOneStreamForTheReceiver(t *testing.T) {
 		}
 	}
 	for _, p := range out.packets {
-		var d vp8
-		if d.parse(p.Payload); d.keyframe {
+		var d frame
+		if d.parse(VP8, p.Payload); d.keyframe {
 			lengths = append(lengths, d.height)
 		}
 	}
@@ -241,8 +242,8 @@ func TestDroppedTemporalLayersLeaveNoGap(t *testing.T) {
 	seen := map[uint16]uint16{}
 	first := out.packets[0].SequenceNumber
 	for _, p := range out.packets {
-		var d vp8
-		d.parse(p.Payload)
+		var d frame
+		d.parse(VP8, p.Payload)
 		if d.temporal > 1 {
 			t.Error("a packet of the highest temporal layer was forwarded")
 		}

@@ -24,8 +24,8 @@ type packet struct {
 	timestamp uint32
 	marker    bool
 	late      bool // older than the newest, by reordering or retransmission
-	video     bool
-	vp8       vp8
+	codec     Codec
+	frame     frame // of video
 	payload   []byte
 	arrival   time.Time
 }
@@ -36,20 +36,27 @@ type Layer struct {
 	rid   string
 	video bool
 	slots atomic.Pointer[[]*Slot]
+	// Of a view: the stream that it is a spatial layer of, and which.
+	of      *Layer
+	spatial uint8
+	upper   atomic.Int32 // how many spatial layers the stream has above its lowest
 
 	// Owned by the goroutine that receives.
-	packet  packet
-	pending []uint16
-	nacks   nacker
+	packet     packet
+	stamp      uint32 // H.264, AV1: of the newest picture
+	parameters bool   // H.264: parameter sets come in the stream, and a decoder begins with them
+	pending    []uint16
+	nacks      nacker
 
 	mu sync.Mutex // guards the counters below between receiver and reports
 	receiveState
 
 	history *history
 
-	lastArrival    atomic.Int64 // unix nanoseconds of the newest packet
-	lastKeyRequest atomic.Int64 // unix nanoseconds
-	wantsKeyframe  atomic.Bool  // a slot waits for one
+	codec          atomic.Uint32 // of the newest packet
+	lastArrival    atomic.Int64  // unix nanoseconds of the newest packet
+	lastKeyRequest atomic.Int64  // unix nanoseconds
+	wantsKeyframe  atomic.Bool   // a slot waits for one
 	size           atomic.Uint64
 	received       atomic.Uint64                  // octets on the wire, IP included
 	temporal       [AllTemporal + 1]atomic.Uint64 // octets on the wire of each temporal layer
@@ -93,15 +100,21 @@ func newLayer(t *Track, rid string, octets int) *Layer {
 func (l *Layer) RID() string { return l.rid }
 
 // Height is that of the last keyframe, 0 before the first.
-func (l *Layer) Height() int { return int(l.size.Load() & 0xffff) } //nolint:gosec // 14 bits
+func (l *Layer) Height() int { return int(l.size.Load() & 0xffff) } //nolint:gosec // 16 bits
 
 // Live says whether packets are coming.
 func (l *Layer) Live(now time.Time) bool {
+	if l.of != nil {
+		return int32(l.spatial) <= l.of.upper.Load() && l.of.Live(now)
+	}
 	return now.UnixNano()-l.lastArrival.Load() < int64(staleAfter)
 }
 
+// Codec is the format of the newest packet.
+func (l *Layer) Codec() Codec { return Codec(l.root().codec.Load()) } //nolint:gosec // a Codec was stored
+
 // receive takes one packet of the stream. The payload may be changed until it returns.
-func (l *Layer) receive(h *header, payload []byte, wire int, now time.Time) {
+func (l *Layer) receive(h *header, codec Codec, payload []byte, wire int, now time.Time) {
 	l.received.Add(uint64(wire)) //nolint:gosec // a length
 	if l.video && len(payload) == 0 {
 		l.skip(h, now) // padding for the publisher's bandwidth estimation: no gap at the subscriber either
@@ -111,22 +124,42 @@ func (l *Layer) receive(h *header, payload []byte, wire int, now time.Time) {
 	if !l.admit(h, now) {
 		return
 	}
-	if l.video && !p.vp8.parse(payload) {
+	if l.video && !l.look(&p.frame, codec, h.timestamp, payload) {
 		return
 	}
-	p.payload, p.timestamp, p.marker, p.video, p.arrival = payload, h.timestamp, h.marker, l.video, now
-	if p.vp8.keyframe {
-		l.noteKeyframe(&p.vp8)
-	}
-	if p.vp8.temporal > l.highestTemporal {
-		l.noteTemporal(p.vp8.temporal)
+	p.payload, p.codec, p.timestamp, p.marker, p.arrival = payload, codec, h.timestamp, h.marker, now
+	if !p.late {
+		l.codec.Store(uint32(codec))
 	}
 	if l.video {
-		l.temporal[p.vp8.temporal].Add(uint64(wire)) //nolint:gosec // a length
+		l.temporal[p.frame.temporal].Add(uint64(wire)) //nolint:gosec // a length
 	}
 	l.history.put(p.sequence, p.marker, p.timestamp, payload)
 	l.fanOut(p)
 	l.ask(now)
+}
+
+// look reads what a packet of video says of its frame; false: nothing that can be understood.
+func (l *Layer) look(f *frame, codec Codec, timestamp uint32, payload []byte) bool {
+	if !f.parse(codec, payload) {
+		return false
+	}
+	if codec == H264 || codec == AV1 { // their packets do not say it
+		f.start, l.stamp = l.stamp != timestamp, timestamp
+	}
+	if codec == H264 {
+		// An IDR picture behind its parameter sets is not the place to begin; the sets are.
+		l.parameters = l.parameters || f.parameters
+		f.keyframe = f.keyframe && (f.parameters || !l.parameters)
+	}
+	f.temporal = min(f.temporal, AllTemporal)
+	if f.keyframe {
+		l.noteKeyframe(f)
+	}
+	if f.temporal > l.highestTemporal {
+		l.noteTemporal(f.temporal)
+	}
+	return true
 }
 
 // fanOut writes the packet to every slot of the snapshot, in one system call if the plane collects.
@@ -208,7 +241,7 @@ func (l *Layer) skip(h *header, now time.Time) {
 		return
 	}
 	p := &l.packet
-	p.payload, p.timestamp, p.marker, p.video, p.arrival, p.vp8 = nil, h.timestamp, false, true, now, vp8{}
+	p.payload, p.timestamp, p.marker, p.arrival, p.frame = nil, h.timestamp, false, now, frame{}
 	for _, s := range *l.slots.Load() {
 		s.skip(l, p)
 	}
@@ -216,10 +249,11 @@ func (l *Layer) skip(h *header, now time.Time) {
 	l.ask(now)
 }
 
-func (l *Layer) noteKeyframe(d *vp8) {
-	if d.width > 0 {
-		l.size.Store(uint64(d.width)<<16 | uint64(d.height)) //nolint:gosec // 14 bits each
+func (l *Layer) noteKeyframe(f *frame) {
+	if f.width > 0 {
+		l.size.Store(uint64(f.width)<<16 | uint64(f.height)) //nolint:gosec // 16 bits each
 	}
+	l.noteSpatial(f)
 	l.mu.Lock()
 	l.keyframes++
 	l.mu.Unlock()
@@ -255,6 +289,7 @@ func (l *Layer) ask(now time.Time) {
 
 // RequestKeyframe asks the publisher for one, now or as soon as the last request is old enough.
 func (l *Layer) RequestKeyframe() {
+	l = l.root()
 	l.wantsKeyframe.Store(true)
 	l.requestKeyframe(time.Now())
 }

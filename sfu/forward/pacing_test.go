@@ -78,9 +78,9 @@ func TestALineWithoutTimeLeavesOutFramesUpToAKeyframe(t *testing.T) {
 		}
 	}
 	for i := 1; i < len(out.packets); i++ {
-		var d, last vp8
-		d.parse(out.packets[i].Payload)
-		last.parse(out.packets[i-1].Payload)
+		var d, last frame
+		d.parse(VP8, out.packets[i].Payload)
+		last.parse(VP8, out.packets[i-1].Payload)
 		if out.packets[i].SequenceNumber != out.packets[i-1].SequenceNumber+1 || d.picture-last.picture > 1 {
 			t.Errorf("packet %d: number %d after %d, picture %d after %d", i, out.packets[i].SequenceNumber, out.packets[i-1].SequenceNumber, d.picture, last.picture)
 		}

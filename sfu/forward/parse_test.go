@@ -54,8 +54,8 @@ func FuzzVP8(f *testing.F) {
 	f.Add([]byte{0x90, 0xe0, 0x80, 0x05, 1, 0x40, 0, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0}, uint16(1), uint8(1))
 	f.Add([]byte{0x10, 0x01}, uint16(3), uint8(9))
 	f.Fuzz(func(t *testing.T, b []byte, picture uint16, tl0 uint8) {
-		var d vp8
-		if !d.parse(b) {
+		var d frame
+		if !d.parse(VP8, b) {
 			return
 		}
 		var c codecs.VP8Packet
@@ -66,8 +66,8 @@ func FuzzVP8(f *testing.F) {
 		}
 		old := d
 		d.rewrite(b, picture, tl0)
-		var again vp8
-		if !again.parse(b) {
+		var again frame
+		if !again.parse(VP8, b) {
 			t.Fatal("the rewritten descriptor does not parse")
 		}
 		mask := uint16(0x7f)

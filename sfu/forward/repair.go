@@ -153,23 +153,24 @@ func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
 	}
 	payload := r.buffer[2 : 2+int(stored.length)]
 	if s.video {
-		var d vp8
-		if d.parse(payload) {
-			d.rewrite(payload, e.picture, e.tl0)
+		var f frame
+		if f.parse(e.codec, payload) {
+			f.rewrite(payload, e.picture, e.tl0)
 		}
 	}
 	r.allowance -= float64(stored.length)
 	e.resent++
 	e.at = now.UnixNano()
 	h := &s.header
-	h.Version, h.Marker, h.Timestamp = 2, stored.marker, stored.timestamp+e.stamp
-	if b.rtx == 0 {
+	h.Version, h.Marker, h.Timestamp = 2, e.marker, stored.timestamp+e.stamp
+	format := b.payloads[e.codec]
+	if b.rtx == 0 || format.repair == 0 {
 		// Without RTX the same packet goes out again, octet by octet: the same nonce is used for the same text only (see stamp).
-		h.PayloadType, h.SSRC, h.SequenceNumber = b.payload, b.ssrc, uint16(out) //nolint:gosec // the low 16 bits are the wire's
+		h.PayloadType, h.SSRC, h.SequenceNumber = format.media, b.ssrc, uint16(out) //nolint:gosec // the low 16 bits are the wire's
 	} else {
 		binary.BigEndian.PutUint16(r.buffer[:], uint16(out)) //nolint:gosec // the low 16 bits are the wire's
 		payload = r.buffer[:2+len(payload)]
-		h.PayloadType, h.SSRC, h.SequenceNumber = b.rtxPayload, b.rtx, r.sequence
+		h.PayloadType, h.SSRC, h.SequenceNumber = format.repair, b.rtx, r.sequence
 		r.sequence++
 	}
 	if s.pacer == nil || !s.pacer.Repair(b, h, payload, b.octets(payload)) {

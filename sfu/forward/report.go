@@ -47,7 +47,7 @@ func (u *Uplink) receiveReport(ssrc uint32, b []byte, now time.Time) {
 	}
 	info := senderInfo{ntp: binary.BigEndian.Uint64(b[8:]), rtp: binary.BigEndian.Uint32(b[16:]), at: now}
 	for _, t := range u.tracks {
-		for _, l := range t.Layers() {
+		for _, l := range t.streams() {
 			l.mu.Lock()
 			if l.ssrc == ssrc {
 				l.report = info
@@ -101,7 +101,7 @@ func (u *Uplink) Report(now time.Time) []LayerStats {
 	var stats []LayerStats
 	arrived, lost := 0, 0
 	for _, t := range u.tracks {
-		for _, l := range t.Layers() {
+		for _, l := range t.streams() {
 			if !l.Live(now) {
 				continue
 			}
@@ -193,6 +193,7 @@ func (l *Layer) weighTemporal(seconds float64) {
 // TemporalShares are the parts of the layer's rate that its temporal layers take, up to each of them: ascending, the last is 1.
 // nil: it has one, or it is not known yet.
 func (l *Layer) TemporalShares() []float64 {
+	l = l.root()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	sum := 0.0

@@ -43,7 +43,11 @@ type Slot struct {
 	current  *Layer // whose packets are forwarded
 	target   *Layer // to switch to at its next keyframe; equal to current when settled
 	epoch    uint64 // of the current layer's stream
+	codec    Codec  // of the current layer
 	rewrite  rewrite
+	view     *Layer         // what it was told to follow: target, or a spatial layer of it
+	spatial  uint8          // highest spatial layer that is forwarded
+	below    uint8          // highest spatial layer to forward, see cut
 	temporal uint8          // highest temporal layer that is forwarded
 	wanted   uint8          // highest temporal layer to forward, see begin
 	pacer    Pacer          // nil: nothing is held back
@@ -72,13 +76,17 @@ type Pacer interface {
 
 // binding is what the negotiation gave.
 type binding struct {
-	slot       *Slot
-	id         string // of the connection's sender
-	writer     webrtc.TrackLocalWriter
-	ssrc, rtx  uint32
-	payload    uint8
-	rtxPayload uint8
-	numbering  numbering
+	slot      *Slot
+	id        string // of the connection's sender
+	writer    webrtc.TrackLocalWriter
+	ssrc, rtx uint32
+	payloads  [codecCount]payload // by codec
+	numbering numbering
+}
+
+// payload is how a codec is sent.
+type payload struct {
+	media, repair uint8 // payload types; 0: not negotiated
 }
 
 // rewrite is how the current layer's numbers become the slot's.
@@ -108,6 +116,8 @@ type sentPacket struct {
 	stamp   uint32 // added to the timestamp
 	picture uint16
 	tl0     uint8
+	codec   Codec
+	marker  bool
 	resent  uint8
 	at      int64 // unix nanoseconds of the last retransmission
 }
@@ -143,32 +153,44 @@ func NewSlot(id string, kind webrtc.RTPCodecType, m *Metrics) *Slot {
 
 // Bind takes what was negotiated. It is part of webrtc.TrackLocal.
 func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	wanted := webrtc.MimeTypeOpus
-	if s.video {
-		wanted = webrtc.MimeTypeVP8
-	}
 	b := &binding{slot: s, id: c.ID(), writer: c.WriteStream(), ssrc: uint32(c.SSRC()), rtx: uint32(c.SSRCRetransmission())}
-	var codec webrtc.RTPCodecParameters
+	var first webrtc.RTPCodecParameters
 	for _, p := range c.CodecParameters() {
-		if strings.EqualFold(p.MimeType, wanted) {
-			codec, b.payload = p, uint8(p.PayloadType)
-			break
+		codec := CodecOf(p.MimeType)
+		if codec == NoCodec || codec.video() != s.video || b.payloads[codec].media != 0 {
+			continue
+		}
+		b.payloads[codec].media = uint8(p.PayloadType)
+		if first.PayloadType == 0 {
+			first = p
 		}
 	}
-	if b.payload == 0 {
-		return webrtc.RTPCodecParameters{}, fmt.Errorf("slot %s: %w", s.id, webrtc.ErrUnsupportedCodec)
+	if first.PayloadType == 0 {
+		return first, fmt.Errorf("slot %s: %w", s.id, webrtc.ErrUnsupportedCodec)
 	}
+	repaired := false
 	for _, p := range c.CodecParameters() {
-		if strings.EqualFold(p.MimeType, webrtc.MimeTypeRTX) && p.SDPFmtpLine == fmt.Sprintf("apt=%d", b.payload) {
-			b.rtxPayload = uint8(p.PayloadType)
+		for codec := range b.payloads {
+			if n := &b.payloads[codec]; n.media != 0 && strings.EqualFold(p.MimeType, webrtc.MimeTypeRTX) && p.SDPFmtpLine == fmt.Sprintf("apt=%d", n.media) {
+				n.repair, repaired = uint8(p.PayloadType), true
+			}
 		}
 	}
-	if b.rtxPayload == 0 {
+	if !repaired {
 		b.rtx = 0
 	}
 	b.numbering.negotiate(c, b.rtx != 0, len(s.sent))
 	s.bound.Store(b)
-	return codec, nil
+	return first, nil
+}
+
+// Negotiated says whether the receiver has answered.
+func (s *Slot) Negotiated() bool { return s.bound.Load() != nil }
+
+// Accepts says whether the receiver can decode a codec; before it has answered nobody knows, and it says no.
+func (s *Slot) Accepts(c Codec) bool {
+	b := s.bound.Load()
+	return b != nil && b.payloads[c].media != 0
 }
 
 // Unbind ends writing. It is part of webrtc.TrackLocal.
@@ -231,18 +253,22 @@ func (s *Slot) SetTemporal(limit uint8) {
 
 // Follow makes the slot forward a layer from its next keyframe on; until then the layer before goes on, if it is of the same
 // track. nil: forward nothing.
-func (s *Slot) Follow(l *Layer) {
+func (s *Slot) Follow(view *Layer) {
 	s.mu.Lock()
-	oldTarget, oldCurrent := s.target, s.current
-	if oldTarget == l {
+	if s.view == view {
 		s.mu.Unlock()
 		return
 	}
+	oldTarget, oldCurrent := s.target, s.current
+	var l *Layer
 	var track *Track
-	if l != nil {
-		track = l.track
+	rises := false
+	if view != nil {
+		l, track = view.root(), view.track
+		rises = view.spatial > s.spatial
+		s.below = view.spatial
 	}
-	s.target = l
+	s.view, s.target = view, l
 	if s.track != track || l == nil {
 		s.current, s.track = nil, track
 		s.starved, s.keyless = false, false
@@ -259,7 +285,7 @@ func (s *Slot) Follow(l *Layer) {
 		return
 	}
 	l.add(s)
-	if l.video && keep != l && (pacer == nil || pacer.Claim(time.Now())) {
+	if l.video && (keep != l || rises) && (pacer == nil || pacer.Claim(time.Now())) {
 		l.RequestKeyframe() // otherwise take asks when it may
 	}
 }
@@ -268,7 +294,10 @@ func (s *Slot) Follow(l *Layer) {
 func (s *Slot) Following() (current, target *Layer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current, s.target
+	if s.current == s.target {
+		return s.view, s.view
+	}
+	return s.current, s.view
 }
 
 // RequestKeyframe passes a receiver's wish on to the publisher.

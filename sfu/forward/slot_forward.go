@@ -12,7 +12,11 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l != s.current || p.epoch != s.epoch {
+	format := b.payloads[p.codec]
+	if format.media == 0 {
+		return false // the receiver cannot decode it
+	}
+	if l != s.current || p.epoch != s.epoch || p.codec != s.codec {
 		if !s.take(l, p) {
 			return false
 		}
@@ -21,24 +25,25 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 		s.note(p, true)
 		return false
 	}
-	out, picture, ok := s.number(p)
+	above, marker := s.cut(p)
+	out, picture, ok := s.number(p, above)
 	if !ok {
 		return false
 	}
 	r := &s.rewrite
-	if p.video {
-		p.vp8.rewrite(p.payload, picture, r.tl0)
+	if s.video {
+		p.frame.rewrite(p.payload, picture, r.tl0)
 	}
 	h := &s.header
-	h.Version, h.Marker, h.PayloadType, h.SSRC = 2, p.marker, b.payload, b.ssrc
+	h.Version, h.Marker, h.PayloadType, h.SSRC = 2, marker, format.media, b.ssrc
 	h.SequenceNumber = uint16(out) //nolint:gosec // the low 16 bits are the wire's
 	h.Timestamp = p.timestamp + r.timestamp
 	if out > r.outSequence {
 		r.outSequence, r.outTimestamp, r.outAt = out, h.Timestamp, p.arrival
-		r.outPicture, r.outTL0 = p.vp8.picture+picture, p.vp8.tl0+r.tl0
+		r.outPicture, r.outTL0 = p.frame.picture+picture, p.frame.tl0+r.tl0
 	}
 	s.sent[out%uint64(len(s.sent))] = sentPacket{
-		out: out, source: p.sequence, layer: l, stamp: r.timestamp, picture: picture, tl0: r.tl0,
+		out: out, source: p.sequence, layer: l, stamp: r.timestamp, picture: picture, tl0: r.tl0, codec: p.codec, marker: marker,
 	}
 	s.write(b, p)
 	return true
@@ -55,10 +60,10 @@ func (s *Slot) write(b *binding, p *packet) {
 
 // inKeyframe says whether the packet is of the keyframe that began last. The caller holds mu.
 func (s *Slot) inKeyframe(p *packet) bool {
-	if p.vp8.keyframe {
+	if p.frame.keyframe {
 		s.rewrite.keyframe = p.timestamp
 	}
-	return p.video && p.timestamp == s.rewrite.keyframe
+	return s.video && p.timestamp == s.rewrite.keyframe
 }
 
 // octetsOf is the length of the IP packet that carries a payload.
@@ -73,23 +78,23 @@ func (s *Slot) countWire(octets int) {
 
 // take switches to a layer if this packet is one to begin with; the caller holds mu.
 func (s *Slot) take(l *Layer, p *packet) bool {
-	if l != s.target || p.late || p.video && !p.vp8.keyframe {
-		if l == s.target && p.video && !l.wantsKeyframe.Load() && s.mayAsk(p) {
+	if l != s.target || p.late || s.video && !p.frame.keyframe {
+		if l == s.target && !p.late && !l.wantsKeyframe.Load() && s.mayAsk(p) {
 			l.wantsKeyframe.Store(true)
 		}
 		return false
 	}
-	if p.video && !s.mayBegin(p) {
+	if s.video && !s.mayBegin(p) {
 		return false
 	}
 	r := &s.rewrite
 	timestamp := s.align(l, p)
 	old := s.current
-	s.current, s.epoch = l, p.epoch
+	s.current, s.epoch, s.codec = l, p.epoch, p.codec
 	r.sequence = r.outSequence + 1 - p.sequence
 	r.timestamp = timestamp - p.timestamp
-	r.picture = r.outPicture + 1 - p.vp8.picture
-	r.tl0 = r.outTL0 + 1 - p.vp8.tl0
+	r.picture = r.outPicture + 1 - p.frame.picture
+	r.tl0 = r.outTL0 + 1 - p.frame.tl0
 	r.from, r.newest, r.dropped, r.started = p.sequence, p.sequence-1, false, true
 	if old != nil && old != l {
 		old.remove(s) // same track, so this goroutine walks a snapshot of l, not of old
@@ -125,12 +130,13 @@ func (s *Slot) align(l *Layer, p *packet) uint32 {
 	return aligned
 }
 
-// number decides the sequence number and picture offset of a packet; false: it is not to be written. The caller holds mu.
-func (s *Slot) number(p *packet) (out uint64, picture uint16, ok bool) {
+// number decides the sequence number and picture offset of a packet; false: it is not to be written, because it is old, was
+// dropped, or lies above the limits. The caller holds mu.
+func (s *Slot) number(p *packet, above bool) (out uint64, picture uint16, ok bool) {
 	r := &s.rewrite
 	if p.sequence <= r.newest {
 		e := s.sources[p.sequence%uint64(len(s.sources))]
-		if p.sequence < r.from || e.source != p.sequence || e.dropped || p.video && p.vp8.hasTemporal && p.vp8.temporal > s.temporal {
+		if p.sequence < r.from || e.source != p.sequence || e.dropped || above || p.frame.hasTemporal && p.frame.temporal > s.temporal {
 			return 0, 0, false
 		}
 		return p.sequence + e.sequence, e.picture, true
@@ -138,7 +144,7 @@ func (s *Slot) number(p *packet) (out uint64, picture uint16, ok bool) {
 	for missing := max(r.newest+1, p.sequence-min(p.sequence, maxMissing)); missing < p.sequence; missing++ {
 		s.sources[missing%uint64(len(s.sources))] = sourcePacket{source: missing, sequence: r.sequence, picture: r.picture}
 	}
-	drop := s.drops(p)
+	drop := s.drops(p) || above
 	s.note(p, drop)
 	if drop {
 		return 0, 0, false
@@ -178,14 +184,14 @@ func (s *Slot) mayBegin(p *packet) bool {
 // drops says whether the packet belongs to a frame that is left out: of a temporal layer above the limit, or one for which the
 // line has no time. The caller holds mu.
 func (s *Slot) drops(p *packet) bool {
-	if !p.video {
+	if !s.video {
 		return false
 	}
-	if p.vp8.start {
+	if p.frame.start {
 		s.begin(p)
 	}
 	r := &s.rewrite
-	if !s.starved && (!p.vp8.hasTemporal || p.vp8.temporal <= s.temporal) {
+	if !s.starved && (!p.frame.hasTemporal || p.frame.temporal <= s.temporal) {
 		r.dropped = false
 		return false
 	}
@@ -209,8 +215,8 @@ func (s *Slot) begin(p *packet) {
 	}
 	switch {
 	case !base:
-		s.starved = s.starved || p.vp8.temporal == 0
-	case p.vp8.keyframe:
+		s.starved = s.starved || p.frame.temporal == 0
+	case p.frame.keyframe:
 		s.starved, s.keyless = false, false
 	}
 	if !all {
@@ -220,12 +226,12 @@ func (s *Slot) begin(p *packet) {
 	if s.keyless && all && s.mayAsk(p) {
 		s.current.wantsKeyframe.Store(true)
 	}
-	d := &p.vp8
+	f := &p.frame
 	switch {
-	case s.temporal > wanted || d.keyframe:
+	case s.temporal > wanted || f.keyframe:
 		s.temporal = wanted
-	case d.layerSync && d.temporal > s.temporal && d.temporal <= wanted:
-		s.temporal = d.temporal
+	case f.layerSync && f.temporal > s.temporal && f.temporal <= wanted:
+		s.temporal = f.temporal
 	}
 }
 

@@ -52,6 +52,7 @@ type Track struct {
 	mu sync.Mutex // guards layers and the layers' snapshots of slots
 
 	layers []*Layer
+	views  [maxSpatial]*Layer // spatial layers of the lowest stream; the first is unused
 
 	// level is the smoothed loudness, 0 to 127 with 127 the loudest, in thousandths.
 	level     atomic.Int64
@@ -117,8 +118,20 @@ func rank(rid string) int {
 	return 0
 }
 
-// Layers lists what was received so far, lowest first. The slice is the caller's.
+// Layers lists what was received so far, lowest first: streams, or the spatial layers of one. The slice is the caller's.
 func (t *Track) Layers() []*Layer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.layers) > 0 {
+		if upper := t.layers[0].upper.Load(); upper > 0 {
+			return append([]*Layer{t.layers[0]}, t.views[1:1+upper]...)
+		}
+	}
+	return append([]*Layer(nil), t.layers...)
+}
+
+// streams lists what is received in streams of its own.
+func (t *Track) streams() []*Layer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([]*Layer(nil), t.layers...)

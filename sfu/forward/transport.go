@@ -123,11 +123,11 @@ func (s *Slot) Pad() int {
 	b := s.bound.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b == nil || !s.video || b.rtx == 0 || s.current == nil || s.transport.Load() == nil {
+	if b == nil || !s.video || b.rtx == 0 || b.payloads[s.codec].repair == 0 || s.current == nil || s.transport.Load() == nil {
 		return 0
 	}
 	h := rtp.Header{
-		Version: 2, PayloadType: b.rtxPayload, SSRC: b.rtx, SequenceNumber: s.repair.sequence, Timestamp: s.rewrite.outTimestamp,
+		Version: 2, PayloadType: b.payloads[s.codec].repair, SSRC: b.rtx, SequenceNumber: s.repair.sequence, Timestamp: s.rewrite.outTimestamp,
 		Padding: true, PaddingSize: paddingMost,
 	}
 	s.repair.sequence++

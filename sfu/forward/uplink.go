@@ -180,13 +180,18 @@ func (u *Uplink) receive(s *stream, b []byte, now time.Time) {
 		u.dropped.Count("media", "unbound_stream")
 		return
 	}
+	format := d.formats[h.payloadType]
 	wire := len(b) + wireOverhead
 	l := s.layer
 	if m := u.meters.Load(); m != nil && m[l.track.kind] != nil {
 		m[l.track.kind].Add(1, int64(wire))
 	}
 	if s.repair {
-		u.receiveRepair(l, b, wire, now)
+		u.receiveRepair(l, d.formats[format.of].codec, b, wire, now)
+		return
+	}
+	if format.codec == NoCodec || format.codec.video() != l.video {
+		u.dropped.Count("media", "unknown_codec")
 		return
 	}
 	if l.ssrc != s.ssrc {
@@ -198,20 +203,20 @@ func (u *Uplink) receive(s *stream, b []byte, now time.Time) {
 			o.Voice(h.timestamp, now)
 		}
 	}
-	l.receive(h, b[h.start:h.end], wire, now)
+	l.receive(h, format.codec, b[h.start:h.end], wire, now)
 }
 
 // receiveRepair unwraps a retransmission: its first two octets are the original sequence number. A payload without them is
 // padding that probes for bandwidth.
-func (u *Uplink) receiveRepair(l *Layer, b []byte, wire int, now time.Time) {
+func (u *Uplink) receiveRepair(l *Layer, codec Codec, b []byte, wire int, now time.Time) {
 	h := &u.header
-	if h.end-h.start <= 2 || l.ssrc == 0 || !u.recovery {
+	if h.end-h.start <= 2 || l.ssrc == 0 || !u.recovery || codec.video() != l.video {
 		l.received.Add(uint64(wire)) //nolint:gosec // a length
 		return
 	}
 	h.sequence = binary.BigEndian.Uint16(b[h.start:])
 	h.ssrc = l.ssrc
-	l.receive(h, b[h.start+2:h.end], wire, now)
+	l.receive(h, codec, b[h.start+2:h.end], wire, now)
 }
 
 // feedback notes the transport-wide sequence number and reports arrivals (draft-holmer-rmcat-transport-wide-cc-extensions-01).

@@ -16,6 +16,7 @@ const lineInterval = time.Second
 // initialCommands let a new publisher begin with the lowest layer, before anyone is known to watch.
 func (p *participant) initialCommands() signal.Commands {
 	return signal.Commands{
+		Codec: p.room.codec().String(),
 		Camera: []signal.LayerCommand{
 			{RID: forward.Low, Active: true, MaxBitrateBps: encoder(rate(forward.Low, cameraHeight/4, false).Bps)},
 			{RID: forward.Medium, MaxBitrateBps: encoder(rate(forward.Medium, cameraHeight/2, false).Bps)},
@@ -47,7 +48,7 @@ func (p *participant) command(d *plan, budgets map[string]allocate.Budget) {
 		}
 	}
 	p.noteAsked(c, d.now)
-	if slices.Equal(c.Camera, p.sent.layers.Camera) && c.Content == p.sent.layers.Content {
+	if slices.Equal(c.Camera, p.sent.layers.Camera) && c.Content == p.sent.layers.Content && c.Codec == p.sent.layers.Codec {
 		return
 	}
 	p.sent.layers = c

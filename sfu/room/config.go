@@ -23,7 +23,9 @@ type Settings struct {
 	ChairPIN setting.Secret `yaml:"chair_pin"`
 	Chairs   []string       `yaml:"chairs"` // ids of the venues that may be chair; none = those of the main site
 	Voices   int            `yaml:"voices"` // how many of the loudest are forwarded; 1 to MaxVoices
-	Venues   []string       `yaml:"venues"` // ids of the venues that belong to it
+	// Codec is what cameras send where everybody in the room can show it: vp8, vp9, h264 or av1. Else it is VP8.
+	Codec  string   `yaml:"codec"`
+	Venues []string `yaml:"venues"` // ids of the venues that belong to it
 }
 
 // VenueConfig is a place with a camera: a main or branch meeting room.
@@ -49,7 +51,10 @@ const (
 )
 
 // DefaultRoom holds what a room has when its keys are absent.
-func DefaultRoom() Settings { return Settings{Voices: DefaultVoices} }
+func DefaultRoom() Settings { return Settings{Voices: DefaultVoices, Codec: codecNames[0]} }
+
+// codecNames are the values of Settings.Codec.
+var codecNames = []string{"vp8", "vp9", "h264", "av1"}
 
 // Validate reports what is wrong within the section; sites and the number plan
 // are compared by the configs package.
@@ -103,6 +108,9 @@ func (r Settings) validate(venues []string) error {
 	}
 	if r.Voices < 1 || r.Voices > MaxVoices {
 		found.Add("voices", "%d voices is not between 1 and %d", r.Voices, MaxVoices)
+	}
+	if r.Codec != "" && !slices.Contains(codecNames, r.Codec) {
+		found.Add("codec", "codec %q is none of %s%s", r.Codec, strings.Join(codecNames, ", "), setting.Hint(r.Codec, codecNames))
 	}
 	if len(r.Venues) > MaxVenues {
 		found.Add("venues", "%d venues are more than %d", len(r.Venues), MaxVenues)

@@ -335,7 +335,10 @@ func (d *plan) show() {
 		slot.SetTemporal(d.result.Temporal[i])
 		slot.Follow(layer)
 		v.rid = ""
-		if layer != nil {
+		switch {
+		case undecodable(slot, layer):
+			v.reason = signal.ReasonCodec
+		case layer != nil:
 			v.rid = layer.RID()
 		}
 	}

@@ -27,20 +27,21 @@ const (
 
 // participant is somebody in the room. It belongs to the room's goroutine, except out, which the peer's goroutine uses too.
 type participant struct {
-	room     *Room
-	id       string
-	resume   string
-	venue    *VenueConfig
-	name     signal.Text
-	kind     string
-	site     site.ID
-	joinedAt time.Time
-	who      auth.Principal
-	member   string // the key by which the meeting knows it
-	control  bool   // a chair page: sees and leads, is not seen or heard
-	leads    bool   // may be chair by its role
-	knowsPIN bool   // of the chair
-	limits   limits
+	room      *Room
+	id        string
+	resume    string
+	venue     *VenueConfig
+	name      signal.Text
+	kind      string
+	site      site.ID
+	joinedAt  time.Time
+	who       auth.Principal
+	member    string // the key by which the meeting knows it
+	control   bool   // a chair page: sees and leads, is not seen or heard
+	leads     bool   // may be chair by its role
+	knowsPIN  bool   // of the chair
+	unsafeAV1 bool
+	limits    limits
 
 	client   signal.Client // nil while the connection is broken
 	out      atomic.Pointer[signal.Client]
@@ -104,6 +105,7 @@ func newParticipant(r *Room, venue *VenueConfig, who auth.Principal, join signal
 	if p.site == "" && r.manager.options.Atlas != nil {
 		p.site = r.manager.options.Atlas.Main()
 	}
+	p.unsafeAV1 = unsafeAV1(join.Client)
 	if strings.HasPrefix(join.Client, "Mozilla/") {
 		p.kind = kindBrowser
 	}

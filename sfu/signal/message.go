@@ -181,6 +181,7 @@ type Slots struct {
 const (
 	ReasonLine  = "line"
 	ReasonMuted = "muted"
+	ReasonCodec = "codec" // sent in a format that this participant cannot show
 )
 
 // VideoSlot is one picture's m-line.
@@ -212,6 +213,8 @@ type Layers struct {
 
 // Commands are what a publisher shall send.
 type Commands struct {
+	// Codec is the name in SDP. Who cannot send it goes on with what it has.
+	Codec   string         `json:"codec"`
 	Camera  []LayerCommand `json:"camera"`
 	Content ContentCommand `json:"content"`
 }

@@ -5,6 +5,7 @@
 //   {"do": "chair", "venue": ID}    opens the chair page beside the venue's own (Chromium); "chairless" closes it
 //   {"do": "press", "venue": ID, "selector": CSS, "chair": BOOL}, {"do": "look", ... the same}: the element's data, or null
 //   {"do": "type", ..., "text": T, "chair": true} writes into a field and presses Enter
+//   {"do": "codecs"}                 what each venue's camera sends and what its pictures are decoded from
 //   {"do": "voices", "venue": ID}   how many voices of others are heard during a second
 //   {"do": "leave", "venue": ID} / {"do": "rejoin", "venue": ID} / {"do": "states"} / {"do": "screenshot", "venue": ID, "file": F} / {"do": "end"}
 import { createRequire } from 'node:module';
@@ -17,7 +18,7 @@ const { chromium } = require('playwright-core');
 const puppeteer = require('puppeteer-core');
 
 const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-const size = { width: 320, height: 180, rate: 10 };
+const size = { width: plan.width ?? 320, height: plan.height ?? 180, rate: 10 };
 
 // A camera that shows one colour, as uncompressed YUV 4:2:0 frames.
 function writeCamera(file, [r, g, b]) {
@@ -145,6 +146,15 @@ async function voicesHeard() {
   return [...(await read())].filter(([mid, energy]) => energy - (before.get(mid) ?? 0) > 1e-5).length;
 }
 
+// Runs inside the page: the codec, the frames so far and the size of each active stream of the camera, and of each picture of others.
+async function codecs() {
+  const { publish, pictures } = await window.__linehall.stats();
+  const venues = new Map(window.__linehall.participants.map((participant) => [participant.id, participant.venue]));
+  const short = ({ codec, scalability, frames, height, rid }) => ({ codec, scalability, frames, height, rid });
+  const sent = (publish?.streams ?? []).filter((stream) => stream.kind === 'video' && stream.codec !== '' && stream.frames > 0).map(short);
+  return { sent, shown: Object.fromEntries(pictures.filter((picture) => picture.media === 'camera').map((picture) => [venues.get(picture.participant), short(picture)])) };
+}
+
 const look = (selector) => {
   const element = document.querySelector(selector);
   return element === null ? null : { ...element.dataset, text: element.textContent };
@@ -182,7 +192,7 @@ async function open(venue) {
     });
     browsers.push(() => browser.close());
     const page = await browser.newPage();
-    await page.setViewport({ width: 480, height: 270 });
+    await page.setViewport({ width: size.width * 1.5, height: size.height * 1.5 });
     await page.evaluateOnNewDocument(fakeCamera, { rgb: venue.rgb, size });
     await page.goto(url.href);
     pages.set(venue.id, { evaluate: (f, a) => page.evaluate(f, a), screenshot: (path) => page.screenshot({ path }), click: (id) => page.click(`[data-testid="${id}"]`) });
@@ -198,7 +208,7 @@ async function open(venue) {
       '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--audio-buffer-size=2048'],
   });
   browsers.push(() => browser.close());
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 480, height: 270 } });
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: size.width * 1.5, height: size.height * 1.5 } });
   contexts.set(venue.id, context);
   const page = await context.newPage();
   page.on('pageerror', (error) => process.stderr.write(`${venue.id}: page error: ${error}\n`));
@@ -227,6 +237,7 @@ const pageOf = (command) => (command.chair ? chairs : pages).get(command.venue);
 async function act(command) {
   switch (command.do) {
     case 'states': return each((page) => page.evaluate(state));
+    case 'codecs': return each((page) => page.evaluate(codecs));
     case 'observe': return each((page) => page.evaluate(observe, plan.seconds));
     case 'chair': await openChair(command.venue); return {};
     case 'chairless': await chairs.get(command.venue).close(); return {};

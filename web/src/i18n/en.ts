@@ -396,6 +396,7 @@ export const en: Dictionary = {
     },
     picture: {
       line: 'Line tight: picture paused, sound is fine',
+      codec: 'This device cannot show the format of this picture',
       muted: 'Camera off',
       none: 'No camera',
       waiting: 'The picture is on its way',

@@ -395,6 +395,7 @@ export const zh = {
     },
     picture: {
       line: '专线紧张，画面暂停，声音正常',
+      codec: '该会场的画面格式本机无法显示',
       muted: '已关闭摄像头',
       none: '没有摄像头',
       waiting: '画面马上就来',

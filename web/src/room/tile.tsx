@@ -15,6 +15,7 @@ function absence(participant: Participant, media: Picture, flowing: boolean): { 
     if (!participant.has_video && slot === undefined) return { icon: 'camera-off', text: t.none };
   }
   if (slot?.reason === 'line' && slot.rid === '') return { icon: 'activity', text: t.line };
+  if (slot?.reason === 'codec') return { icon: 'video-off', text: t.codec };
   return flowing ? null : { icon: 'loader', text: t.waiting };
 }
 

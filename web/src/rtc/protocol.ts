@@ -48,6 +48,8 @@ export interface LayerCommand {
 }
 
 export interface Layers {
+  /** Name in SDP, as in `VP9`. */
+  codec?: string;
   camera: LayerCommand[] | null;
   content: { active: boolean; max_bitrate_bps: number } | null;
 }
@@ -70,7 +72,7 @@ export interface Participant {
   camera_off: boolean;
 }
 
-export type SlotReason = '' | 'line' | 'muted';
+export type SlotReason = '' | 'line' | 'muted' | 'codec';
 
 export interface VideoSlot {
   mid: string;

@@ -1,6 +1,6 @@
 import type { Layers } from './protocol';
 import { sessionID } from './sdp';
-import { encodingsFor, layersFor, obey } from './simulcast';
+import { encodingsFor, layersFor, obey, recode, taken } from './simulcast';
 
 export interface PublisherHandlers {
   candidate(candidate: RTCIceCandidateInit): void;
@@ -14,6 +14,7 @@ export class Publisher {
   private readonly camera: RTCRtpTransceiver;
   private readonly content: RTCRtpTransceiver;
   private readonly usable: number;
+  private readonly refused = new Set<string>();
   private commands: Layers = { camera: null, content: null };
   private work: Promise<void> = Promise.resolve();
 
@@ -77,14 +78,34 @@ export class Publisher {
 
   private async carryOut(layers: Layers): Promise<void> {
     if (this.pc.signalingState === 'closed') return;
-    const camera = this.camera.sender.getParameters();
-    if (obey(camera.encodings, layers.camera ?? [], this.usable)) await this.camera.sender.setParameters(camera);
+    await this.carryOutCamera(layers);
+    if (layers.content === null) return;
+    await this.carryOutContent(layers.content, layers.codec ?? 'VP8');
+  }
+
+  /** A codec that the browser does not take is not asked for again: the camera goes on in VP8, which every browser has. */
+  private async carryOutCamera(layers: Layers): Promise<void> {
+    const sender = this.camera.sender;
+    const wish = layers.codec ?? 'VP8';
+    for (const name of this.refused.has(wish) ? ['VP8'] : [wish, 'VP8']) {
+      const parameters = sender.getParameters();
+      const one = name === 'VP9' && parameters.codecs.some((codec) => codec.mimeType === 'video/VP9');
+      const recoded = recode(parameters, name);
+      if (!obey(parameters.encodings, layers.camera ?? [], this.usable, one) && !recoded) return;
+      const done = await sender.setParameters(parameters).then(() => true, () => false);
+      if (done && taken(sender.getParameters().encodings, name, one)) return;
+      this.refused.add(name);
+    }
+  }
+
+  private async carryOutContent(command: NonNullable<Layers['content']>, codec: string): Promise<void> {
     const content = this.content.sender.getParameters();
     const only = content.encodings[0];
-    if (layers.content === null || only === undefined) return;
-    const ceiling = layers.content.max_bitrate_bps > 0 ? layers.content.max_bitrate_bps : only.maxBitrate;
-    if (only.active === layers.content.active && only.maxBitrate === ceiling) return;
-    only.active = layers.content.active;
+    if (only === undefined) return;
+    const ceiling = command.max_bitrate_bps > 0 ? command.max_bitrate_bps : only.maxBitrate;
+    const recoded = recode(content, this.refused.has(codec) ? 'VP8' : codec);
+    if (!recoded && only.active === command.active && only.maxBitrate === ceiling) return;
+    only.active = command.active;
     if (ceiling !== undefined) only.maxBitrate = ceiling;
     await this.content.sender.setParameters(content);
   }

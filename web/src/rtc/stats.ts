@@ -7,6 +7,9 @@ interface Report {
   kind?: string;
   mid?: string;
   rid?: string;
+  codecId?: string;
+  mimeType?: string;
+  scalabilityMode?: string;
   bytesSent?: number;
   bytesReceived?: number;
   packetsReceived?: number;
@@ -30,6 +33,9 @@ export interface StreamStats {
   mid: string;
   rid: string;
   kind: string;
+  /** Name in SDP; empty before the first packet. */
+  codec: string;
+  scalability: string;
   bytes: number;
   frames: number;
   width: number;
@@ -72,7 +78,7 @@ export class Meter {
         bitrate_bps: Math.round(bitrate),
         frames_per_second: Math.round(Math.max(0, ...rtp.map((report) => report.framesPerSecond ?? 0))),
       },
-      streams: rtp.map(streamOf),
+      streams: rtp.map((report) => streamOf(report, all.find((candidate) => candidate.type === 'codec' && candidate.id === report.codecId))),
     };
   }
 
@@ -95,11 +101,13 @@ function sum(reports: Report[], value: (report: Report) => number | undefined): 
   return reports.reduce((total, report) => total + (value(report) ?? 0), 0);
 }
 
-function streamOf(report: Report): StreamStats {
+function streamOf(report: Report, codec: Report | undefined): StreamStats {
   return {
     mid: report.mid ?? '',
     rid: report.rid ?? '',
     kind: report.kind ?? '',
+    codec: codec?.mimeType?.split('/')[1] ?? '',
+    scalability: report.scalabilityMode ?? '',
     bytes: report.bytesSent ?? report.bytesReceived ?? 0,
     frames: report.framesEncoded ?? report.framesDecoded ?? 0,
     width: report.frameWidth ?? 0,

@@ -3,7 +3,7 @@ import { Backoff } from '../../src/rtc/backoff';
 import { Channel, type Socket } from '../../src/rtc/channel';
 import { parseServerMessage, type ServerMessage, type View } from '../../src/rtc/protocol';
 import { sessionID } from '../../src/rtc/sdp';
-import { encodingsFor, layersFor, obey } from '../../src/rtc/simulcast';
+import { type Encoding, encodingsFor, layersFor, obey, recode, taken } from '../../src/rtc/simulcast';
 import { SlotMap } from '../../src/rtc/slots';
 import { Meter } from '../../src/rtc/stats';
 import { viewsOf, Wanter } from '../../src/rtc/want';
@@ -134,6 +134,30 @@ describe('simulcast', () => {
     expect(encodings.map((encoding) => encoding.active)).toEqual([true, false, false]);
     expect(encodings.map((encoding) => encoding.maxBitrate)).toEqual([100_000, 100_000, 100_000]);
     expect(obey(encodings, commands, layersFor(360))).toBe(false);
+  });
+
+  test('VP9 has its resolutions in one stream, as far up as is wanted', () => {
+    const encodings: Encoding[] = encodingsFor(720);
+    const commands = ['l', 'm', 'h'].map((rid, index) => ({ rid, active: rid !== 'h', max_bitrate_bps: (index + 1) * 100_000 }));
+    expect(obey(encodings, commands, 3, true)).toBe(true);
+    expect(encodings.map((encoding) => encoding.active)).toEqual([true, false, false]);
+    expect(encodings[0]).toMatchObject({ scalabilityMode: 'L2T3_KEY', scaleResolutionDownBy: 2, maxBitrate: 200_000 });
+    expect(obey(encodings, commands, 3, true)).toBe(false);
+    expect(obey(encodings, commands, 3)).toBe(true);
+    expect(encodings[0]).toMatchObject({ scaleResolutionDownBy: 4, maxBitrate: 100_000 });
+    expect(encodings[0]?.scalabilityMode).toBeUndefined();
+  });
+
+  test('a codec is set for all encodings, and VP8 only where another one was', () => {
+    const codecs = ['video/VP8', 'video/VP9', 'video/rtx'].map((mimeType, index) => ({ mimeType, clockRate: 90_000, payloadType: 96 + index }));
+    const parameters = { transactionId: '', headerExtensions: [], rtcp: {}, codecs, encodings: encodingsFor(720) };
+    expect(recode(parameters, 'VP8')).toBe(false);
+    expect(recode(parameters, 'AV1')).toBe(false);
+    expect(recode(parameters, 'VP9')).toBe(true);
+    expect(taken(parameters.encodings, 'VP9', false)).toBe(true);
+    expect(taken(parameters.encodings, 'VP9', true)).toBe(false);
+    expect(recode(parameters, 'VP9')).toBe(false);
+    expect(recode(parameters, 'VP8')).toBe(true);
   });
 
   test('a ceiling of 0 leaves the ceiling as it is', () => {
