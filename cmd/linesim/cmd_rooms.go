@@ -82,6 +82,8 @@ func newRooms(logger func() *slog.Logger) *cobra.Command {
 	f.BoolVar(&insecure, "insecure", false, "do not verify the appliance's certificate")
 	f.StringArrayVar(&binds, "bind", nil, "VENUE=SUBNET whose addresses the venue uses (default: the demo's loopback subnets if the server is on this machine)")
 	f.IntVar(&plan.Height, "height", 360, "how tall the others' pictures are shown")
+	f.IntVar(&plan.Strip, "strip", 0, "how tall all pictures but the first are shown (0: like the first)")
+	f.BoolVar(&plan.Full, "full-rates", false, "encode at the rates that the appliance commands and pace, as browsers do, instead of the film's own rates")
 	f.DurationVar(&plan.Duration, "duration", 0, "how long to measure (0: until interrupted)")
 	f.Float64Var(&plan.MinRate, "min-rate", 8, "frames/s that everybody must see of everybody")
 	f.IntVar(&plan.Voices, "voices", 1, "how many others each venue must hear")

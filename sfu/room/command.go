@@ -27,7 +27,9 @@ func (p *participant) initialCommands() signal.Commands {
 }
 
 // encoder is the part of a rate on the wire that is the encoder's.
-func encoder(wire int64) int64 { return int64(float64(wire)/wireShare) / roundBps * roundBps }
+func encoder(wire int64) int64 {
+	return int64(float64(max(0, wire-wireFrames))/wireShare) / roundBps * roundBps
+}
 
 // command tells a publisher what to send, if that changed.
 func (p *participant) command(d *plan, budgets map[string]allocate.Budget) {

@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// wireShare is what encoders' octets become on the wire: headers, tag, link, retransmissions and reports.
-	wireShare = 1.12
+	// An encoder's rate becomes this on the wire: wireShare for the headers of full packets, retransmissions and reports, and
+	// wireFrames for the headers of the last packet of each frame, however small it is (30 of 68 octets).
+	wireShare  = 1.08
+	wireFrames = 16_000
 	// linger is how long a layer that nobody watches any more is still sent, on a line that has room: the next viewer has it at once.
 	linger = 2 * time.Second
 	// A browser sends fewer layers than it offers when it captures less than smallCapture (Chromium: two of three at 640x360,
@@ -216,7 +218,7 @@ func rate(rid string, height int, content bool) allocate.Step {
 	default:
 		bps, low = 100_000, 50_000
 	}
-	s.Bps, s.MinBps = int64(bps*wireShare), int64(low*wireShare)
+	s.Bps, s.MinBps = int64(bps*wireShare)+wireFrames, int64(low*wireShare)+wireFrames
 	return s
 }
 

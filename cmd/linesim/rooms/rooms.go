@@ -31,6 +31,8 @@ type Plan struct {
 	Binds    map[string]netip.Prefix
 	Server   netip.Addr // to decide on the demo's subnets
 	Height   int
+	Strip    int           // how tall all pictures but the first are; 0: like the first
+	Full     bool          // venues encode at the commanded rates and pace
 	Duration time.Duration // 0: until ctx ends
 	MinRate  float64       // frames/s that everybody must see of everybody, over the worst ten seconds
 	Voices   int           // how many others must be heard; people take turns, so fewer than all is right
@@ -107,7 +109,7 @@ func Run(ctx context.Context, plan Plan) (*Report, error) {
 }
 
 func (p Plan) enter(ctx context.Context, i int, address netip.Addr) (*guest, error) {
-	v, err := venue.New(venue.Config{Link: p.Links[i], TLS: p.TLS, Bind: address, Height: p.Height, Log: p.Log})
+	v, err := venue.New(venue.Config{Link: p.Links[i], TLS: p.TLS, Bind: address, Height: p.Height, Strip: p.Strip, Full: p.Full, Log: p.Log})
 	if err != nil {
 		return nil, fmt.Errorf("venue %s: %w", p.Links[i].Venue, err)
 	}

@@ -1,6 +1,7 @@
 package venue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,11 @@ type publisher struct {
 	talking time.Time // until when the voice goes on, or
 	paused  time.Time // until when it rests
 	sent    uint64
+
+	full     bool // encode at the commanded rates, and pace
+	encoders [3]encoder
+	pacer    pacer
+	scratch  []byte
 }
 
 // newPublisher builds the connection of docs/signalling.md: m-lines audio, camera, content.
@@ -229,9 +235,29 @@ func (p *publisher) run(ctx context.Context) {
 				nextReport = now.Add(reportPause)
 				p.sendReports(now)
 			}
+			wake := earlier(nextFrame, nextVoice)
+			if p.full && p.pacer.due(now, p.ordered()) {
+				wake = earlier(wake, now.Add(paceTick))
+			}
+			timer.Reset(time.Until(wake))
 		}
-		timer.Reset(time.Until(earlier(nextFrame, nextVoice)))
 	}
+}
+
+// ordered is what all layers together may be encoded at.
+func (p *publisher) ordered() (bps int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, order := range p.orders {
+		if order.Active {
+			rate := order.MaxBitrate
+			if rate <= 0 {
+				rate = media.Camera(p.venue, media.Layer(i)).BitrateBps
+			}
+			bps += rate
+		}
+	}
+	return bps
 }
 
 // skip drops what a long pause of the process would otherwise send in one burst.
@@ -268,8 +294,14 @@ func (p *publisher) sendFrames(now time.Time) {
 			continue
 		}
 		frame := loop.Frames[p.frame[i]]
-		p.frame[i] = (p.frame[i] + 1) % len(loop.Frames)
-		if frame.Temporal > 0 && order.MaxBitrate > 0 && order.MaxBitrate < loop.BitrateBps {
+		if p.full {
+			p.frame[i] = next(p.frame[i], len(loop.Frames))
+			p.scratch = resize(p.scratch, frame.Data, p.encoders[i].size(frame, loop, order.MaxBitrate))
+			frame.Data = p.scratch
+		} else {
+			p.frame[i] = (p.frame[i] + 1) % len(loop.Frames)
+		}
+		if !p.full && frame.Temporal > 0 && order.MaxBitrate > 0 && order.MaxBitrate < loop.BitrateBps {
 			continue // the frames nobody refers to are what a smaller rate costs
 		}
 		if frame.Key {
@@ -291,6 +323,11 @@ func (p *publisher) packetize(layer *stream, frame media.Frame, timestamp uint32
 		writeDescriptor(packet[:], start, picture, tl0, frame.Temporal)
 		copy(packet[descriptorSize:], rest[:n])
 		rest = rest[n:]
+		if p.full {
+			p.pacer.waiting = append(p.pacer.waiting, held{layer, bytes.Clone(packet[:descriptorSize+n]), timestamp, len(rest) == 0})
+			p.sent++
+			continue
+		}
 		layer.write(packet[:descriptorSize+n], timestamp, len(rest) == 0, nil)
 		p.sent++
 	}

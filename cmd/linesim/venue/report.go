@@ -34,6 +34,8 @@ type Report struct {
 	FirstMS     float64  `json:"join_to_picture_ms"` // link to the first picture of anybody
 	Seen        []Seen   `json:"seen"`
 	WrongVoices uint64   `json:"wrong_voice_packets"`
+	LostVoices  uint64   `json:"lost_voice_packets"`
+	HeardVoices uint64   `json:"voice_packets"`
 	Sent        Sent     `json:"sent"`
 	Complaints  []string `json:"complaints"`
 }
@@ -47,6 +49,7 @@ func (v *Venue) Report() Report {
 		Venue: v.cfg.Link.Venue, State: v.state, Joins: v.joins, Resumed: v.resumed, WrongVoices: v.wrongVoices,
 		JoinMS: report.Milliseconds(v.joined), FirstMS: report.Milliseconds(v.firstFrame), Complaints: slices.Clone(v.complaints), Sent: v.sent,
 	}
+	r.HeardVoices, r.LostVoices = v.heard.packets, v.heard.lost
 	for _, name := range slices.Sorted(maps.Keys(v.tiles)) {
 		t := v.tiles[name]
 		s := Seen{Venue: name, TileStats: *t, Reason: v.reasons[name], Still: report.Milliseconds(t.LongestStill), FirstFrame: t.Frames > 0}
@@ -99,7 +102,7 @@ func (v *Venue) Forget() {
 	for name := range v.voices {
 		delete(v.voices, name)
 	}
-	v.wrongVoices = 0
+	v.wrongVoices, v.heard = 0, hearing{}
 }
 
 // tallySent keeps the publishing figures when a session ends.

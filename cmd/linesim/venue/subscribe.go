@@ -108,12 +108,14 @@ func (v *Venue) hear(s *session, mid string, p *rtp.Packet) {
 	if h.started {
 		if ahead := p.SequenceNumber - h.highest; ahead > 1 && ahead < 1<<15 {
 			h.lost += uint64(ahead) - 1
+			v.heard.lost += uint64(ahead) - 1
 		}
 	}
 	if ahead := p.SequenceNumber - h.highest; !h.started || ahead < 1<<15 {
 		h.highest, h.started = p.SequenceNumber, true
 	}
 	h.packets++
+	v.heard.packets++
 	number, ok := media.WhoseVoice(p.Payload)
 	switch {
 	case ok && h.owner != "" && media.Number(h.owner) == number:

@@ -26,6 +26,8 @@ type Config struct {
 	TLS    *tls.Config
 	Bind   netip.Addr // own address for signalling and media; the zero value leaves it to the kernel
 	Height int        // how tall the others' pictures are shown, 360 when 0
+	Strip  int        // how tall all but the first of them are shown; 0: like the first
+	Full   bool       // encode at the commanded rates and pace, as a browser's camera does; otherwise the film's own rates
 	Log    *slog.Logger
 }
 
@@ -49,6 +51,7 @@ type Venue struct {
 	joins       int
 	resumed     int
 	wrongVoices uint64
+	heard       hearing // of all m-lines together: packets and lost
 	complaints  []string
 	state       string
 	resume      string
@@ -324,6 +327,7 @@ func (v *Venue) welcomed(ctx context.Context, s *session, m incoming) error {
 	if err != nil {
 		return err
 	}
+	p.full = v.cfg.Full
 	s.publisher = p
 	if m.Layers != nil {
 		p.obey(m.Layers.Camera)
@@ -367,7 +371,11 @@ func (v *Venue) meet(ctx context.Context, s *session, list []participant) error 
 	for _, p := range list {
 		s.people[p.ID] = p
 		if p.ID != s.self && p.HasVideo {
-			want.Views = append(want.Views, view{Participant: p.ID, Media: "camera", Height: v.cfg.Height})
+			height := v.cfg.Height
+			if v.cfg.Strip > 0 && len(want.Views) > 0 {
+				height = v.cfg.Strip
+			}
+			want.Views = append(want.Views, view{Participant: p.ID, Media: "camera", Height: height})
 		}
 	}
 	v.reassign(s)
