@@ -67,7 +67,7 @@ gen: web/node_modules/.package-lock.json ## regenerate the config schema, the ke
 web: gen ## alias of gen, for the pages
 
 soak: tools build web/node_modules/.package-lock.json ## the long ones: storms, churn, restarts under load
-	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 60m -run 'Soak|UnderLoad' ./test/...
+	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 180m -run 'Soak|UnderLoad' ./test/...
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'SIPpLoad' ./sip/call
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run 'NothingIsLeft' ./sfu/room
 	LINEHALL_SOAK=1 $(GO) test -count=1 -timeout 30m -run '^TestLoad$$' ./sip/subscribe
