@@ -32,7 +32,7 @@ func (v roomsView) Room(_ context.Context, number string) (api.Room, error) {
 }
 
 func shownRoom(s room.Snapshot) api.Room {
-	shown := api.Room{Number: s.Number, Name: s.Name, State: s.State, OpenedAt: s.OpenedAt, Venues: []api.Venue{}, Participants: []api.Participant{}}
+	shown := api.Room{Number: s.Number, Name: s.Name, State: s.State, OpenedAt: s.OpenedAt, Recording: s.Recording, Venues: []api.Venue{}, Participants: []api.Participant{}}
 	for _, v := range s.Venues {
 		shown.Venues = append(shown.Venues, api.Venue{ID: v.ID, Name: shownNames(v.Name), Site: v.Site, Present: v.Present})
 	}

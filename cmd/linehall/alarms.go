@@ -13,6 +13,7 @@ import (
 	"linehall/internal/pki"
 	"linehall/media/record"
 	"linehall/sfu/congestion"
+	"linehall/sfu/program"
 	"linehall/sip/toll"
 	"linehall/web/api"
 )
@@ -36,6 +37,7 @@ type alarmBoard struct {
 	reload    *reloader
 	authority *pki.Authority
 	tapes     *record.Recorder
+	films     *program.Service
 
 	mu      sync.Mutex // guards what follows
 	since   map[string]time.Time
@@ -43,9 +45,9 @@ type alarmBoard struct {
 	full    map[string]time.Time // when a call was last refused per site
 }
 
-func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority, tapes *record.Recorder) *alarmBoard {
+func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority, tapes *record.Recorder, films *program.Service) *alarmBoard {
 	return &alarmBoard{
-		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority, tapes: tapes,
+		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority, tapes: tapes, films: films,
 		since: map[string]time.Time{}, refused: map[string]int64{}, full: map[string]time.Time{},
 	}
 }
@@ -229,7 +231,7 @@ func (b *alarmBoard) ownAlarms(ctx context.Context, now time.Time) []api.Alarm {
 	if err := syscall.Statfs(b.reload.current().Appliance.Data, &disk); err == nil && int64(disk.Bavail)*disk.Bsize < leastFreeBytes { //nolint:gosec // sizes of a disk
 		found = append(found, alarm("critical", "disk_full", "", nil))
 	}
-	if b.tapes.Blocked() {
+	if b.tapes.Blocked() || b.films.Blocked() {
 		found = append(found, alarm("critical", "recording_stopped", "", nil))
 	}
 	if unknown := len(b.terminals.UnknownTerminals(ctx)); unknown > 0 {

@@ -134,6 +134,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.atlas.Store(table)
 	r.a.media.ledger.Apply(table)
 	r.a.media.tapes.Install(tapes)
+	r.a.conference.films.Install(programmePolicy(updated))
 	r.a.telephony.guard.Apply(updated.Security.SIP)
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
 	r.a.media.captures.Apply(updated.Observability.Capture)

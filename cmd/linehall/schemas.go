@@ -9,6 +9,7 @@ import (
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/plan"
 	"linehall/provisioning/visit"
+	"linehall/sfu/program"
 	"linehall/sfu/room"
 	"linehall/sfu/schedule"
 	"linehall/sip/call"
@@ -25,6 +26,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(), schedule.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(), schedule.Schema(), program.Schema(),
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"sync"
 
 	"linehall/configs"
 	"linehall/internal/auth"
 	"linehall/sfu/congestion"
+	"linehall/sfu/program"
 	"linehall/sfu/room"
 	"linehall/sfu/schedule"
 	"linehall/sfu/signal"
@@ -20,6 +22,7 @@ type conference struct {
 	rooms    *room.Manager
 	book     *room.Book
 	schedule *schedule.Service
+	films    *program.Service
 	pool     *congestion.Pool
 	signal   http.Handler
 	shutdown chan struct{} // closed: no new signalling
@@ -40,10 +43,17 @@ func openConference(ctx context.Context, config configs.Config, g *ground, media
 	if err := applySchedule(plans, config); err != nil {
 		return nil, err
 	}
-	c := &conference{book: book, schedule: plans, pool: congestion.NewPool(media.ledger), shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
+	films, err := program.Open(program.Options{
+		DB: g.db, Folder: filepath.Join(config.Appliance.Data, "programmes"), Secrets: g.box, Audit: g.audit, Policy: programmePolicy(config),
+		Log: g.log, Registerer: g.registry, Panics: g.panics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &conference{book: book, schedule: plans, films: films, pool: congestion.NewPool(media.ledger), shutdown: make(chan struct{}), dismiss: make(chan struct{}), ended: make(chan struct{})}
 	c.rooms = room.NewManager(room.Options{ //nolint:contextcheck // rooms live as long as the manager runs
 		Config: config.Conference, Plane: media.plane, Ledger: media.ledger, Atlas: g.atlas,
-		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book, Schedule: plans, Congestion: c.pool,
+		Log: g.log, Registry: g.registry, Panics: g.panics, Dropped: g.dropped, Book: book, Schedule: plans, Congestion: c.pool, Recorder: films,
 	})
 	c.signal = signal.NewHandler(signal.Options{
 		Rooms: c.rooms, Number: func(r *http.Request) string { return r.PathValue("number") },
@@ -79,7 +89,7 @@ func stay(before, now auth.Principal, err error) error {
 
 // stage runs the rooms until they are dismissed, which the front door does while it can still tell the pages.
 func (c *conference) stage() stage {
-	return stage{name: "conference", parts: []part{{"rooms", c.run}, {"line measurement", c.pool.Run}}}
+	return stage{name: "conference", parts: []part{{"rooms", c.run}, {"line measurement", c.pool.Run}, {"recordings of meetings", c.films.Run}}}
 }
 
 func (c *conference) run(ctx context.Context) error {

@@ -42,6 +42,8 @@ const (
 	CallVenue     = "venue.call" // the page of it that stands by rings
 	Extend        = "extend"
 	End           = "end"
+	StartRecord   = "record.start"
+	StopRecord    = "record.stop"
 )
 
 // Entries of the minutes that no act makes.
@@ -57,6 +59,7 @@ const (
 	TimeUp     = "time_up"
 	LeftEmpty  = "empty"
 	UnmuteSelf = "unmuted_self"
+	RecordLost = "record.failed"
 )
 
 // Act is what somebody wants to be done; the name says which fields mean something.
@@ -129,6 +132,7 @@ var (
 	ErrNotNow     = &Error{"not_now", "there is nothing to do that to"}
 	ErrLocked     = &Error{"locked", "the meeting is locked"}
 	ErrNoPage     = &Error{"unreachable", "no page of that venue stands by"}
+	ErrRecording  = &Error{"recording", "the meeting is being recorded already"}
 	ErrBooked     = &Error{"booked", "the room is booked then"}
 	ErrDropped    = &Error{"dropped", "the chair has dropped this venue from the meeting"}
 	errUnknownAct = &Error{"bad_message", "no such act"}

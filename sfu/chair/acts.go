@@ -45,6 +45,8 @@ var rules = map[string]rule{
 	CallVenue:     {chairOnly, anyMember, (*Meeting).callVenue},
 	Extend:        {chairOnly, noTarget, (*Meeting).extend},
 	End:           {chairOnly, noTarget, (*Meeting).end},
+	StartRecord:   {leader, noTarget, (*Meeting).startRecord},
+	StopRecord:    {leader, noTarget, (*Meeting).stopRecord},
 }
 
 func onOff(on bool) string {

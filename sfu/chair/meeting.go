@@ -60,6 +60,10 @@ func (m *Meeting) Clone() State {
 		r.Entries = slices.Clone(r.Entries)
 		s.Roll = &r
 	}
+	if s.Recording != nil {
+		r := *s.Recording
+		s.Recording = &r
+	}
 	return s
 }
 
@@ -194,6 +198,7 @@ const (
 	chairOnly who = iota
 	anyone
 	seated // not from a chair page: it is about being there
+	leader // the chair, and whoever may revoke it
 )
 
 type target int
@@ -209,7 +214,7 @@ func (m *Meeting) permitted(r rule, a Act, by Actor) error {
 	switch {
 	case by.Member == "":
 		return ErrForbidden
-	case r.who == chairOnly && m.s.Chair != by.Member:
+	case r.who == chairOnly && m.s.Chair != by.Member, r.who == leader && m.s.Chair != by.Member && !by.MayRevoke:
 		return ErrNotChair
 	case r.who == seated && (by.Controller || !m.Present(by.Member)):
 		return ErrForbidden

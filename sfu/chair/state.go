@@ -119,6 +119,8 @@ type State struct {
 	Caption string `json:"caption"`
 	Poll    *Poll  `json:"poll"`
 	Roll    *Roll  `json:"roll"`
+
+	Recording *Recording `json:"recording,omitempty"`
 }
 
 // Silent says whether the chair has muted a member.

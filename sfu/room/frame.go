@@ -8,6 +8,10 @@ const programmeHeight = 360
 // frame works out what the participant is to be sent: what its page wants, as far as the order of the meeting lets it, and
 // the programme in any case.
 func (p *participant) frame() {
+	if p.watch != nil {
+		p.frameWatched()
+		return
+	}
 	p.shown = p.shown[:0]
 	if p.control || p.room.meeting == nil {
 		p.shown = append(p.shown, p.views...)
@@ -48,7 +52,7 @@ func (r *Room) seatOf(member string) *participant {
 		return nil
 	}
 	for _, p := range r.participants {
-		if !p.control && p.member == member {
+		if !p.hidden() && p.member == member {
 			return p
 		}
 	}

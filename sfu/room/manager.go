@@ -45,6 +45,8 @@ type Options struct {
 	Schedule        Schedule // nil: nothing is scheduled
 	// Congestion measures the lines of the sites that take part; nil: they are taken for what their contracts say.
 	Congestion *congestion.Pool
+	// Recorder records what is shown; nil: nothing can be recorded.
+	Recorder Recorder
 }
 
 // Manager holds the rooms.

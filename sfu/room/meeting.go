@@ -128,6 +128,7 @@ func (r *Room) settle(out chair.Outcome, now time.Time) {
 	if out.Away != "" {
 		r.turnAway(out.Away)
 	}
+	r.followRecording(now)
 	r.obey()
 }
 
@@ -152,6 +153,7 @@ func (r *Room) dismiss(member, reason string) {
 // endMeeting ends the meeting for all.
 func (r *Room) endMeeting(reason string, now time.Time) {
 	ended := r.meeting
+	r.endTaping(reason)
 	r.meeting = nil // those who are removed now do not leave it: it is over
 	r.manager.options.Book.save(r.config, ended.Clone(), nil, now, true)
 	r.log.Info("meeting ended", "meeting", ended.State().Meeting, observe.Reason, reason)
@@ -181,7 +183,7 @@ func (r *Room) tickMeeting(now time.Time) {
 		return
 	}
 	r.meeting.ChairHere(r.chairReachable(), now)
-	switch empty := len(r.participants) == 0; {
+	switch empty := r.crowd() == 0; {
 	case !empty:
 		r.emptySince = time.Time{}
 	case r.emptySince.IsZero():
@@ -207,7 +209,7 @@ func (r *Room) chairReachable() bool {
 
 // arrived notes in the meeting that somebody is in the room.
 func (r *Room) arrived(p *participant, now time.Time) {
-	if p.control {
+	if p.hidden() {
 		r.meeting.ChairHere(r.chairReachable(), now)
 		return
 	}
@@ -218,7 +220,7 @@ func (r *Room) arrived(p *participant, now time.Time) {
 
 // departed notes that somebody is gone, unless another page of the same member is still there.
 func (r *Room) departed(p *participant, now time.Time) {
-	if r.meeting == nil || p.control || slices.ContainsFunc(r.participants, func(o *participant) bool { return !o.control && o.member == p.member }) {
+	if r.meeting == nil || p.hidden() || slices.ContainsFunc(r.participants, func(o *participant) bool { return !o.hidden() && o.member == p.member }) {
 		return
 	}
 	r.record(r.meeting.Left(p.member, now), now)

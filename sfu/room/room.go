@@ -58,7 +58,9 @@ type Room struct {
 	session
 	standbys []*standby // pages that wait to be called
 	agenda
-	pins pinBook
+	pins    pinBook
+	speaker speaker
+	taping  *taping // nil: nothing is recorded
 
 	snapshots snapshots
 }
@@ -130,13 +132,14 @@ func (r *Room) onTick(now time.Time) {
 		return
 	}
 	for _, p := range slices.Clone(r.participants) {
-		if p.client == nil && now.Sub(p.brokenAt) > resumeTime {
+		if p.client == nil && p.watch == nil && now.Sub(p.brokenAt) > resumeTime {
 			r.log.Info("participant lost", observe.Participant, p.id)
 			r.remove(p, "")
 			continue
 		}
 		p.refresh(now)
 	}
+	r.followRecording(now)
 	r.dirty = true
 	r.publishSnapshot()
 }
@@ -147,6 +150,7 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 	if errors.Is(context.Cause(ctx), errRoomClosed) {
 		reason = signal.RoomClosed
 	}
+	r.endTaping(reason)
 	leaving := r.participants
 	r.participants = nil
 	clients := make([]signal.Client, 0, len(leaving))
@@ -168,6 +172,7 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 	r.standbys = nil
 	for _, p := range leaving {
 		p.end()
+		p.unwatch(reason)
 		r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
 	}
 	r.publishSnapshot()
@@ -301,7 +306,7 @@ func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request
 			}
 		}
 	}
-	if len(r.participants) >= MaxVenues {
+	if r.crowd() >= MaxVenues {
 		return nil, signal.ErrFull
 	}
 	p := newParticipant(r, venue, who, join, client)
@@ -309,7 +314,7 @@ func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request
 		r.departed(p, time.Now()) // the page that it was to replace is gone
 		return nil, fmt.Errorf("%w: %w", signal.ErrFull, err)
 	}
-	if len(r.participants) == 0 {
+	if r.crowd() == 0 {
 		r.opened = time.Now()
 	}
 	r.participants = append(r.participants, p)
@@ -368,6 +373,7 @@ func (r *Room) end(p *participant, reason string) bool {
 		p.client.End(reason)
 	}
 	p.end()
+	p.unwatch(reason)
 	r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
 	return true
 }
@@ -376,7 +382,7 @@ func (r *Room) end(p *participant, reason string) bool {
 func (r *Room) listChanged() {
 	list := make([]signal.Participant, 0, len(r.participants))
 	for _, p := range r.participants {
-		if !p.control {
+		if !p.hidden() {
 			list = append(list, p.public())
 		}
 	}

@@ -62,13 +62,17 @@ func (p *participant) reserve(id site.ID) error {
 		return nil
 	}
 	voice := ledger.WireRate(id, voicePackets, voiceOctets)
+	up := voice
+	if p.watch != nil {
+		up = 0
+	}
 	var (
 		lease *line.Lease
 		err   error
 	)
 	voices := p.mostVoices()
 	for ; voices > 0; voices-- {
-		lease, err = ledger.Reserve(line.ConferenceAudio, line.Demand{Site: id, Rate: line.Rate{Up: voice, Down: voice * int64(voices)}})
+		lease, err = ledger.Reserve(line.ConferenceAudio, line.Demand{Site: id, Rate: line.Rate{Up: up, Down: voice * int64(voices)}})
 		if err == nil {
 			break
 		}
@@ -93,7 +97,11 @@ func (p *participant) widen() {
 		return
 	}
 	voice := p.room.manager.options.Ledger.WireRate(p.site, voicePackets, voiceOctets)
-	if p.lease.Resize(line.Demand{Site: p.site, Rate: line.Rate{Up: voice, Down: voice * int64(p.voices+1)}}) == nil {
+	up := voice
+	if p.watch != nil {
+		up = 0
+	}
+	if p.lease.Resize(line.Demand{Site: p.site, Rate: line.Rate{Up: up, Down: voice * int64(p.voices+1)}}) == nil {
 		p.voices++
 	}
 }

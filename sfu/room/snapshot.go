@@ -15,6 +15,7 @@ type Snapshot struct {
 	Name         string                `json:"name"`
 	State        string                `json:"state"` // open: somebody is in it; closed
 	OpenedAt     *time.Time            `json:"opened_at"`
+	Recording    bool                  `json:"recording"`
 	Venues       []VenueSnapshot       `json:"venues"`
 	Participants []ParticipantSnapshot `json:"participants"`
 }
@@ -83,10 +84,11 @@ func (r *Room) snapshot() Snapshot {
 		Venues: make([]VenueSnapshot, len(r.venues)), Participants: make([]ParticipantSnapshot, 0, len(r.participants)),
 	}
 	for _, p := range r.participants {
-		if !p.control {
+		if !p.hidden() {
 			s.Participants = append(s.Participants, p.snapshot())
 		}
 	}
+	s.Recording = r.taping != nil
 	if len(s.Participants) > 0 {
 		opened := r.opened
 		s.State, s.OpenedAt = StateOpen, &opened

@@ -79,7 +79,7 @@ func (r *Room) tellStandbys() {
 			whole.Title = s.Booking.Title
 		}
 		for _, p := range r.participants {
-			if !p.control {
+			if !p.hidden() {
 				whole.Present++
 			}
 		}

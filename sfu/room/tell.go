@@ -64,6 +64,9 @@ func (r *Room) shownMeeting() signal.Meeting {
 		name := r.nameOf(s.Chair)
 		m.ChairName = &name
 	}
+	if s.Recording != nil {
+		m.Recording = &signal.Taping{Since: s.Recording.Since, ByName: signal.Text(s.Recording.ByName), Tracks: s.Recording.Tracks}
+	}
 	for _, q := range s.Requests {
 		m.Requests = append(m.Requests, signal.FloorRequest{Member: q.Member, Name: signal.Text(q.Name), At: q.At})
 	}
@@ -121,7 +124,7 @@ func (r *Room) tellQuality() {
 	}
 	m := signal.Quality{Type: "quality", List: []signal.QualityLine{}}
 	for _, p := range r.participants {
-		if p.control {
+		if p.hidden() {
 			continue
 		}
 		state := p.sent.line.State

@@ -36,6 +36,19 @@ func (r *Room) updateVoices(now time.Time) {
 			speaking = append(speaking, v.p.id)
 		}
 	}
+	loudest, most := "", 0.0
+	for _, v := range list {
+		loud := v.loud
+		if v.p.member == r.speaker.member {
+			loud += heardBonus // whoever is shown stays so unless another is clearly louder
+		}
+		if v.p.speaking && loud > most {
+			loudest, most = v.p.member, loud
+		}
+	}
+	if r.speaker.note(loudest, now) {
+		r.dirty = true
+	}
 	for _, p := range r.participants {
 		heard := func(o *participant) float64 {
 			if slices.ContainsFunc(p.audio, func(a audioSlot) bool { return a.participant == o.id }) {
@@ -43,7 +56,9 @@ func (r *Room) updateVoices(now time.Time) {
 			}
 			return 0
 		}
-		own := slices.DeleteFunc(slices.Clone(list), func(v voice) bool { return v.p == p })
+		own := slices.DeleteFunc(slices.Clone(list), func(v voice) bool {
+			return v.p == p || p.watch != nil && p.watch.member != "" && v.p.member != p.watch.member
+		})
 		slices.SortStableFunc(own, func(a, b voice) int { return cmp.Compare(b.loud+heard(b.p), a.loud+heard(a.p)) })
 		chosen := make([]*participant, 0, p.voices)
 		for _, v := range own[:min(p.voices, len(own))] {
@@ -95,6 +110,10 @@ func (p *participant) microphone() *forward.Layer {
 
 // sendSlots tells the client who is in which m-line, if that changed.
 func (p *participant) sendSlots() {
+	if p.watch != nil {
+		p.tellCast()
+		return
+	}
 	m := signal.Slots{Type: "slots", Video: make([]signal.VideoSlot, 0, len(p.video)), Audio: make([]signal.AudioSlot, 0, len(p.audio))}
 	for i, s := range p.peer.VideoSlots() {
 		if mid := p.peer.MID(s); mid != "" {

@@ -75,8 +75,16 @@ type Meeting struct {
 	Caption       string         `json:"caption"`
 	Poll          *Poll          `json:"poll"`
 	Roll          *Roll          `json:"roll"`
+	Recording     *Taping        `json:"recording"`
 	Venues        []VenueState   `json:"venues"`
 	You           You            `json:"you"`
+}
+
+// Taping says that the meeting is being recorded.
+type Taping struct {
+	Since  time.Time `json:"since"`
+	ByName Text      `json:"by_name"`
+	Tracks bool      `json:"tracks"` // everybody by themselves as well
 }
 
 // You is what the order means for the one who reads it.

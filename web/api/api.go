@@ -51,6 +51,7 @@ type Options struct {
 	Records      Records
 	Traces       Traces
 	Recordings   Recordings
+	Programmes   Programmes
 	Certificates Certificates
 	Trunks       Trunks
 	Bans         Bans
@@ -112,6 +113,7 @@ func New(opts Options) *API {
 	a.registerTraces()
 	a.registerMediaCapture()
 	a.registerRecordings()
+	a.registerProgrammes()
 	a.registerUsers()
 	a.registerTokens()
 	a.registerCertificates()

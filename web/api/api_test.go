@@ -258,7 +258,7 @@ func newWorld(t *testing.T) world {
 	}
 	o := w.organisation
 	w.api = api.New(api.Options{
-		Appliance: o, Terminals: o, Enrolment: o, Applies: o, Fleet: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Schedule: o, Calendars: o, Records: o, Traces: o, Recordings: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
+		Appliance: o, Terminals: o, Enrolment: o, Applies: o, Fleet: o, Calls: o, Lines: o, Rooms: o, Meetings: o, Schedule: o, Calendars: o, Records: o, Traces: o, Recordings: o, Programmes: o, Certificates: o, Trunks: o, Bans: o, Dialplan: o, Features: o,
 		Users: w.users, Sessions: w.sessions, Audit: w.audit,
 		PublicURL: func() string { return "https://linehall.test:8443" }, Language: func() string { return "zh-CN" }, TimeZone: func() string { return "Asia/Shanghai" },
 	})
@@ -368,35 +368,50 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"DELETE /calendars/{id}":               "admin operator chair",
 		"GET /calendars/{token}/meetings.ics":  "nobody " + everybody,
 		"POST /rooms/{number}/link":            "admin operator",
-		"GET /devices":                         "admin operator",
-		"DELETE /devices/{id}":                 "admin operator",
-		"GET /cdrs":                            "admin operator auditor",
-		"GET /cdrs/{id}":                       "admin operator auditor",
-		"GET /calls/{id}/trace":                "admin operator auditor",
-		"GET /calls/{id}/pcap":                 "admin operator",
-		"GET /recordings":                      "admin operator auditor",
-		"GET /recordings/{id}":                 "admin operator auditor",
-		"GET /recordings/{id}/audio":           "admin auditor",
-		"DELETE /recordings/{id}":              "admin",
-		"POST /calls/{id}/recording":           "admin operator",
-		"DELETE /calls/{id}/recording":         "admin operator",
-		"GET /audit":                           "admin auditor",
-		"GET /audit/verify":                    "admin auditor",
-		"GET /users":                           "admin",
-		"POST /users":                          "admin",
-		"PUT /users/{name}/password":           "admin",
-		"DELETE /users/{name}":                 "admin",
-		"GET /tokens":                          "admin",
-		"POST /tokens":                         "admin",
-		"DELETE /tokens/{id}":                  "admin",
-		"GET /certificates":                    "admin operator auditor",
-		"POST /certificates/renew":             "admin",
-		"GET /me":                              everybody,
-		"POST /login":                          "nobody " + everybody,
-		"POST /logout":                         "nobody " + everybody,
-		"POST /rooms/{number}/device":          "nobody " + everybody,
+		"POST /rooms/{number}/recording":       "admin operator chair",
+		"DELETE /rooms/{number}/recording":     "admin operator chair",
+
+		"GET /programmes":                            "admin operator chair auditor",
+		"GET /programmes/{id}":                       "admin operator chair auditor",
+		"DELETE /programmes/{id}":                    "admin",
+		"GET /programmes/{id}/parts/{number}/file":   "admin chair auditor",
+		"GET /programmes/{id}/parts/{number}/sound":  "admin chair auditor",
+		"POST /programmes/{id}/exports":              "admin chair auditor",
+		"GET /programmes/{id}/exports/{export}/file": "admin chair auditor",
+		"DELETE /programmes/{id}/exports/{export}":   "admin chair auditor",
+
+		"GET /devices":                 "admin operator",
+		"DELETE /devices/{id}":         "admin operator",
+		"GET /cdrs":                    "admin operator auditor",
+		"GET /cdrs/{id}":               "admin operator auditor",
+		"GET /calls/{id}/trace":        "admin operator auditor",
+		"GET /calls/{id}/pcap":         "admin operator",
+		"GET /recordings":              "admin operator auditor",
+		"GET /recordings/{id}":         "admin operator auditor",
+		"GET /recordings/{id}/audio":   "admin auditor",
+		"DELETE /recordings/{id}":      "admin",
+		"POST /calls/{id}/recording":   "admin operator",
+		"DELETE /calls/{id}/recording": "admin operator",
+		"GET /audit":                   "admin auditor",
+		"GET /audit/verify":            "admin auditor",
+		"GET /users":                   "admin",
+		"POST /users":                  "admin",
+		"PUT /users/{name}/password":   "admin",
+		"DELETE /users/{name}":         "admin",
+		"GET /tokens":                  "admin",
+		"POST /tokens":                 "admin",
+		"DELETE /tokens/{id}":          "admin",
+		"GET /certificates":            "admin operator auditor",
+		"POST /certificates/renew":     "admin",
+		"GET /me":                      everybody,
+		"POST /login":                  "nobody " + everybody,
+		"POST /logout":                 "nobody " + everybody,
+		"POST /rooms/{number}/device":  "nobody " + everybody,
 	}
 	bodies := map[string]any{
+		"POST /rooms/{number}/recording": map[string]any{"tracks": true},
+		"POST /programmes/{id}/exports":  map[string]any{"format": "mp4"},
+
 		"PUT /terminals/{extension}/features":      settings(),
 		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
 		"PUT /calls/{id}/capture":                  map[string]any{"on": true},
@@ -415,7 +430,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"POST /calendars":             map[string]any{"room": "9000", "venue": ""},
 		"POST /rooms/{number}/device": map[string]any{"venue": "x", "token": "x"},
 	}
-	fill := strings.NewReplacer("{extension}", "8001", "{id}", "c1", "{number}", "9000", "{name}", "x", "{date}", "2026-12-08", "{token}", "geheim")
+	fill := strings.NewReplacer("{export}", "x1", "{extension}", "8001", "{id}", "c1", "{number}", "9000", "{name}", "x", "{date}", "2026-12-08", "{token}", "geheim")
 	w := newWorld(t)
 	if diff := cmp.Diff(operations(t, w), table, cmp.Transformer("keys", func(m map[string]string) []string {
 		return slices.Sorted(func(yield func(string) bool) {
@@ -483,7 +498,7 @@ func TestShapes(t *testing.T) {
 			`"address":null,"transport":null,"user_agent":null,"expires_at":null,"bindings":0,"seen_site":null,"in_call":false,"provisioned_at":null}`,
 		"/terminals/8001?secrets=true": `{"extension":"8001","display_name":"","site":"","mac":"","model":"","auth_user":"","password":"geheim","domain":"","realm":"","server":"",` +
 			`"udp_port":5060,"tcp_port":0,"tls_port":0,"wss_url":"","transport":"","srtp":"","ca_file":"","admin_password":""}`,
-		"/rooms/9001": `{"number":"9001","name":"","state":"","opened_at":null,"venues":[],"participants":[]}`,
+		"/rooms/9001": `{"number":"9001","name":"","state":"","opened_at":null,"recording":false,"venues":[],"participants":[]}`,
 		"/calls/c2": `{"id":"c2","state":"ringing","class":"","precedence":"","started_at":"0001-01-01T00:00:00Z","answered_at":null,"duration_seconds":0,"from":{"extension":"8001","display_name":"","site":"hq"},` +
 			`"to":{"extension":"8002","display_name":"","site":"hq"},"path":"","codec":null,"media":null,"srtp":false,"srtp_here":false,"mos":null,"legs":[],"guests":null,"recording":"","may_record":false,"unrecorded":""}`,
 	} {

@@ -230,6 +230,7 @@ type Room struct {
 	Name         string        `json:"name"`
 	State        string        `json:"state" doc:"open when somebody is in it"`
 	OpenedAt     *time.Time    `json:"opened_at"`
+	Recording    bool          `json:"recording" doc:"its meeting is being recorded"`
 	Venues       []Venue       `json:"venues"`
 	Participants []Participant `json:"participants"`
 }

@@ -19,7 +19,7 @@ type Settings struct {
 func Commands(settings Settings) []*cobra.Command {
 	o := &operator{settings: settings}
 	return []*cobra.Command{
-		o.status(), o.terminal(), o.call(), o.line(), o.trunk(), o.ban(), o.room(), o.meeting(), o.cdr(), o.recording(), o.audit(), o.user(), o.token(), o.cert(),
+		o.status(), o.terminal(), o.call(), o.line(), o.trunk(), o.ban(), o.room(), o.meeting(), o.cdr(), o.recording(), o.programme(), o.audit(), o.user(), o.token(), o.cert(),
 	}
 }
 

@@ -52,7 +52,7 @@ func (o *operator) room() *cobra.Command {
 			return show(o, cmd, "/api/v1/rooms/"+segment(args[0]), renderRoom)
 		},
 	}
-	return group("room", "meeting rooms", list, one, o.roomLink(), o.roomMeetings(), o.roomMinutes())
+	return group("room", "meeting rooms", list, one, o.roomLink(), o.roomMeetings(), o.roomMinutes(), o.roomRecord())
 }
 
 func (o *operator) roomLink() *cobra.Command {
