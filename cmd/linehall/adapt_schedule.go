@@ -160,8 +160,7 @@ func (v scheduleView) shown(one *schedule.Series) api.ScheduledMeeting {
 		shown.Weekdays = append(shown.Weekdays, isoWeekday(d))
 	}
 	if o, ok := v.plans.Next(one); ok {
-		next := shownOccurrence(o)
-		shown.Next = &next
+		shown.Next = &api.Turn{Date: o.Date, StartsAt: o.StartsAt, EndsAt: o.EndsAt}
 	}
 	return shown
 }

@@ -19,7 +19,7 @@ type Attendance struct {
 	Member           string `json:"member" doc:"a venue's id, user:NAME or token:ID"`
 	Name             Names  `json:"name"`
 	Absent           bool   `json:"absent" doc:"was called and did not come"`
-	Stays            []Stay `json:"stays"`
+	Stays            []Stay `json:"stays" nullable:"false"`
 	Seconds          int    `json:"seconds" doc:"in the meeting, all in all"`
 	LateSeconds      int    `json:"late_seconds" doc:"after the planned start; 0: in time"`
 	LeftEarlySeconds int    `json:"left_early_seconds" doc:"before the planned end; 0: stayed"`
@@ -33,7 +33,7 @@ type Stay struct {
 
 type attendanceList struct {
 	Meeting    Meeting      `json:"meeting"`
-	Attendance []Attendance `json:"attendance"`
+	Attendance []Attendance `json:"attendance" nullable:"false"`
 }
 
 func (a *API) registerAttendance() {

@@ -36,7 +36,7 @@ type CalendarFeed struct {
 }
 
 type feedList struct {
-	Calendars []CalendarFeed `json:"calendars"`
+	Calendars []CalendarFeed `json:"calendars" nullable:"false"`
 }
 
 type feedIn struct {

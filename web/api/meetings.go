@@ -40,12 +40,14 @@ type Meeting struct {
 
 // Planned is what a meeting was scheduled as.
 type Planned struct {
+	_ struct{} `json:"-" nullable:"true"`
+
 	Meeting  string    `json:"meeting" doc:"id of the plan"`
 	Date     string    `json:"date"`
 	Title    string    `json:"title"`
 	StartsAt time.Time `json:"starts_at"`
 	EndsAt   time.Time `json:"ends_at"`
-	Venues   []string  `json:"venues" doc:"that were to be called"`
+	Venues   []string  `json:"venues" nullable:"false" doc:"that were to be called"`
 }
 
 // Minute is one entry of the minutes: who did what, when.
@@ -60,7 +62,7 @@ type Minute struct {
 }
 
 type meetingList struct {
-	Meetings []Meeting `json:"meetings"`
+	Meetings []Meeting `json:"meetings" nullable:"false"`
 }
 
 type minuteList struct {

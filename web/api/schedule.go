@@ -37,36 +37,45 @@ type MeetingPlan struct {
 	Date     string   `json:"date" maxLength:"16" example:"2026-12-01" doc:"the day, or the first one of a series"`
 	Time     string   `json:"time" maxLength:"8" example:"09:30" doc:"by the organisation's clocks"`
 	Minutes  int      `json:"minutes" example:"60"`
-	Weekdays []int    `json:"weekdays" maxItems:"7" doc:"1 = Monday to 7 = Sunday; none: it takes place once"`
+	Weekdays []int    `json:"weekdays" nullable:"false" maxItems:"7" doc:"1 = Monday to 7 = Sunday; none: it takes place once"`
 	Until    string   `json:"until" maxLength:"16" doc:"last day of a series; empty: open end"`
-	Skipped  []string `json:"skipped" maxItems:"200" doc:"days of a series on which it does not take place"`
-	Venues   []string `json:"venues" maxItems:"64" doc:"ids of the venues that are called at the start"`
+	Skipped  []string `json:"skipped" nullable:"false" maxItems:"200" doc:"days of a series on which it does not take place"`
+	Venues   []string `json:"venues" nullable:"false" maxItems:"64" doc:"ids of the venues that are called at the start"`
 	AutoEnd  bool     `json:"auto_end" doc:"ends by itself unless the chair extends it"`
 	PIN      *string  `json:"pin,omitempty" maxLength:"32" doc:"asked of guests instead of the room's; empty: the room's; absent in a change: as it was"`
 }
 
 // ScheduledMeeting is a planned meeting with its history.
 type ScheduledMeeting struct {
-	ID        string      `json:"id"`
-	Room      string      `json:"room"`
-	Title     string      `json:"title"`
-	Notes     string      `json:"notes"`
-	Date      string      `json:"date"`
-	Time      string      `json:"time"`
-	Minutes   int         `json:"minutes"`
-	Weekdays  []int       `json:"weekdays"`
-	Until     string      `json:"until"`
-	Skipped   []string    `json:"skipped"`
-	Venues    []string    `json:"venues"`
-	AutoEnd   bool        `json:"auto_end"`
-	HasPIN    bool        `json:"has_pin"`
-	TimeZone  string      `json:"time_zone" example:"Asia/Shanghai"`
-	Sequence  int         `json:"sequence" doc:"how often it was changed"`
-	CreatedBy string      `json:"created_by"`
-	CreatedAt time.Time   `json:"created_at"`
-	UpdatedAt time.Time   `json:"updated_at"`
-	Cancelled bool        `json:"cancelled"`
-	Next      *Occurrence `json:"next" doc:"the one that is on, or the next; null: none"`
+	ID        string    `json:"id"`
+	Room      string    `json:"room"`
+	Title     string    `json:"title"`
+	Notes     string    `json:"notes"`
+	Date      string    `json:"date"`
+	Time      string    `json:"time"`
+	Minutes   int       `json:"minutes"`
+	Weekdays  []int     `json:"weekdays" nullable:"false"`
+	Until     string    `json:"until"`
+	Skipped   []string  `json:"skipped" nullable:"false"`
+	Venues    []string  `json:"venues" nullable:"false"`
+	AutoEnd   bool      `json:"auto_end"`
+	HasPIN    bool      `json:"has_pin"`
+	TimeZone  string    `json:"time_zone" example:"Asia/Shanghai"`
+	Sequence  int       `json:"sequence" doc:"how often it was changed"`
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Cancelled bool      `json:"cancelled"`
+	Next      *Turn     `json:"next" doc:"the one that is on, or the next; null: none"`
+}
+
+// Turn is when a plan takes place.
+type Turn struct {
+	_ struct{} `json:"-" nullable:"true"`
+
+	Date     string    `json:"date" doc:"of its start, by the organisation's clocks"`
+	StartsAt time.Time `json:"starts_at"`
+	EndsAt   time.Time `json:"ends_at"`
 }
 
 // Occurrence is one meeting of a plan.
@@ -81,12 +90,12 @@ type Occurrence struct {
 }
 
 type scheduledList struct {
-	Meetings []ScheduledMeeting `json:"meetings"`
+	Meetings []ScheduledMeeting `json:"meetings" nullable:"false"`
 }
 
 type occurrenceList struct {
 	TimeZone    string       `json:"time_zone"`
-	Occurrences []Occurrence `json:"occurrences"`
+	Occurrences []Occurrence `json:"occurrences" nullable:"false"`
 }
 
 type planIn struct {

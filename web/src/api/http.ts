@@ -1,4 +1,4 @@
-import type { Cdr, Me, Recording, Room, Trace } from './types';
+import type { Attendance, CalendarFeed, Cdr, HeldMeeting, Me, MeetingPlan, Occurrence, Recording, Room, ScheduledMeeting, Trace } from './types';
 
 /** What a refused request said (RFC 9457), or that the appliance did not answer (status 0). */
 export class ApiError extends Error {
@@ -6,6 +6,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly detail: string,
     readonly retryAfterSeconds: number | null,
+    /** Which fields of the body break which rules, by the codes that the API has for pages. */
+    readonly fields: readonly { field: string; code: string }[] = [],
   ) {
     super(`${String(status)} ${detail}`);
   }
@@ -30,14 +32,16 @@ async function call(method: string, path: string, body?: unknown): Promise<Respo
 
 async function refusal(response: Response): Promise<ApiError> {
   let detail = '';
+  let fields: { field: string; code: string }[] = [];
   try {
-    const problem: unknown = await response.json();
-    if (typeof problem === 'object' && problem !== null && 'detail' in problem && typeof problem.detail === 'string') detail = problem.detail;
+    const problem = await response.json() as { detail?: unknown; errors?: { location?: string; value?: unknown }[] } | null;
+    if (typeof problem?.detail === 'string') detail = problem.detail;
+    fields = (problem?.errors ?? []).map((one) => ({ field: (one.location ?? '').replace(/^body\./, ''), code: typeof one.value === 'string' ? one.value : '' }));
   } catch {
     detail = response.statusText;
   }
   const wait = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
-  return new ApiError(response.status, detail, Number.isFinite(wait) ? wait : null);
+  return new ApiError(response.status, detail, Number.isFinite(wait) ? wait : null, fields);
 }
 
 const json = async <T>(response: Promise<Response>): Promise<T> => (await response).json() as Promise<T>;
@@ -76,3 +80,30 @@ export const room = (number: string): Promise<Room> => json<Room>(call('GET', `/
 export const enterDevice = async (number: string, venue: string, token: string): Promise<void> => {
   await call('POST', `/rooms/${encodeURIComponent(number)}/device`, { venue, token });
 };
+
+/** Planned meetings. */
+export const scheduled = async (): Promise<ScheduledMeeting[]> => (await json<{ meetings: ScheduledMeeting[] }>(call('GET', '/schedule'))).meetings;
+export const occurrences = (from: Date, to: Date): Promise<{ time_zone: string; occurrences: Occurrence[] }> =>
+  json(call('GET', `/occurrences?from=${from.toISOString()}&to=${to.toISOString()}`));
+export const planMeeting = (id: string, plan: MeetingPlan): Promise<ScheduledMeeting> =>
+  json<ScheduledMeeting>(id === '' ? call('POST', '/schedule', plan) : call('PUT', `/schedule/${encodeURIComponent(id)}`, plan));
+export const cancelMeeting = async (id: string): Promise<void> => {
+  await call('DELETE', `/schedule/${encodeURIComponent(id)}`);
+};
+export const skipMeeting = async (id: string, date: string, skip: boolean): Promise<void> => {
+  await call(skip ? 'PUT' : 'DELETE', `/schedule/${encodeURIComponent(id)}/skipped/${encodeURIComponent(date)}`);
+};
+export const calendarFile = (id: string): string => `/api/v1/schedule/${encodeURIComponent(id)}/calendar.ics`;
+export const calendars = async (): Promise<CalendarFeed[]> => (await json<{ calendars: CalendarFeed[] }>(call('GET', '/calendars'))).calendars;
+export const makeCalendar = (room: string, venue: string): Promise<{ url: string; id: string }> => json(call('POST', '/calendars', { room, venue }));
+export const revokeCalendar = async (id: string): Promise<void> => {
+  await call('DELETE', `/calendars/${encodeURIComponent(id)}`);
+};
+/** The meetings that were, the newest first. */
+export const heldMeetings = async (room: string): Promise<HeldMeeting[]> =>
+  (await json<{ meetings: HeldMeeting[] }>(call('GET', `/rooms/${encodeURIComponent(room)}/meetings?limit=50`))).meetings;
+export const attendance = async (room: string, meeting: string): Promise<Attendance[]> =>
+  (await json<{ attendance: Attendance[] }>(call('GET', `/rooms/${encodeURIComponent(room)}/attendance?meeting=${encodeURIComponent(meeting)}`))).attendance;
+/** Papers of a meeting for a spreadsheet; the browser fetches them. */
+export const paper = (kind: 'attendance' | 'minutes', room: string, meeting: string): string =>
+  `/api/v1/rooms/${encodeURIComponent(room)}/${kind}.csv?meeting=${encodeURIComponent(meeting)}`;

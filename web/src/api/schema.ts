@@ -1542,10 +1542,10 @@ export interface components {
              * @description in the meeting, all in all
              */
             seconds: number;
-            stays: components["schemas"]["Stay"][] | null;
+            stays: components["schemas"]["Stay"][];
         };
         AttendanceList: {
-            attendance: components["schemas"]["Attendance"][] | null;
+            attendance: components["schemas"]["Attendance"][];
             meeting: components["schemas"]["Meeting"];
         };
         Ban: {
@@ -2101,7 +2101,7 @@ export interface components {
             venue: string;
         };
         FeedList: {
-            calendars: components["schemas"]["CalendarFeed"][] | null;
+            calendars: components["schemas"]["CalendarFeed"][];
         };
         Forward: {
             on: boolean;
@@ -2311,7 +2311,7 @@ export interface components {
             started_at: string;
         };
         MeetingList: {
-            meetings: components["schemas"]["Meeting"][] | null;
+            meetings: components["schemas"]["Meeting"][];
         };
         MeetingPlan: {
             /** @description ends by itself unless the chair extends it */
@@ -2332,7 +2332,7 @@ export interface components {
             /** @description number of the room */
             room: string;
             /** @description days of a series on which it does not take place */
-            skipped: string[] | null;
+            skipped: string[];
             /**
              * @description by the organisation's clocks
              * @example 09:30
@@ -2342,9 +2342,9 @@ export interface components {
             /** @description last day of a series; empty: open end */
             until: string;
             /** @description ids of the venues that are called at the start */
-            venues: string[] | null;
+            venues: string[];
             /** @description 1 = Monday to 7 = Sunday; none: it takes place once */
-            weekdays: number[] | null;
+            weekdays: number[];
         };
         MemberInBody: {
             logged_in: boolean;
@@ -2399,7 +2399,7 @@ export interface components {
             weekly: boolean;
         };
         OccurrenceList: {
-            occurrences: components["schemas"]["Occurrence"][] | null;
+            occurrences: components["schemas"]["Occurrence"][];
             time_zone: string;
         };
         Participant: {
@@ -2510,8 +2510,8 @@ export interface components {
             starts_at: string;
             title: string;
             /** @description that were to be called */
-            venues: string[] | null;
-        };
+            venues: string[];
+        } | null;
         Programme: {
             /**
              * Format: double
@@ -2706,7 +2706,7 @@ export interface components {
             rooms: components["schemas"]["Room"][] | null;
         };
         ScheduledList: {
-            meetings: components["schemas"]["ScheduledMeeting"][] | null;
+            meetings: components["schemas"]["ScheduledMeeting"][];
         };
         ScheduledMeeting: {
             auto_end: boolean;
@@ -2720,7 +2720,7 @@ export interface components {
             /** Format: int64 */
             minutes: number;
             /** @description the one that is on, or the next; null: none */
-            next: components["schemas"]["Occurrence"];
+            next: components["schemas"]["Turn"];
             notes: string;
             room: string;
             /**
@@ -2728,7 +2728,7 @@ export interface components {
              * @description how often it was changed
              */
             sequence: number;
-            skipped: string[] | null;
+            skipped: string[];
             time: string;
             /** @example Asia/Shanghai */
             time_zone: string;
@@ -2736,8 +2736,8 @@ export interface components {
             until: string;
             /** Format: date-time */
             updated_at: string;
-            venues: string[] | null;
-            weekdays: number[] | null;
+            venues: string[];
+            weekdays: number[];
         };
         SiteStatus: {
             /** Format: int64 */
@@ -2965,6 +2965,14 @@ export interface components {
         TrunkList: {
             trunks: components["schemas"]["Trunk"][] | null;
         };
+        Turn: {
+            /** @description of its start, by the organisation's clocks */
+            date: string;
+            /** Format: date-time */
+            ends_at: string;
+            /** Format: date-time */
+            starts_at: string;
+        } | null;
         UnknownList: {
             unknown: components["schemas"]["UnknownTerminal"][] | null;
         };

@@ -29,6 +29,12 @@ export type TraceStep = Schemas['TraceStep'];
 export type Venue = Schemas['Venue'];
 export type RoomParticipant = Schemas['Participant'];
 export type Room = Schemas['Room'];
+export type ScheduledMeeting = Schemas['ScheduledMeeting'];
+export type MeetingPlan = Schemas['MeetingPlan'];
+export type Occurrence = Schemas['Occurrence'];
+export type HeldMeeting = Schemas['Meeting'];
+export type Attendance = Schemas['Attendance'];
+export type CalendarFeed = Schemas['CalendarFeed'];
 
 /** What the live feed sends, by topic; see api/live.go. */
 export interface Topics {

@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { Calls } from '../features/calls/page';
 import { Lines } from '../features/lines/page';
 import { Login } from '../features/login/page';
+import { Meetings } from '../features/meetings/page';
 import { Overview } from '../features/overview/page';
 import { Records } from '../features/records/page';
 import { Rooms } from '../features/rooms/page';
@@ -20,6 +21,7 @@ const views: Record<string, { title: () => string; view: () => JSX.Element }> = 
   '/calls': { title: () => texts.value.calls.title, view: () => <Calls /> },
   '/records': { title: () => texts.value.records.title, view: () => <Records /> },
   '/lines': { title: () => texts.value.line.title, view: () => <Lines /> },
+  '/meetings': { title: () => texts.value.planned.title, view: () => <Meetings /> },
   '/rooms': { title: () => texts.value.rooms.title, view: () => <Rooms /> },
 };
 

@@ -1,6 +1,7 @@
 import { render } from 'preact';
 import '../styles/base.css';
 import '../styles/console.css';
+import '../styles/planned.css';
 import '../styles/overview.css';
 import { startClock } from '../ui/clock';
 import { followSystem } from '../ui/scheme';

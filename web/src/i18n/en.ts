@@ -1,4 +1,5 @@
 import { meetingEn } from './meeting.en';
+import { plannedEn } from './planned.en';
 import type { Dictionary } from './zh';
 
 const plural = (n: number, one: string, many: string): string => `${String(n)} ${n === 1 ? one : many}`;
@@ -7,7 +8,7 @@ export const en: Dictionary = {
   product: 'Linehall',
   skip: 'Skip to content',
   language: { name: 'English', other: '中文', change: 'Switch to Chinese' },
-  nav: { overview: 'Overview', terminals: 'Terminals', calls: 'Calls', records: 'Records', lines: 'Lines', rooms: 'Rooms', main: 'Main navigation' },
+  nav: { overview: 'Overview', terminals: 'Terminals', calls: 'Calls', records: 'Records', lines: 'Lines', meetings: 'Meetings', rooms: 'Rooms', main: 'Main navigation' },
   shell: {
     light: 'Light',
     dark: 'Dark',
@@ -362,6 +363,7 @@ export const en: Dictionary = {
     }),
   },
   meeting: meetingEn,
+  planned: plannedEn,
   room: {
     title: 'Video meeting',
     venueHere: 'This venue',

@@ -1,12 +1,13 @@
 import type { AlarmWords } from './alarm';
 import { meetingZh } from './meeting.zh';
+import { plannedZh } from './planned.zh';
 
 // Chinese is the reference: `en` has the type of this object, so a text that is missing there does not compile.
 export const zh = {
   product: '连厅',
   skip: '跳到内容',
   language: { name: '中文', other: 'English', change: '切换到英文' },
-  nav: { overview: '总览', terminals: '话机', calls: '通话', records: '话单', lines: '专线', rooms: '会议室', main: '主导航' },
+  nav: { overview: '总览', terminals: '话机', calls: '通话', records: '话单', lines: '专线', meetings: '会议', rooms: '会议室', main: '主导航' },
   shell: {
     light: '浅色',
     dark: '深色',
@@ -361,6 +362,7 @@ export const zh = {
     }),
   },
   meeting: meetingZh,
+  planned: plannedZh,
   room: {
     title: '视频会议',
     venueHere: '本会场',

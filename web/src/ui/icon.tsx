@@ -1,12 +1,12 @@
 import {
-  Activity, AlarmClock, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CameraOff, ChevronDown, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, ClipboardList, Copy, Download, DoorOpen, Gavel, Hand, LayoutGrid, ListChecks, Lock, MessageSquare, Pause, Play, Radio, RotateCw, Send, SkipForward, Square, Type, UserCheck, UserX, Ear, Eye, EyeOff,
+  Activity, AlarmClock, ArrowDown, ArrowDownUp, ArrowUp, ArrowUpDown, Bell, CalendarDays, CameraOff, ChevronDown, ChevronLeft, ChevronRight, ChevronUp, CircleAlert, CircleCheck, CircleDashed, CircleX, ClipboardList, Copy, Download, DoorOpen, Gavel, Hand, LayoutGrid, ListChecks, Lock, MessageSquare, Paperclip, Pause, Pencil, Play, Plus, Radio, RotateCw, Send, SkipForward, SlidersHorizontal, Square, Type, UserCheck, UserX, Ear, Eye, EyeOff,
   House, Info, LayoutDashboard, Link, LoaderCircle, LogOut, Maximize, Mic, MicOff, Minimize, MonitorUp, MonitorX, Moon, Network, Phone,
   PhoneCall, PhoneOff, RefreshCw, Search, ScrollText, ShieldAlert, Sun, TriangleAlert, Users, Video, VideoOff, Volume2, WifiOff, X,
 } from 'lucide';
 import type { JSX } from 'preact';
 
 const icons = {
-  activity: Activity, down: ArrowDown, up: ArrowUp, updown: ArrowUpDown, lines: ArrowDownUp, bell: Bell, 'camera-off': CameraOff, 'chevron-down': ChevronDown,
+  activity: Activity, down: ArrowDown, up: ArrowUp, updown: ArrowUpDown, lines: ArrowDownUp, calendar: CalendarDays, left: ChevronLeft, right: ChevronRight, plus: Plus, pencil: Pencil, paperclip: Paperclip, settings: SlidersHorizontal, bell: Bell, 'camera-off': CameraOff, 'chevron-down': ChevronDown,
   'chevron-up': ChevronUp, alert: CircleAlert, check: CircleCheck, dashed: CircleDashed, cross: CircleX, copy: Copy, download: Download, ear: Ear, eye: Eye, 'eye-off': EyeOff, house: House,
   info: Info, overview: LayoutDashboard, link: Link, loader: LoaderCircle, 'sign-out': LogOut, maximize: Maximize, mic: Mic, 'mic-off': MicOff,
   minimize: Minimize, share: MonitorUp, 'share-off': MonitorX, moon: Moon, network: Network, phone: Phone, call: PhoneCall, 'phone-off': PhoneOff,

@@ -44,8 +44,19 @@ test.each([
   { name: 'lines-tv-zh-dark', path: '/lines', size: 'tv', lang: 'zh-CN', theme: 'dark' },
   { name: 'rooms-pc-zh-light', path: '/rooms', size: 'pc', lang: 'zh-CN', theme: 'light' },
   { name: 'rooms-phone-en-light', path: '/rooms', size: 'phone', lang: 'en', theme: 'light' },
+  { name: 'meetings-pc-zh-light', path: '/meetings', size: 'pc', lang: 'zh-CN', theme: 'light' },
+  { name: 'meetings-tv-en-dark', path: '/meetings', size: 'tv', lang: 'en', theme: 'dark' },
+  { name: 'meetings-phone-zh-dark', path: '/meetings', size: 'phone', lang: 'zh-CN', theme: 'dark' },
+  { name: 'meetings-empty-pc-en-light', path: '/meetings', size: 'pc', lang: 'en', theme: 'light', empty: true },
+  { name: 'meetings-list-pc-en-light', path: '/meetings', size: 'pc', lang: 'en', theme: 'light', press: ['meetings-view-list'] },
+  { name: 'meetings-held-pc-zh-dark', path: '/meetings', size: 'pc', lang: 'zh-CN', theme: 'dark', press: ['meetings-view-held'] },
+  { name: 'meetings-held-phone-en-light', path: '/meetings', size: 'phone', lang: 'en', theme: 'light', press: ['meetings-view-held'] },
+  { name: 'meetings-details-pc-zh-light', path: '/meetings', size: 'pc', lang: 'zh-CN', theme: 'light', press: ['meeting-card'] },
+  { name: 'meetings-form-pc-zh-dark', path: '/meetings', size: 'pc', lang: 'zh-CN', theme: 'dark', press: ['meetings-add', 'plan-day-2', 'plan-save'] },
+  { name: 'meetings-form-phone-en-light', path: '/meetings', size: 'phone', lang: 'en', theme: 'light', press: ['meetings-add'] },
+  { name: 'meetings-calendar-pc-en-dark', path: '/meetings', size: 'pc', lang: 'en', theme: 'dark', press: ['meetings-calendar', 'calendar-make'] },
   { name: 'login-pc-zh-dark', path: '/login', size: 'pc', lang: 'zh-CN', theme: 'dark', signedOut: true },
-] as { name: string; path: string; size: keyof typeof sizes; lang: string; theme: string; empty?: boolean; fold?: boolean; record?: number; message?: number; signedOut?: boolean }[])('$name', async (shot) => {
+] as { name: string; path: string; size: keyof typeof sizes; lang: string; theme: string; empty?: boolean; fold?: boolean; record?: number; message?: number; signedOut?: boolean; press?: string[] }[])('$name', async (shot) => {
   const at = shot.empty === true ? quietBase : base;
   const context = await newContext(browser, { viewport: sizes[shot.size] });
   await context.addInitScript(({ lang, theme }) => {
@@ -56,7 +67,7 @@ test.each([
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.text().includes('401')) errors.push(message.text());
+    if (message.type() === 'error' && !/401|422/.test(message.text())) errors.push(message.text());
   });
   await page.goto(at + shot.path);
   await page.waitForSelector(shot.signedOut === true ? '[data-testid=login-username]' : '[data-testid=feed-state][data-state=live]');
@@ -65,6 +76,10 @@ test.each([
   if (shot.record !== undefined) {
     await page.getByTestId('record-row').nth(shot.record).click();
     await page.getByTestId('ladder').waitFor();
+  }
+  for (const id of shot.press ?? []) {
+    await page.getByTestId(id).first().click();
+    await page.waitForTimeout(400);
   }
   if (shot.message !== undefined) {
     await page.getByTestId('ladder-step').nth(shot.message).click();

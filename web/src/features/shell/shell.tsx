@@ -14,6 +14,7 @@ const entries: readonly { to: string; icon: IconName; text: () => string }[] = [
   { to: '/calls', icon: 'call', text: () => texts.value.nav.calls },
   { to: '/records', icon: 'records', text: () => texts.value.nav.records },
   { to: '/lines', icon: 'lines', text: () => texts.value.nav.lines },
+  { to: '/meetings', icon: 'calendar', text: () => texts.value.nav.meetings },
   { to: '/rooms', icon: 'video', text: () => texts.value.nav.rooms },
 ];
 
@@ -23,7 +24,7 @@ export function Shell({ title, children }: { title: string; children: ComponentC
     <div class="shell" data-state={feedState.value} data-testid="console">
       <a class="skip" href="#content">{t.skip}</a>
       <nav class="nav" aria-label={t.nav.main}>
-        <a class="brand" href="/">
+        <a class="brand" href="/" aria-label={`${t.product} · ${t.nav.overview}`}>
           <img src="/favicon.svg" width="32" height="32" alt="" />
           <span>
             <strong>{t.product}</strong>
