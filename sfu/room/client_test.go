@@ -160,6 +160,8 @@ type client struct {
 	chat    []signal.ChatLine
 	minutes []signal.Minute
 	quality []signal.QualityLine
+	ordered signal.StillOrder
+	stills  []signal.Still
 	waiting bool
 	pongs   int
 	errors  []signal.Error
@@ -293,6 +295,12 @@ func (c *client) read() {
 			var m signal.Quality
 			_ = json.Unmarshal(frame, &m)
 			c.quality = m.List
+		case "stills":
+			_ = json.Unmarshal(frame, &c.ordered)
+		case "still":
+			var m signal.Still
+			_ = json.Unmarshal(frame, &m)
+			c.stills = append(c.stills, m)
 		case "ended":
 			var m signal.Ended
 			_ = json.Unmarshal(frame, &m)

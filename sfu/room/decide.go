@@ -84,6 +84,7 @@ func (r *Room) decide() {
 	d.result = allocate.Divide(budgets, d.streams, d.views)
 	r.use(d)
 	d.show()
+	r.orderStills(d)
 	for _, p := range r.participants {
 		p.sendSlots()
 		p.command(d, budgets)
@@ -119,7 +120,7 @@ func (d *plan) add(p *participant, t *forward.Track) {
 		s.rids = append(s.rids, step.RID)
 	}
 	d.sources = append(d.sources, s)
-	d.streams = append(d.streams, allocate.Stream{Site: string(p.site), Content: t.Kind() == forward.Content, Steps: steps})
+	d.streams = append(d.streams, allocate.Stream{Site: string(p.site), Content: t.Kind() == forward.Content, Steps: steps, StillBps: p.room.stillRate(t.Kind())})
 }
 
 // steps are the layers that a stream can have, with heights as far as they were seen.
@@ -303,6 +304,10 @@ func (r *Room) use(d *plan) {
 	for i, w := range d.wishes {
 		m := of(d.sources[w.from])
 		m[w.p.site] = m[w.p.site].Plus(line.Rate{Down: d.result.Taken[i]})
+	}
+	for from := range d.stillsSent() {
+		owner := d.sources[from].p
+		video[owner.site] = video[owner.site].Plus(line.Rate{Up: d.streams[from].StillBps})
 	}
 	for id, s := range r.sites {
 		s.content.Use(content[id])

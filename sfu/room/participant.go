@@ -69,6 +69,7 @@ type participant struct {
 	share   *share
 	flows   []*pace.Flow // of the video slots, in the queue of the site's line
 	measured
+	stills stills
 	// elsewhere is the site that the media comes from, while its line has no room; "": site is right.
 	elsewhere site.ID
 	triedAt   time.Time
@@ -83,6 +84,7 @@ type sentState struct {
 	layers signal.Commands
 	line   signal.Line
 	lineAt time.Time
+	stills bool // that there are to be still pictures
 }
 
 type audioSlot struct{ participant string }

@@ -131,6 +131,8 @@ func (s *seat) apply(p *participant, q signal.Request) error {
 		return p.act(q)
 	case "want":
 		p.want(q.Views)
+	case "still":
+		return p.takeStill(q.JPEG, time.Now())
 	case "stats":
 		p.figures = [2]*signal.Figures{q.Publish, q.Subscribe}
 	case "leave":

@@ -64,6 +64,7 @@ type Request struct {
 	Publish    *Figures        `json:"publish"`
 	Subscribe  *Figures        `json:"subscribe"`
 	ID         json.RawMessage `json:"id"`
+	JPEG       []byte          `json:"jpeg"`    // of a still picture, base64
 	Control    bool            `json:"control"` // a join of a chair page: sees and leads, is not seen
 	Standby    bool            `json:"standby"` // a join of a page that only waits to be called
 
@@ -104,6 +105,11 @@ func Decode(frame []byte) (Request, error) {
 	}
 	if err := r.check(); err != nil {
 		return Request{}, err
+	}
+	if r.Type == "still" {
+		if err := checkStill(r.JPEG); err != nil {
+			return Request{}, err
+		}
 	}
 	if len(r.Client) > maxText {
 		r.Client = r.Client[:maxText]

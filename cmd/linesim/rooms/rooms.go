@@ -315,6 +315,8 @@ func (p Plan) judgeView(v venue.Report, others []string) (failures []string) {
 			continue
 		}
 		switch s, ok := seen[other]; {
+		case ok && s.Stills > 0 && s.Reason == "line":
+			// the floor: the line carries no moving picture, and says so
 		case !ok || s.Frames == 0:
 			failures = append(failures, fmt.Sprintf("%s does not see %s %s", v.Venue, other, s.Reason))
 		case s.WorstRate < p.MinRate:
@@ -341,13 +343,13 @@ func (r *Report) Print(w io.Writer) {
 			rows = append(rows, []any{
 				v.Venue, s.Venue, fmt.Sprintf("%.1f", s.FrameRate), fmt.Sprintf("%.1f", s.WorstRate), s.Height, s.Switches,
 				s.Bitrate / 1000, fmt.Sprintf("%.2f", s.LossPercent), s.Freezes, fmt.Sprintf("%.0f", s.Still),
-				fmt.Sprintf("%d/%d", s.ColourRight, s.ColourRight+s.ColourWrong), s.Voice, s.Reason,
+				fmt.Sprintf("%d/%d", s.ColourRight, s.ColourRight+s.ColourWrong), s.Voice, s.Stills, s.Reason,
 			})
 		}
 	}
 	if len(rows) > 0 {
 		report.Table(w, fmt.Sprintf("What each venue saw and heard (%.0f s)", r.Seconds), []string{
-			"venue", "sees", "frames/s", "worst 10 s", "lines", "switches", "kbit/s", "loss %", "freezes", "longest ms", "colour", "voice packets", "reason",
+			"venue", "sees", "frames/s", "worst 10 s", "lines", "switches", "kbit/s", "loss %", "freezes", "longest ms", "colour", "voice packets", "stills", "reason",
 		}, rows)
 	}
 	for _, text := range r.Failures {

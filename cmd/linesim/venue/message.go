@@ -19,6 +19,7 @@ type envelope struct {
 	Views      []view                   `json:"views,omitempty"`
 	Publish    *figures                 `json:"publish,omitempty"`
 	Subscribe  *figures                 `json:"subscribe,omitempty"`
+	JPEG       []byte                   `json:"jpeg,omitempty"`
 }
 
 type view struct {
@@ -51,6 +52,9 @@ type incoming struct {
 	Message     string        `json:"message"`
 	Request     string        `json:"request"`
 	Reason      string        `json:"reason"`
+	Active      bool          `json:"active"`      // of stills
+	IntervalMs  int64         `json:"interval_ms"` // of stills
+	JPEG        []byte        `json:"jpeg"`        // of a still
 }
 
 type participant struct {

@@ -126,6 +126,7 @@ func (v *Venue) tallySent(s *session) {
 	sent.Packets, sent.NACKed, sent.Resent = sent.Packets+uint64(packets), sent.NACKed+asked, sent.Resent+answered
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	sent.Stills = v.sent.Stills
 	v.sent = sent
 }
 

@@ -57,6 +57,7 @@ type TileStats struct {
 	Requests     uint64        `json:"keyframe_requests"`
 	Switches     uint64        `json:"height_switches"`
 	Height       int           `json:"height"`
+	Stills       uint64        `json:"stills"` // pictures over the signalling, where the line carries no other
 	ColourRight  uint64        `json:"colour_right"`
 	ColourWrong  uint64        `json:"colour_wrong"`
 	First        time.Time     `json:"-"`

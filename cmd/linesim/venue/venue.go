@@ -64,6 +64,7 @@ type Sent struct {
 	Packets   uint64            `json:"packets"`
 	NACKed    uint64            `json:"nacked"`
 	Resent    uint64            `json:"resent"`
+	Stills    uint64            `json:"stills"`
 	Keyframes map[string]uint64 `json:"keyframes_on_request"`
 	Requests  map[string]uint64 `json:"keyframe_requests"`
 	Layers    map[string]bool   `json:"layers_active"`
@@ -86,6 +87,7 @@ type session struct {
 	audioSlots   []slot                 // guarded by Venue.mu
 	group        *errgroup.Group
 	sockets      []io.Closer
+	stopStills   context.CancelFunc // ends the sending of still pictures
 }
 
 // New prepares a venue; nothing is sent before Run.
@@ -295,6 +297,10 @@ func (v *Venue) handle(ctx context.Context, s *session, m incoming) error {
 		if s.publisher != nil {
 			s.publisher.obey(m.Camera)
 		}
+	case "stills":
+		v.orderStills(ctx, s, m)
+	case "still":
+		v.takeStill(s, m)
 	case "error":
 		v.complain(fmt.Errorf("server refused %s: %s: %s", m.Request, m.Code, m.Message))
 		if m.Request == "join" {

@@ -399,6 +399,8 @@ export const en: Dictionary = {
     picture: {
       line: 'Line tight: picture paused, sound is fine',
       codec: 'This device cannot show the format of this picture',
+      still: (name) => `Still picture of ${name}`,
+      stillNote: 'Line tight: a new picture every few seconds, sound is fine',
       muted: 'Camera off',
       none: 'No camera',
       waiting: 'The picture is on its way',

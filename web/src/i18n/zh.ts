@@ -398,6 +398,8 @@ export const zh = {
     picture: {
       line: '专线紧张，画面暂停，声音正常',
       codec: '该会场的画面格式本机无法显示',
+      still: (name: string) => `${name}的静态画面`,
+      stillNote: '专线紧张，画面每几秒更新一次，声音正常',
       muted: '已关闭摄像头',
       none: '没有摄像头',
       waiting: '画面马上就来',

@@ -13,6 +13,7 @@ import { Notice } from './notice';
 import { Prejoin } from './prejoin';
 import { PinPad } from '../features/meeting/pin';
 import { sayRefusals } from '../features/meeting/refusal';
+import { serveStills } from './still';
 import { begin, conference, join, number, roomName, state } from './room';
 import { keepAwake } from './wake';
 
@@ -39,6 +40,7 @@ if (root !== null) {
   walkWithArrows();
   expose();
   sayRefusals(conference);
+  serveStills();
   render(<Page />, root);
   addEventListener('online', () => {
     conference.kick();

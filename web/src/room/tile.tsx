@@ -27,15 +27,22 @@ export function Tile({ participant, media, size }: {
   const stream = conference.picture(participant.id, media);
   const [flowing, setFlow] = useFlow(stream);
   const missing = absence(participant, media, flowing);
+  const still = media === 'camera' && conference.slots.value.picture(participant.id, media)?.rid === '' ? conference.stills.value.get(participant.id) : undefined;
   const speaking = conference.speaking.value.includes(participant.id) && !participant.audio_muted;
   const name = nameOf(participant.name);
   return (
     <figure
       class={`tile ${media}${speaking ? ' speaking' : ''}`} data-testid={media === 'camera' ? 'room-tile' : 'room-content'} data-participant={participant.id} data-venue={participant.venue ?? ''}
-      data-speaking={speaking} data-picture={missing === null} style={{ width: `${String(size.width)}px`, height: `${String(size.height)}px` }}
+      data-speaking={speaking} data-picture={missing === null} data-still={missing !== null && still !== undefined} style={{ width: `${String(size.width)}px`, height: `${String(size.height)}px` }}
     >
       <Video stream={stream} class="tile-video" testid="room-video" onFlow={setFlow} />
-      {missing !== null && (
+      {missing !== null && still !== undefined && (
+        <>
+          <img class="tile-still" src={still} alt={t.picture.still(name)} data-testid="room-still" />
+          <p class="tile-still-note"><Icon name="activity" />{t.picture.stillNote}</p>
+        </>
+      )}
+      {missing !== null && still === undefined && (
         <div class="tile-missing">
           <Icon name={missing.icon} class={missing.icon === 'loader' ? 'spin' : ''} />
           <strong>{name}</strong>

@@ -2,7 +2,7 @@ import { batch, signal } from '@preact/signals-core';
 import { Channel, type Socket } from './channel';
 import { Media } from './media';
 import type {
-  ActArguments, ChatLine, ConnectionName, EndReason, ErrorCode, JoinRefusal, Layers, LineMessage, Medium, Meeting, Minute, Name, Participant, Quality, ServerMessage, View,
+  ActArguments, ChatLine, ConnectionName, EndReason, ErrorCode, JoinRefusal, Layers, LineMessage, Medium, Meeting, Minute, Name, Participant, Quality, ServerMessage, StillOrder, View,
   Welcome,
 } from './protocol';
 import { SlotMap } from './slots';
@@ -48,6 +48,10 @@ export class Conference {
   readonly line = signal<LineMessage | null>(null);
   readonly muted = signal<Record<Medium, boolean>>({ audio: false, video: false });
   readonly content = signal<MediaStreamTrack | null>(null);
+  /** Still pictures of our camera that the appliance asks for. */
+  readonly stillOrder = signal<StillOrder | null>(null);
+  /** The newest still of each participant whose camera our line does not carry, as a data URL. */
+  readonly stills = signal<ReadonlyMap<string, string>>(new Map());
   readonly meeting = signal<Meeting | null>(null);
   readonly chat = signal<ChatLine[]>([]);
   /** Told to chair pages only. */
@@ -153,6 +157,11 @@ export class Conference {
     await this.media.publisher?.replaceContent(null);
   }
 
+  /** Hands in a still picture, in base64. */
+  sendStill(jpeg: string): void {
+    this.channel.send({ type: 'still', jpeg });
+  }
+
   setViews(views: View[]): void {
     this.wanter.set(views);
   }
@@ -194,6 +203,7 @@ export class Conference {
   private lost(attempt: number): void {
     clearTimeout(this.deadline);
     batch(() => {
+      this.stillOrder.value = null; // asked for again after the next welcome
       this.welcomed = false;
       this.attempts.value = attempt;
       if (this.phase.value === 'in') this.phase.value = 'reconnecting';
@@ -228,7 +238,13 @@ export class Conference {
         this.quality.value = new Map((message.list ?? []).map((one) => [one.participant, one]));
         break;
       case 'slots':
-        this.slots.value = new SlotMap(message.video ?? [], message.audio ?? []);
+        batch(() => {
+          const slots = new SlotMap(message.video ?? [], message.audio ?? []);
+          this.slots.value = slots;
+          // An old still must not come back later as if it were of now.
+          const kept = [...this.stills.value].filter(([participant]) => slots.picture(participant, 'camera')?.reason === 'line');
+          if (kept.length !== this.stills.value.size) this.stills.value = new Map(kept);
+        });
         break;
       case 'speaking':
         this.speaking.value = message.participants ?? [];
@@ -238,6 +254,12 @@ export class Conference {
         break;
       case 'layers':
         this.media.publisher?.apply(message);
+        break;
+      case 'stills':
+        this.stillOrder.value = message.active ? message : null;
+        break;
+      case 'still':
+        this.stills.value = new Map(this.stills.value).set(message.participant, `data:image/jpeg;base64,${message.jpeg}`);
         break;
       case 'ended':
         this.ended(message.reason);
@@ -404,6 +426,8 @@ export class Conference {
       this.self.value = '';
       this.content.value = null;
       this.participants.value = [];
+      this.stillOrder.value = null;
+      this.stills.value = new Map();
       this.meeting.value = null;
       this.chat.value = [];
       this.minutes.value = [];

@@ -38,6 +38,7 @@ export type ClientMessage =
   | { type: 'content'; active: boolean }
   | { type: 'want'; views: View[] }
   | { type: 'stats'; publish: ConnectionStats; subscribe: ConnectionStats }
+  | { type: 'still'; jpeg: string }
   | { type: 'ping'; id: number }
   | { type: 'leave' };
 
@@ -107,6 +108,13 @@ export interface LineMessage {
   down: { capacity_bps: number; video_bps: number } | null;
 }
 
+/** Somebody's line does not carry our lowest layer: it gets a small JPEG every few seconds. */
+export interface StillOrder {
+  active: boolean;
+  interval_ms: number;
+  max_octets: number;
+}
+
 export type EndReason = 'replaced' | 'removed' | 'room_closed' | 'shutdown' | 'dropped' | 'turned_away' | 'meeting_ended';
 export type JoinRefusal = 'forbidden' | 'room_full' | 'not_found' | 'locked' | 'dropped' | 'pin_required' | 'pin_wrong' | 'pin_locked';
 export type ActRefusal =
@@ -129,11 +137,13 @@ export type ServerMessage =
   | { type: 'chat'; whole: boolean; lines: ChatLine[] | null }
   | { type: 'minutes'; whole: boolean; list: Minute[] | null }
   | { type: 'quality'; list: Quality[] | null }
+  | ({ type: 'stills' } & StillOrder)
+  | { type: 'still'; participant: string; jpeg: string }
   | { type: 'ended'; reason: EndReason }
   | { type: 'pong'; id: number };
 
 const known: ReadonlySet<string> = new Set([
-  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong', 'waiting', 'meeting', 'chat', 'minutes', 'quality',
+  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong', 'waiting', 'meeting', 'chat', 'minutes', 'quality', 'stills', 'still',
 ] satisfies ServerMessage['type'][]);
 
 /** Reads one frame; null for what is no message or has a type that this client does not know (it ignores those). */

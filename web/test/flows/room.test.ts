@@ -197,3 +197,36 @@ test('tests can look inside', async () => {
   });
   expect(view).toEqual({ state: 'in-meeting', count: 3, pictures: ['p1', 'p2'] });
 });
+
+test('still pictures are sent while they are asked for, and shown with the reason where the line carries no other', async () => {
+  await page.goto(base + link);
+  await reach('in-meeting');
+  await flowing();
+  await page.evaluate('loopback.say({ type: \'stills\', active: true, interval_ms: 300, max_octets: 8192 })');
+  await expect.poll(async () => (await sent('still')).length, { timeout: 10_000 }).toBeGreaterThan(2);
+  const jpeg = String((await sent('still')).at(-1)?.jpeg);
+  const octets = Buffer.from(jpeg, 'base64');
+  expect(octets.length).toBeLessThanOrEqual(8192);
+  expect([octets.readUInt16BE(0), octets.readUInt16BE(octets.length - 2)]).toEqual([0xffd8, 0xffd9]);
+  await page.evaluate('loopback.say({ type: \'stills\', active: false, interval_ms: 300, max_octets: 8192 })');
+  const count = (await sent('still')).length;
+
+  await page.evaluate('loopback.starve(\'p2\')');
+  const tile = page.locator('[data-testid=room-tile][data-venue=branch2]');
+  await expect.poll(() => tile.getAttribute('data-picture')).toBe('false');
+  await page.evaluate(`loopback.say({ type: 'still', participant: 'p2', jpeg: '${jpeg}' })`);
+  await expect.poll(() => tile.getByTestId('room-still').evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBe(320);
+  expect(await tile.getAttribute('data-still')).toBe('true');
+  expect(await tile.textContent()).toMatch(/河西/);
+  expect(await tile.textContent()).toMatch(/专线/);
+  if (process.env.LINEHALL_LOOK !== undefined) {
+    for (const [width, height] of [[1280, 720], [1920, 1080], [390, 844]] as const) {
+      await page.setViewportSize({ width, height });
+      await page.waitForTimeout(300);
+      await page.screenshot({ path: `${process.env.LINEHALL_LOOK}/still-${String(width)}.png` });
+    }
+  }
+  await page.evaluate('loopback.starve(\'\')');
+  await expect.poll(() => tile.getAttribute('data-picture')).toBe('true');
+  expect((await sent('still')).length).toBeLessThanOrEqual(count + 1);
+});
