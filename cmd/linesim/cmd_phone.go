@@ -34,6 +34,7 @@ type unpacked struct {
 	find   finding
 	once   bool
 	asJSON bool
+	hold   func(ctx context.Context) // stays on the network as long as this takes, then loses its power; nil: an ordinary end
 	log    *slog.Logger
 	out    io.Writer
 }
@@ -215,7 +216,7 @@ func (u *unpacked) register(ctx context.Context, r phoneReport, result desk.Resu
 		},
 		Server: server, Transport: phone.Transport(account.Transport), Bind: bind, Expires: time.Duration(account.Expires) * time.Second,
 		TLS:       &tls.Config{RootCAs: result.Roots, ServerName: account.Server, MinVersion: tls.VersionTLS12},
-		UserAgent: u.userAgent(), Media: media, Log: u.log,
+		UserAgent: u.userAgent(), Media: media, Log: u.log, PowerCut: u.hold != nil,
 		Answer: func(phone.Ring) phone.Reaction {
 			return phone.Reaction{RingFor: 3 * time.Second, Sound: phone.Sound{Send: tone.Frequency(0)}}
 		},
@@ -258,6 +259,9 @@ func (u *unpacked) stay(ctx context.Context, p *phone.Phone, r phoneReport, resy
 	}
 	r.Registered, r.Seconds = true, time.Until(p.Status().Until).Seconds()
 	if err := u.tell(r, nil); err != nil || u.once {
+		if err == nil && u.hold != nil {
+			u.hold(ctx)
+		}
 		return false, err
 	}
 	select {

@@ -76,6 +76,6 @@ func newRoot() *cobra.Command {
 		}
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	}
-	root.AddCommand(newPhones(logger), newRooms(logger), newPhone(logger), newBench(logger), newBare())
+	root.AddCommand(newPhones(logger), newRooms(logger), newPhone(logger), newUnpack(logger), newBench(logger), newBare())
 	return root
 }

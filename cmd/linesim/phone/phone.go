@@ -66,6 +66,7 @@ type Config struct {
 	Answer    func(Ring) Reaction // nil answers every call at once
 	OnCall    func(*Call)         // an incoming call was answered; nil is allowed
 	OnAlert   func(*Call)         // a call of ours rings: its dialog is early, and may be named in a transfer; nil is allowed
+	PowerCut  bool                // ends without a word: neither hangs up nor unregisters
 	OnNotify  func(event string)  // an unsolicited NOTIFY, as check-sync; nil is allowed
 	Log       *slog.Logger
 }
@@ -257,6 +258,9 @@ func (p *Phone) farewell(ctx context.Context) {
 	}
 	registered := p.status.Registered
 	p.mu.Unlock()
+	if p.cfg.PowerCut {
+		calls, registered = nil, false
+	}
 	for _, c := range calls {
 		if err := c.Hangup(ctx); err != nil {
 			p.cfg.Log.Debug("hanging up at the end", "error", err)
