@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"linehall/provisioning/pnp"
@@ -12,8 +13,8 @@ import (
 func newPnP(server *serve.Server, g *ground) *pnp.Server {
 	return pnp.New(pnp.Options{
 		Now: time.Now, Log: g.log, Dropped: g.dropped,
-		Introduce: func(a pnp.Asked) (string, bool) {
-			return server.Introduce(serve.Newcomer{
+		Introduce: func(ctx context.Context, a pnp.Asked) (string, bool) {
+			return server.Introduce(ctx, serve.Newcomer{
 				MAC: a.MAC, Vendor: a.Vendor, Model: a.Model, Version: a.Version, Remote: a.Remote.Addr(), Local: a.Own.Addr(),
 			})
 		},

@@ -12,6 +12,7 @@ import (
 
 	"linehall/internal/pki"
 	"linehall/media/record"
+	"linehall/provisioning/serve"
 	"linehall/sfu/congestion"
 	"linehall/sfu/program"
 	"linehall/sip/toll"
@@ -38,6 +39,7 @@ type alarmBoard struct {
 	authority *pki.Authority
 	tapes     *record.Recorder
 	films     *program.Service
+	files     *serve.Server
 
 	mu      sync.Mutex // guards what follows
 	since   map[string]time.Time
@@ -45,9 +47,9 @@ type alarmBoard struct {
 	full    map[string]time.Time // when a call was last refused per site
 }
 
-func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority, tapes *record.Recorder, films *program.Service) *alarmBoard {
+func newAlarmBoard(lines linesView, trunks trunksView, calls callsView, terminals terminalsView, tolls *toll.Ledger, reload *reloader, authority *pki.Authority, tapes *record.Recorder, films *program.Service, files *serve.Server) *alarmBoard {
 	return &alarmBoard{
-		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority, tapes: tapes, films: films,
+		lines: lines, trunks: trunks, calls: calls, terminals: terminals, tolls: tolls, reload: reload, authority: authority, tapes: tapes, films: films, files: files,
 		since: map[string]time.Time{}, refused: map[string]int64{}, full: map[string]time.Time{},
 	}
 }
@@ -233,6 +235,9 @@ func (b *alarmBoard) ownAlarms(ctx context.Context, now time.Time) []api.Alarm {
 	}
 	if b.tapes.Blocked() || b.films.Blocked() {
 		found = append(found, alarm("critical", "recording_stopped", "", nil))
+	}
+	for _, sweep := range b.files.Sweeps() {
+		found = append(found, alarm("warning", "provisioning_sweep", string(sweep.Site), map[string]string{"name": sweep.Address.String(), "until": sweep.Until.Format(time.RFC3339)}))
 	}
 	if unknown := len(b.terminals.UnknownTerminals(ctx)); unknown > 0 {
 		found = append(found, alarm("info", "unknown_phones", "", map[string]string{"count": strconv.Itoa(unknown)}))

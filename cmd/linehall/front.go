@@ -91,7 +91,7 @@ func (f *front) api(a *appliance) *api.API {
 		Features: featuresView{features: a.telephony.features, directory: a.directory},
 		Appliance: statusView{
 			reload: a.reload, health: a.health, atlas: a.atlas, terminals: terminals, calls: calls, rooms: rooms, startedAt: time.Now(),
-			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority, a.media.tapes, a.conference.films), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
+			alarms: newAlarmBoard(lines, trunks, calls, terminals, a.telephony.tolls, a.reload, a.authority, a.media.tapes, a.conference.films, a.delivery.server), watched: a.telephony.subscriptions.Count, kernel: a.media.kernel,
 		},
 		Terminals: terminals, Enrolment: terminals, Applies: a.applier, Calls: calls, Lines: lines, Rooms: rooms, Meetings: meetingsView{a.conference.book, a.reload.current}, Schedule: plans, Calendars: plans, Records: calls, Traces: traceView{a.telephony.trace, a.media.captures, a.telephony.calls}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
 		Programmes:   programmesView{service: a.conference.films, rooms: a.conference.rooms, book: a.conference.book},

@@ -49,7 +49,7 @@ type Asked struct {
 type Options struct {
 	// Introduce says what the phone is told; false means that it gets no
 	// answer. It is called by Run.
-	Introduce func(Asked) (url string, ok bool)
+	Introduce func(ctx context.Context, asked Asked) (url string, ok bool)
 	Now       func() time.Time
 	Log       *slog.Logger
 	Dropped   *observe.Dropped
@@ -152,14 +152,14 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case e := <-s.inbox:
-			s.handle(open, e)
+			s.handle(ctx, open, e)
 		case <-timer.C:
 		}
 		timer.Reset(s.attend(open))
 	}
 }
 
-func (s *Server) handle(open map[string]*exchange, e event) {
+func (s *Server) handle(ctx context.Context, open map[string]*exchange, e event) {
 	if e.answered != "" {
 		for _, x := range open {
 			if x.branch == e.answered && x.remote.Addr() == e.remote.Addr() {
@@ -178,7 +178,7 @@ func (s *Server) handle(open map[string]*exchange, e event) {
 		return
 	}
 	asked := Asked{MAC: e.mac, Vendor: e.vendor, Model: e.model, Version: e.version, Remote: e.remote, Own: e.own}
-	url, ok := s.Introduce(asked)
+	url, ok := s.Introduce(ctx, asked)
 	if !ok {
 		return
 	}

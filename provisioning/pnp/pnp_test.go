@@ -38,7 +38,7 @@ type desk struct {
 func start(t *testing.T, url string) *desk {
 	t.Helper()
 	d := &desk{sent: make(chan string, 64)}
-	d.server = pnp.New(pnp.Options{Now: time.Now, Log: slog.New(slog.DiscardHandler), Introduce: func(a pnp.Asked) (string, bool) {
+	d.server = pnp.New(pnp.Options{Now: time.Now, Log: slog.New(slog.DiscardHandler), Introduce: func(_ context.Context, a pnp.Asked) (string, bool) {
 		d.asked = append(d.asked, a)
 		return url, url != ""
 	}})

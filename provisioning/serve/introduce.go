@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 
@@ -23,7 +24,7 @@ type Newcomer struct {
 // files: the address of its bootstrap. Only a phone that is in the list, active,
 // and at its own site is told; false means that it gets no answer, because
 // another server may have one for it.
-func (s *Server) Introduce(n Newcomer) (url string, ok bool) {
+func (s *Server) Introduce(ctx context.Context, n Newcomer) (url string, ok bool) {
 	hint := phone.Detect("", n.MAC)
 	if vendor := strings.ToLower(n.Vendor); hint.Brand == phone.Other && brandNamed(s.organisation.Load().Brands, vendor) != nil {
 		hint.Brand = vendor
@@ -31,13 +32,13 @@ func (s *Server) Introduce(n Newcomer) (url string, ok bool) {
 	hint.Model, hint.Firmware = n.Model, n.Version
 	a := ask{remote: n.Remote, local: n.Local, name: "pnp", agent: strings.TrimSpace(n.Vendor + " " + n.Model + " " + n.Version)}
 	result := answer{brand: hint.Brand}
-	url, result.result = s.introduce(a, hint, n.MAC)
+	url, result.result = s.introduce(ctx, a, hint, n.MAC)
 	s.requests.WithLabelValues(result.brand, result.result).Inc()
 	s.log(a, result)
 	return url, result.result == resultPnP
 }
 
-func (s *Server) introduce(a ask, hint phone.Hint, mac string) (url, result string) {
+func (s *Server) introduce(ctx context.Context, a ask, hint phone.Hint, mac string) (url, result string) {
 	if !s.limiter.allow(a.remote) {
 		s.Dropped.Count("pnp", resultRate)
 		return "", resultRate
@@ -46,9 +47,13 @@ func (s *Server) introduce(a ask, hint phone.Hint, mac string) (url, result stri
 	if !inside {
 		return "", resultOutside
 	}
+	if s.swept(a) {
+		s.Dropped.Count("pnp", resultSwept)
+		return "", resultSwept
+	}
 	terminal, known := s.Directory.ByMAC(mac)
 	if !known || !terminal.MayRegister() {
-		return "", s.strange(a, hint, mac, at, known)
+		return "", s.strange(ctx, a, hint, mac, at, known)
 	}
 	if terminal.Site != at {
 		return "", resultOutside

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,6 +87,8 @@ type Server struct {
 	organisation atomic.Pointer[Organisation]
 	unknown      inventory.Unknown
 	limiter      limiter
+	sweeping     sync.Mutex // guards sweeps
+	sweeps       sweeps
 	fetches      fetches
 	requests     *prometheus.CounterVec
 	slots        chan struct{} // one per request being answered
@@ -123,6 +126,7 @@ func (s *Server) OpenWindow(ctx context.Context, id site.ID, duration time.Durat
 	if duration < time.Minute || duration > longest {
 		return enrolment.Window{}, fmt.Errorf("%w: %s is not between 1m and %s", ErrWish, setting.Duration(duration), setting.Duration(longest))
 	}
+	s.forgive(id)
 	return s.Book.OpenWindow(ctx, id, duration, by)
 }
 
@@ -164,6 +168,7 @@ const (
 	resultMethod      = "method"
 	resultSize        = "size"
 	resultRate        = "rate"
+	resultSwept       = "swept" // from an address that tried many phones
 	resultError       = "error"
 )
 
@@ -194,6 +199,10 @@ const caName = "ca.crt"
 
 // answer decides.
 func (s *Server) answer(ctx context.Context, a ask) answer {
+	if s.swept(a) {
+		s.Dropped.Count("provisioning", resultSwept)
+		return answer{result: resultSwept, brand: phone.Detect(a.agent, "").Brand}
+	}
 	if a.name == caName && a.token == "" {
 		return answer{result: resultCA, brand: phone.Detect(a.agent, "").Brand, content: s.CA(), binary: true}
 	}
@@ -216,7 +225,7 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 	terminal, known := directory.Terminal{}, false
 	if mac != "" {
 		if terminal, known = s.Directory.ByMAC(mac); !known || !terminal.MayRegister() {
-			result.result = s.strange(a, hint, mac, at, known)
+			result.result = s.strange(ctx, a, hint, mac, at, known)
 			return result
 		}
 	}
@@ -242,12 +251,13 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 }
 
 // strange records a phone that gets nothing.
-func (s *Server) strange(a ask, hint phone.Hint, mac string, at site.ID, known bool) string {
+func (s *Server) strange(ctx context.Context, a ask, hint phone.Hint, mac string, at site.ID, known bool) string {
 	stranger := inventory.Stranger{MAC: mac, Brand: hint.Brand, Model: hint.Model, UserAgent: a.agent, Address: a.remote, Site: at}
 	if known {
 		s.Log.Info("inactive terminal asked for its configuration", observe.DeviceMAC, mac, observe.Site, string(at), observe.Remote, a.remote.String())
 		return resultInactive
 	}
+	s.swipe(ctx, a, at, mac)
 	if s.unknown.Saw(stranger, s.Now()) {
 		s.Log.Info("unknown phone asked for a configuration",
 			observe.DeviceMAC, mac, observe.Brand, hint.Brand, observe.Site, string(at), observe.Remote, a.remote.String())

@@ -226,7 +226,7 @@ func (s *Server) transfer(ctx context.Context, own netip.Addr, remote netip.Addr
 	switch {
 	case result.result == resultMethod:
 		reply(conn, tftpError(errAccess, "read only"))
-	case result.result == resultOutside:
+	case result.result == resultOutside || result.result == resultSwept:
 		return // a forged source: no answer, no reflection
 	case result.content == nil:
 		reply(conn, tftpError(errNotFound, "not found"))

@@ -357,6 +357,10 @@ export const en: Dictionary = {
       what: 'Recording has stopped: the disk is too full',
       act: 'Delete recordings (linehall recording delete), lower recording.keep_days, or enlarge the data disk. Calls go on.',
     }),
+    provisioning_sweep: (w) => ({
+      what: `The address ${w.name} tries out phones, and is refused until ${w.until}`,
+      act: w.site === '' ? 'It is at no site of ours: find it at the firewall.' : `Find that device at ${w.site}. If phones are being installed there: list them, then open the site's window, which lifts the refusal.`,
+    }),
     unknown_phones: (w) => ({
       what: w.count === '' ? 'Unlisted phones ask for a configuration' : `${w.count} unlisted phones ask for a configuration`,
       act: 'Run linehall terminal list --unknown and add the rows that it gives to terminals.csv.',

@@ -356,6 +356,10 @@ export const zh = {
       what: '磁盘空间不足，录音已停止',
       act: '请删除旧录音（linehall recording delete）、缩短 recording.keep_days 或扩大数据盘；通话不受影响。',
     }),
+    provisioning_sweep: (w: AlarmWords) => ({
+      what: `地址 ${w.name} 在试探话机配置，已被拒绝至 ${w.until}`,
+      act: w.site === '' ? '该地址不属于任何站点，请在防火墙上查找来源。' : `请在${w.site}查找该设备；若是正在安装的话机，请先登记，再打开该站点的登记窗口（同时解除拒绝）。`,
+    }),
     unknown_phones: (w: AlarmWords) => ({
       what: w.count === '' ? '有未登记的话机请求配置' : `有 ${w.count} 部未登记的话机请求配置`,
       act: '请执行 linehall terminal list --unknown，把给出的行加入 terminals.csv。',

@@ -7,7 +7,7 @@ type Worded = Exclude<keyof (typeof texts)['value']['alarm'], 'severity' | 'gene
 /** Where the admin looks next. */
 const places: Record<Worded, string> = {
   line_full: '/lines', line_slow: '/lines', line_lossy: '/lines', line_down: '/lines', line_out_of_service: '/lines', trunk_down: '/', gateway_down: '/', toll_limit: '/calls', site_down: '/terminals', terminals_unregistered: '/terminals', venue_absent: '/rooms',
-  quality_low: '/calls', certificate_expiring: '/', reload_failed: '/', disk_full: '/', recording_stopped: '/records', unknown_phones: '/terminals',
+  quality_low: '/calls', certificate_expiring: '/', reload_failed: '/', disk_full: '/', recording_stopped: '/records', unknown_phones: '/terminals', provisioning_sweep: '/terminals',
 };
 
 const worded = (code: string): code is Worded => Object.hasOwn(places, code);
