@@ -15,6 +15,11 @@ func (c *checker) rows() {
 	for name := range c.config.Dialplan.Classes {
 		classes = append(classes, name)
 	}
+	for i, room := range c.config.Conference.Rooms {
+		if room.Class != "" && !slices.Contains(classes, room.Class) {
+			c.add(setting.Index("conference.rooms", i)+".class", "unknown class %q%s", room.Class, setting.Hint(room.Class, classes))
+		}
+	}
 	for _, row := range c.config.inventory {
 		if row.Site != "" && !slices.Contains(ids, string(row.Site)) {
 			c.addRow(row, inventory.ColumnSite, "unknown site %q%s", row.Site, setting.Hint(string(row.Site), ids))

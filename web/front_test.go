@@ -29,10 +29,12 @@ import (
 // empty is an appliance in which nothing happens.
 type empty struct{}
 
-func (empty) Status(context.Context) api.Status              { return api.Status{Name: "empty"} }
-func (empty) Terminals(context.Context) []api.Terminal       { return nil }
-func (empty) Lines(context.Context) []api.Line               { return nil }
-func (empty) Rooms(context.Context) []api.Room               { return nil }
+func (empty) Status(context.Context) api.Status                       { return api.Status{Name: "empty"} }
+func (empty) Terminals(context.Context) []api.Terminal                { return nil }
+func (empty) Lines(context.Context) []api.Line                        { return nil }
+func (empty) Rooms(context.Context) []api.Room                        { return nil }
+func (empty) CallPhone(context.Context, string, string, string) error { return api.ErrNotFound }
+
 func (empty) Calls(context.Context) []api.Call               { return nil }
 func (empty) Call(context.Context, string) (api.Call, error) { return api.Call{}, api.ErrNotFound }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"linehall/sfu/room"
 	"linehall/sfu/signal"
+	"linehall/sip/focus"
 	"linehall/web/api"
 )
 
@@ -29,6 +31,18 @@ func (v roomsView) Room(_ context.Context, number string) (api.Room, error) {
 		}
 	}
 	return api.Room{}, fmt.Errorf("room %s: %w", number, api.ErrNotFound)
+}
+
+// CallPhone calls a telephone into a meeting.
+func (v roomsView) CallPhone(ctx context.Context, number, phone, by string) error {
+	err := v.rooms.CallPhone(ctx, number, phone, by)
+	switch {
+	case errors.Is(err, signal.ErrNotFound):
+		return fmt.Errorf("room %s: %w", number, api.ErrNotFound)
+	case errors.Is(err, focus.ErrNumber):
+		return &api.InvalidError{Fields: []api.InvalidField{{Path: "number", Message: err.Error()}}}
+	}
+	return err
 }
 
 func shownRoom(s room.Snapshot) api.Room {

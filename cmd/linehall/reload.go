@@ -139,6 +139,7 @@ func (r *reloader) apply(ctx context.Context, updated configs.Config) error {
 	r.a.telephony.trace.Apply(updated.Observability.Trace)
 	r.a.media.captures.Apply(updated.Observability.Capture)
 	r.a.telephony.plan.now.Store(plan)
+	r.a.telephony.meetings.apply(updated, r.a.atlas.Main())
 	r.a.telephony.trunks.Install(trunks) //nolint:contextcheck // keepers live with the service
 	r.a.telephony.applyFeatures(updated)
 	r.a.delivery.server.Apply(organisation)

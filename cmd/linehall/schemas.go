@@ -15,6 +15,7 @@ import (
 	"linehall/sip/call"
 	"linehall/sip/cdr"
 	"linehall/sip/feature"
+	"linehall/sip/focus"
 	"linehall/sip/guard"
 	"linehall/sip/location"
 	"linehall/sip/subscribe"
@@ -26,6 +27,6 @@ import (
 // schemas lists every domain's tables in the order of their migration: the ground first. New ones go to the end.
 func schemas() []database.Schema {
 	return []database.Schema{
-		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(), schedule.Schema(), program.Schema(),
+		directory.Schema(), audit.Schema(), auth.Schema(), location.Schema(), call.Schema(), cdr.Schema(), enrolment.Schema(), session.Schema(), subscribe.Schema(), trace.Schema(), feature.Schema(), guard.Schema(), toll.Schema(), record.Schema(), room.Schema(), plan.Schema(), visit.Schema(), schedule.Schema(), program.Schema(), focus.Schema(),
 	}
 }

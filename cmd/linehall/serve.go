@@ -12,6 +12,7 @@ import (
 	"linehall/configs"
 	"linehall/internal/audit"
 	"linehall/internal/observe"
+	"linehall/sip/focus"
 )
 
 func newServe(f *flags) *cobra.Command {
@@ -40,6 +41,7 @@ type appliance struct {
 	media      *mediaPlane
 	telephony  *telephony
 	conference *conference
+	focus      *focus.Service
 	delivery   *delivery
 	front      *front
 	reload     *reloader
@@ -105,6 +107,9 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 		return nil, fmt.Errorf("conference: %w", err)
 	}
 	a.telephony.subscriptions.watchRooms(a.conference.rooms)
+	if a.focus, err = openFocus(ctx, config, g, a.telephony, a.conference); err != nil {
+		return nil, fmt.Errorf("meetings by telephone: %w", err)
+	}
 	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}
@@ -133,5 +138,5 @@ func (a *appliance) stages() []stage {
 		}).Run},
 	}}
 	stages := append([]stage{base, a.media.stage()}, a.telephony.stages()...)
-	return append(stages, a.conference.stage(), a.delivery.stage(), a.front.stage(a.reload, a.conference))
+	return append(stages, a.conference.stage(), stage{name: "meetings by telephone", parts: []part{{"focus", a.focus.Run}}}, a.delivery.stage(), a.front.stage(a.reload, a.conference))
 }

@@ -40,6 +40,8 @@ type telephony struct {
 	beat      *heartbeat.Beat
 	trunks    *trunk.Service
 	plan      *currentPlan
+	meetings  *meetingNumbers
+	inside    stack.PacketSocket // to the focus
 	trace     *trace.Book
 	guard     *guard.Guard
 	tolls     *toll.Ledger
@@ -82,7 +84,8 @@ func (p *currentPlan) Barge(from dialplan.Caller, into, other string, mode dialp
 func (p *currentPlan) Joinable(extension string) bool { return p.now.Load().Joinable(extension) }
 
 func openTelephony(ctx context.Context, config configs.Config, g *ground, media *mediaPlane) (*telephony, error) {
-	t := &telephony{log: g.log, plan: &currentPlan{}}
+	t := &telephony{log: g.log, plan: &currentPlan{}, meetings: &meetingNumbers{domain: config.Appliance.Domain}}
+	t.meetings.apply(config, g.atlas.Main())
 	plan, err := newPlanOn(config, g.atlas.Table(), g)
 	if err != nil {
 		return nil, err
@@ -103,6 +106,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 	}
 	options := stackOptions(config, g)
 	options.Tap, options.Filter, options.Gate = t.trace, t.guard, t.guard
+	var near stack.PacketSocket
+	near, t.inside = stack.NewInside()
+	options.Packets = []stack.PacketSocket{near}
 	if t.stack, err = stack.New(options); err != nil {
 		return nil, err
 	}
@@ -157,6 +163,9 @@ func openTelephony(ctx context.Context, config configs.Config, g *ground, media 
 
 // standing tells the guard whom a ban of an address would hurt: phones that are registered from there, and gateways.
 func (t *telephony) standing(flow stack.Flow) guard.Standing {
+	if flow.Inside() {
+		return guard.Standing{Address: true, Flow: true}
+	}
 	var st guard.Standing
 	st.Address, st.Flow = t.locations.At(flow.Remote)
 	calls, gateway := t.trunks.Serves(flow)
@@ -202,7 +211,8 @@ func (t *telephony) openCalls(ctx context.Context, g *ground, media *mediaPlane,
 		return err
 	}
 	t.calls, err = call.New(call.Options{
-		Stack: t.stack, Auth: t.features.ActingAuth(auth), Locations: t.features.ActingLocations(t.locations), Directory: g.directory, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
+		Stack: t.stack, Auth: meetingAuth{t.features.ActingAuth(auth), t.meetings}, Locations: meetingLocations{t.features.ActingLocations(t.locations), t.meetings},
+		Directory: meetingDirectory{g.directory, t.meetings}, Plan: t.plan, Sites: g.atlas, Anchor: media.anchor,
 		Router: t.features, Features: t.features, Pickup: t.features, Barging: t.plan,
 		Trunks: trunkLines{t.trunks, g.atlas}, Tolls: t.tolls,
 		Recorder: media.tapes, RecordCode: func() string { return t.plan.now.Load().Code("record") },

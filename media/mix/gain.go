@@ -98,3 +98,19 @@ func (l *Limiter) Apply(out []int16, sum []int32) {
 func clip(v float64) int16 {
 	return int16(math.Round(min(max(v, math.MinInt16), math.MaxInt16)))
 }
+
+// quietness is how far a frame is below overload, in dB up to 127, which silence is.
+func quietness(frame []int16, voice bool) uint8 {
+	if !voice {
+		return 127
+	}
+	sum := 0.0
+	for _, s := range frame {
+		sum += float64(s) * float64(s)
+	}
+	if sum == 0 {
+		return 127
+	}
+	db := 10 * math.Log10(sum/float64(len(frame))/(32767*32767))
+	return uint8(min(max(-db, 0), 127))
+}

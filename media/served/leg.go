@@ -36,7 +36,7 @@ type Leg struct {
 	rtp, rtcp conn
 	keys      chan byte // of Press; full: the key is lost
 	start     time.Time
-	reports   reports
+	reports   *Reports
 
 	mu      sync.Mutex // guards what follows; taken for a frame and for an answer
 	peer    netip.AddrPort
@@ -85,7 +85,7 @@ func listen() (*net.UDPConn, error) {
 }
 
 func newLeg(rtp, rtcp conn) *Leg {
-	return &Leg{rtp: rtp, rtcp: rtcp, keys: make(chan byte, 16), pressed: make([]byte, 0, 32), start: time.Now(), reports: newReports()}
+	return &Leg{rtp: rtp, rtcp: rtcp, keys: make(chan byte, 16), pressed: make([]byte, 0, 32), start: time.Now(), reports: NewReports()}
 }
 
 // Close gives the ports back and ends Run.
@@ -153,10 +153,10 @@ func (l *Leg) receive(datagram []byte, from netip.AddrPort) {
 	now := time.Since(l.start)
 	switch packet.Classify(datagram) {
 	case packet.RTP:
-		l.reports.packet(now, datagram, clock)
+		l.reports.Packet(now, datagram, clock)
 		ear.Put(now, datagram)
 	case packet.RTCP:
-		l.reports.take(now, datagram)
+		l.reports.Take(now, datagram)
 	default:
 	}
 }

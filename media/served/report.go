@@ -16,8 +16,8 @@ const reportInterval = 5 * time.Second
 // cname names our end in reports; it says nothing of us (RFC 7022 §4.1 asks for no more than that it be unique in its session).
 const cname = "linehall"
 
-// reports are what a leg says of the quality of its call (RFC 3550 §6.4). The relay measures the round trip of both ways by them.
-type reports struct {
+// Reports are what a leg says of the quality of its call (RFC 3550 §6.4). The relay measures the round trip of both ways by them.
+type Reports struct {
 	next time.Duration // of the leg's clock; the owner's
 	out  []byte
 
@@ -28,15 +28,16 @@ type reports struct {
 	lsrAt     time.Duration // when that came
 }
 
-func newReports() reports {
-	return reports{next: spread(reportInterval / 2), out: make([]byte, 0, 128)}
+// NewReports begins with the leg.
+func NewReports() *Reports {
+	return &Reports{next: spread(reportInterval / 2), out: make([]byte, 0, 128)}
 }
 
 // spread draws a time between half and one and a half of an interval.
 func spread(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-// packet counts a packet of the party's.
-func (r *reports) packet(now time.Duration, datagram []byte, clock int) {
+// Packet counts a packet of the party's.
+func (r *Reports) Packet(now time.Duration, datagram []byte, clock int) {
 	h, ok := packet.Parse(datagram)
 	if !ok {
 		return
@@ -46,15 +47,15 @@ func (r *reports) packet(now time.Duration, datagram []byte, clock int) {
 	r.reception.Packet(int64(now), h, uint32(clock), len(datagram)) //nolint:gosec // of a format
 }
 
-// take reads a compound of the party's.
-func (r *reports) take(now time.Duration, datagram []byte) {
+// Take reads a compound of the party's.
+func (r *Reports) Take(now time.Duration, datagram []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rtcp.Compound(datagram, rtcp.Reader{Sender: func(ntp uint32) { r.lsr, r.lsrAt = ntp, now }})
 }
 
-// due reports whether a report is to be sent, and when the next one will be.
-func (r *reports) due(now time.Duration) bool {
+// Due reports whether a report is to be sent now; it is asked by the leg's owner.
+func (r *Reports) Due(now time.Duration) bool {
 	if now < r.next {
 		return false
 	}
@@ -62,8 +63,8 @@ func (r *reports) due(now time.Duration) bool {
 	return true
 }
 
-// compound is the report that is due; with bye the last one. It is valid until the next.
-func (r *reports) compound(now time.Duration, ssrc packet.SSRC, sent rtcp.Sent, clock int, bye bool) []byte {
+// Compound is the report that is due; with bye the last one. It is valid until the next.
+func (r *Reports) Compound(now time.Duration, ssrc packet.SSRC, sent rtcp.Sent, clock int, bye bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	speaks := &sent
@@ -75,7 +76,7 @@ func (r *reports) compound(now time.Duration, ssrc packet.SSRC, sent rtcp.Sent, 
 }
 
 // block is what was received; nil: nothing. r.mu is held.
-func (r *reports) block(now time.Duration, clock int) *rtcp.Received {
+func (r *Reports) block(now time.Duration, clock int) *rtcp.Received {
 	s := r.reception.Snapshot()
 	if s.Packets == 0 {
 		return nil
@@ -96,10 +97,10 @@ func (r *reports) block(now time.Duration, clock int) *rtcp.Received {
 
 // report sends what is due; l.mu is held.
 func (l *Leg) report(now time.Duration, bye bool) {
-	if !l.control.IsValid() || !bye && !l.reports.due(now) {
+	if !l.control.IsValid() || !bye && !l.reports.Due(now) {
 		return
 	}
 	source, timestamp, packets, octets := l.mouth.Said()
 	sent := rtcp.Sent{At: l.start.Add(now), Timestamp: timestamp, Packets: packets, Octets: octets}
-	_, _ = l.rtcp.WriteToUDPAddrPort(l.reports.compound(now, source, sent, l.line.Format.Clock, bye), l.control) // as a packet of sound
+	_, _ = l.rtcp.WriteToUDPAddrPort(l.reports.Compound(now, source, sent, l.line.Format.Clock, bye), l.control) // as a packet of sound
 }

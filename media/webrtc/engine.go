@@ -30,6 +30,10 @@ const (
 	PayloadVP9  = 98
 	PayloadH264 = 102
 	PayloadAV1  = 45
+	// Of telephones, as RFC 3551 §6 assigns them.
+	PayloadPCMU = 0
+	PayloadPCMA = 8
+	PayloadG722 = 9
 )
 
 // video lists the codecs of cameras and content in the order of preference; each one's repair has the next payload type.
@@ -154,6 +158,9 @@ func mediaEngine(direction Direction) (*webrtc.MediaEngine, error) {
 			PayloadType:        v.payload + 1,
 		}, webrtc.RTPCodecTypeVideo))
 	}
+	if direction == Send {
+		errs = append(errs, phoneCodecs(m))
+	}
 	for _, e := range extensions(direction) {
 		errs = append(errs, m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: e.uri}, e.kind))
 	}
@@ -181,4 +188,19 @@ func extensions(direction Direction) []extension {
 		)
 	}
 	return list
+}
+
+// phoneCodecs are offered to subscribers, which every browser decodes (RFC 7874 §3; G.722 beside): a telephone's voice reaches
+// them as it is. Nobody may publish in them.
+func phoneCodecs(m *webrtc.MediaEngine) error {
+	var errs []error
+	for _, c := range []struct {
+		mime string
+		t    webrtc.PayloadType
+	}{{webrtc.MimeTypeG722, PayloadG722}, {webrtc.MimeTypePCMU, PayloadPCMU}, {webrtc.MimeTypePCMA, PayloadPCMA}} {
+		errs = append(errs, m.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: c.mime, ClockRate: 8000}, PayloadType: c.t,
+		}, webrtc.RTPCodecTypeAudio))
+	}
+	return errors.Join(errs...)
 }

@@ -39,7 +39,9 @@ const (
 	Chat          = "chat"
 	AddVenue      = "venue.add"
 	DropVenue     = "venue.drop"
-	CallVenue     = "venue.call" // the page of it that stands by rings
+	CallVenue     = "venue.call"   // the page of it that stands by rings
+	CallPhone     = "phone.call"   // into the meeting; the text is its number
+	CancelPhone   = "phone.cancel" // while it rings
 	Extend        = "extend"
 	End           = "end"
 	StartRecord   = "record.start"
@@ -60,6 +62,8 @@ const (
 	LeftEmpty  = "empty"
 	UnmuteSelf = "unmuted_self"
 	RecordLost = "record.failed"
+	// PhoneFailed: who was called did not come.
+	PhoneFailed = "phone.failed"
 )
 
 // Act is what somebody wants to be done; the name says which fields mean something.
@@ -108,6 +112,8 @@ type Outcome struct {
 	Away    string   // turn this one away
 	Chat    string   // tell this to all
 	Call    []string // ring these venues
+	Dial    string   // call this number
+	Cancel  string   // give up this call
 	End     bool     // end the meeting
 }
 

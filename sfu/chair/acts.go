@@ -43,6 +43,8 @@ var rules = map[string]rule{
 	AddVenue:      {chairOnly, anyMember, (*Meeting).addVenue},
 	DropVenue:     {chairOnly, presentMember, (*Meeting).dropVenue},
 	CallVenue:     {chairOnly, anyMember, (*Meeting).callVenue},
+	CallPhone:     {chairOnly, noTarget, (*Meeting).callPhone},
+	CancelPhone:   {chairOnly, anyMember, (*Meeting).cancelPhone},
 	Extend:        {chairOnly, noTarget, (*Meeting).extend},
 	End:           {chairOnly, noTarget, (*Meeting).end},
 	StartRecord:   {leader, noTarget, (*Meeting).startRecord},
@@ -335,3 +337,18 @@ func (m *Meeting) end(Act, Actor, time.Time) (Outcome, string, error) {
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) + " s" }
+
+// maxNumber bounds the digits of a telephone number.
+const maxNumber = 32
+
+func (m *Meeting) callPhone(a Act, _ Actor, _ time.Time) (Outcome, string, error) {
+	number := strings.TrimSpace(a.Text)
+	if number == "" || len(number) > maxNumber || strings.Trim(strings.TrimPrefix(number, "+"), "0123456789*#") != "" {
+		return Outcome{}, "", bad("a telephone number has up to %d digits", maxNumber)
+	}
+	return Outcome{Dial: number}, number, nil
+}
+
+func (m *Meeting) cancelPhone(a Act, _ Actor, _ time.Time) (Outcome, string, error) {
+	return Outcome{Cancel: a.Target}, "", nil
+}

@@ -53,3 +53,11 @@ type format struct {
 	repair bool
 	of     uint8
 }
+
+// clockRate is that of an audio codec's timestamps; G.722 has that of G.711 (RFC 3551 §4.5.2).
+func (c Codec) clockRate() uint32 {
+	if c == PCMU || c == PCMA || c == G722 {
+		return phoneClock
+	}
+	return audioClock
+}

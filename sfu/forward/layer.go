@@ -96,6 +96,14 @@ func newLayer(t *Track, rid string, octets int) *Layer {
 	return l
 }
 
+// clockRate is that of the newest packets' codec.
+func (l *Layer) clockRate() uint32 {
+	if l.video {
+		return videoClock
+	}
+	return l.Codec().clockRate()
+}
+
 // RID is the layer's restriction identifier; empty for a track with one layer.
 func (l *Layer) RID() string { return l.rid }
 
@@ -225,7 +233,7 @@ func extend(newest uint64, sequence uint16) uint64 {
 }
 
 func (l *Layer) updateJitter(timestamp uint32, now time.Time) {
-	clock := int64(l.track.clockRate())
+	clock := int64(l.clockRate())
 	arrival := now.UnixMicro() * clock / 1e6
 	transit := arrival - int64(timestamp)
 	d := int64(int32(uint32(transit - l.transit))) //nolint:gosec // modulo the timestamp's 32 bits

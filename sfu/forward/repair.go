@@ -222,7 +222,7 @@ func (s *Slot) Report(now time.Time) rtcp.Packet {
 		SSRC: b.ssrc, NTPTime: toNTP(now),
 		PacketCount: uint32(s.counters.packets), OctetCount: uint32(s.counters.octets), //nolint:gosec // the low 32 bits are the wire's
 	}
-	clock := time.Duration(s.current.track.clockRate())
+	clock := time.Duration(s.current.clockRate())
 	if info.at.IsZero() {
 		sr.RTPTime = s.rewrite.outTimestamp + uint32(now.Sub(s.rewrite.outAt)*clock/time.Second) //nolint:gosec // wraps like the timestamp
 		return sr

@@ -154,7 +154,7 @@ func (l *Layer) account(now time.Time) (rtcp.ReceptionReport, LayerStats) {
 	}
 	return block, LayerStats{
 		Kind: l.track.kind, RID: l.rid, Height: l.Height(), BitrateBps: l.bitrate, LossFraction: l.lossFraction, Lost: l.lostTotal,
-		JitterMs: l.jitter * 1000 / float64(l.track.clockRate()), Recovered: l.recovered, KeyRequests: l.keyRequests,
+		JitterMs: l.jitter * 1000 / float64(l.clockRate()), Recovered: l.recovered, KeyRequests: l.keyRequests,
 		Keyframes: l.keyframes, Temporal: l.highestTemporal, arrived: max(0, int(packetsNow)-int(recoveredNow)), missed: missed, //nolint:gosec // of one second
 	}
 }

@@ -86,7 +86,8 @@ type binding struct {
 
 // payload is how a codec is sent.
 type payload struct {
-	media, repair uint8 // payload types; 0: not negotiated
+	media, repair uint8 // payload types; repair 0: none
+	taken         bool  // by the receiver; PCMU has the payload type 0
 }
 
 // rewrite is how the current layer's numbers become the slot's.
@@ -157,10 +158,10 @@ func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	var first webrtc.RTPCodecParameters
 	for _, p := range c.CodecParameters() {
 		codec := CodecOf(p.MimeType)
-		if codec == NoCodec || codec.video() != s.video || b.payloads[codec].media != 0 {
+		if codec == NoCodec || codec.video() != s.video || b.payloads[codec].taken {
 			continue
 		}
-		b.payloads[codec].media = uint8(p.PayloadType)
+		b.payloads[codec] = payload{media: uint8(p.PayloadType), taken: true}
 		if first.PayloadType == 0 {
 			first = p
 		}
@@ -171,7 +172,7 @@ func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	repaired := false
 	for _, p := range c.CodecParameters() {
 		for codec := range b.payloads {
-			if n := &b.payloads[codec]; n.media != 0 && strings.EqualFold(p.MimeType, webrtc.MimeTypeRTX) && p.SDPFmtpLine == fmt.Sprintf("apt=%d", n.media) {
+			if n := &b.payloads[codec]; n.taken && strings.EqualFold(p.MimeType, webrtc.MimeTypeRTX) && p.SDPFmtpLine == fmt.Sprintf("apt=%d", n.media) {
 				n.repair, repaired = uint8(p.PayloadType), true
 			}
 		}
@@ -190,7 +191,7 @@ func (s *Slot) Negotiated() bool { return s.bound.Load() != nil }
 // Accepts says whether the receiver can decode a codec; before it has answered nobody knows, and it says no.
 func (s *Slot) Accepts(c Codec) bool {
 	b := s.bound.Load()
-	return b != nil && b.payloads[c].media != 0
+	return b != nil && b.payloads[c].taken
 }
 
 // Unbind ends writing. It is part of webrtc.TrackLocal.

@@ -13,7 +13,7 @@ func (s *Slot) forward(l *Layer, p *packet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	format := b.payloads[p.codec]
-	if format.media == 0 {
+	if !format.taken {
 		return false // the receiver cannot decode it
 	}
 	if l != s.current || p.epoch != s.epoch || p.codec != s.codec {
@@ -109,7 +109,7 @@ func (s *Slot) align(l *Layer, p *packet) uint32 {
 	if !r.started {
 		return r.outTimestamp
 	}
-	clock := l.track.clockRate()
+	clock := l.clockRate()
 	passed := uint32(p.arrival.Sub(r.outAt) * time.Duration(clock) / time.Second) //nolint:gosec // wraps like the timestamp
 	byTime := r.outTimestamp + max(passed, 1)
 	old := s.current

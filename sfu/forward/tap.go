@@ -102,7 +102,7 @@ func (l *Layer) captured(timestamp uint32, now time.Time) (at time.Time, exact b
 	if info.at.IsZero() {
 		return now, false
 	}
-	clock := time.Duration(l.track.clockRate())
+	clock := time.Duration(l.clockRate())
 	// The report's instant on our clock: when it came, less what its way took longer than the fastest one's.
 	late := ntpDistance(toNTP(info.at), info.ntp) - l.track.uplink.clockShift(info)
 	elapsed := time.Duration(int32(timestamp-info.rtp)) * time.Second / clock //nolint:gosec // two's complement on purpose

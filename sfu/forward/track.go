@@ -75,13 +75,6 @@ func (t *Track) Kind() Kind { return t.kind }
 // Uplink is the connection that the track comes from.
 func (t *Track) Uplink() *Uplink { return t.uplink }
 
-func (t *Track) clockRate() uint32 {
-	if t.kind == Microphone {
-		return audioClock
-	}
-	return videoClock
-}
-
 // layer finds or makes the layer of a RID; nil: not one that we know.
 func (t *Track) layer(rid string) *Layer {
 	t.mu.Lock()
@@ -165,8 +158,14 @@ func (t *Track) noteLevel(e []byte, now time.Time) {
 	if len(e) < 1 {
 		return
 	}
+	t.NoteLevel(e[0]&0x7f, now)
+}
+
+// NoteLevel takes how far below overload the voice is at the moment, in dB up to 127; it is called at a steady pace, by one
+// goroutine at a time.
+func (t *Track) NoteLevel(below uint8, now time.Time) {
 	t.levelSeen.Store(true)
-	loud := int64(127-e[0]&0x7f) * 1000
+	loud := int64(127-min(below, 127)) * 1000
 	old := t.level.Load()
 	if loud > old {
 		old += (loud - old) / 4 // a voice is heard within some 80 ms

@@ -89,6 +89,7 @@ type Peer struct {
 	stats   atomic.Pointer[Stats]
 	mids    atomic.Pointer[map[*forward.Slot]string]
 	reports chan report // to the publisher; full: dropped, the next one says the same and more
+	voice   bool        // of a telephone: there are no connections
 
 	// Owned by Run.
 	publish   *connection
@@ -191,9 +192,11 @@ func (p *Peer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer p.shut()
 	defer cancel()
-	p.closing.Go(func() { p.sendReports(ctx) })
-	if err := p.openSubscribe(ctx); err != nil {
-		return err
+	if !p.voice {
+		p.closing.Go(func() { p.sendReports(ctx) })
+		if err := p.openSubscribe(ctx); err != nil {
+			return err
+		}
 	}
 	ticker := time.NewTicker(reportInterval)
 	defer ticker.Stop()

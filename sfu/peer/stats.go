@@ -27,8 +27,10 @@ type Stats struct {
 func (p *Peer) report(now time.Time) {
 	old := p.stats.Load()
 	next := &Stats{at: now}
-	if u := p.Uplink(); u != nil && p.publish != nil {
-		p.measureRTT(next, p.publish)
+	if u := p.Uplink(); u != nil && (p.publish != nil || p.voice) {
+		if p.publish != nil {
+			p.measureRTT(next, p.publish)
+		}
 		if next.RTT > 0 {
 			u.SetRTT(next.RTT)
 		}

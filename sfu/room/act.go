@@ -60,6 +60,11 @@ func (p *participant) act(q signal.Request) error {
 		return err //nolint:wrapcheck // it carries its code to the page
 	}
 	r.nameGuest(&out, q.Target)
+	if out.Dial != "" {
+		if err := r.callPhone(out.Dial, chair.Minute{}, now); err != nil {
+			return err
+		}
+	}
 	r.settle(out, now)
 	return nil
 }

@@ -21,8 +21,10 @@ type Settings struct {
 	PIN    setting.Secret `yaml:"pin"` // asked of guests; "" = none
 	// ChairPIN lets whoever knows it be chair; "" = nobody besides Chairs and people who lead meetings by their role.
 	ChairPIN setting.Secret `yaml:"chair_pin"`
-	Chairs   []string       `yaml:"chairs"` // ids of the venues that may be chair; none = those of the main site
-	Voices   int            `yaml:"voices"` // how many of the loudest are forwarded; 1 to MaxVoices
+	// Class is the class of service of the telephone numbers that its chair calls into a meeting; "" = the default class.
+	Class  string   `yaml:"class"`
+	Chairs []string `yaml:"chairs"` // ids of the venues that may be chair; none = those of the main site
+	Voices int      `yaml:"voices"` // how many of the loudest are forwarded; 1 to MaxVoices
 	// Codec is what cameras send where everybody in the room can show it: vp8, vp9, h264 or av1. Else it is VP8.
 	Codec  string   `yaml:"codec"`
 	Venues []string `yaml:"venues"` // ids of the venues that belong to it

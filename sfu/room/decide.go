@@ -96,7 +96,7 @@ func (r *Room) decide() {
 func (r *Room) collectSources(d *plan) {
 	for _, p := range r.participants {
 		u := p.peer.Uplink()
-		if u == nil {
+		if u == nil || p.phone != nil {
 			continue
 		}
 		if !p.dark() {

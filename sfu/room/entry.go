@@ -20,6 +20,7 @@ type guest struct {
 	seat   *seat
 	person chair.Person
 	at     time.Time
+	phone  *phoneLine // nil: a page
 }
 
 // maxGuests bounds who may wait at a room.
@@ -151,7 +152,7 @@ func (r *Room) admitGuests(id string) {
 			continue
 		}
 		r.forget(g)
-		p, err := r.enter(g.who, g.venue, g.join, g.client)
+		p, err := r.enter(g.who, g.venue, g.join, g.client, g.phone)
 		if err != nil {
 			g.client.Send(signal.Error{Type: "error", Code: signal.CodeOf(err), Message: err.Error(), Request: "join"})
 			g.client.End("")

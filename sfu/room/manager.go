@@ -47,6 +47,7 @@ type Options struct {
 	Congestion *congestion.Pool
 	// Recorder records what is shown; nil: nothing can be recorded.
 	Recorder Recorder
+	Dialler  Dialler // calls telephones; nil: none can be called. See DialWith.
 }
 
 // Manager holds the rooms.
@@ -213,17 +214,11 @@ func (m *Manager) Join(ctx context.Context, number string, who auth.Principal, j
 	if !r.post(func() { r.admit(ctx, who, join, client, reply) }) {
 		return nil, peer.ErrBusy
 	}
-	select {
-	case a := <-reply:
-		if a.err != nil {
-			return nil, a.err
-		}
-		return a.seat, nil
-	case <-r.done:
-		return nil, errClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	s, err := r.await(ctx, reply)
+	if err != nil {
+		return nil, err
 	}
+	return s, nil
 }
 
 // Instance changes with every start of the appliance.

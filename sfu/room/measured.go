@@ -31,7 +31,7 @@ func (p *participant) transport() forward.Transport {
 
 // setMeasured follows the participant to its site. Where there is no line its packets carry no numbers: reports would be of no use.
 func (p *participant) setMeasured() {
-	if p.sender == nil {
+	if p.sender == nil || p.phone != nil { // a telephone's packets are its call's
 		return
 	}
 	p.sender.Move(p.site)

@@ -105,6 +105,9 @@ func appendBounded[T any](list []T, one T) []T {
 // settle carries out what an act or time has brought.
 func (r *Room) settle(out chair.Outcome, now time.Time) {
 	r.record(out.Minutes, now)
+	if out.Cancel != "" {
+		r.cancelPhone(out.Cancel)
+	}
 	if out.End {
 		r.endMeeting(signal.Over, now)
 		return
@@ -154,6 +157,7 @@ func (r *Room) dismiss(member, reason string) {
 func (r *Room) endMeeting(reason string, now time.Time) {
 	ended := r.meeting
 	r.endTaping(reason)
+	r.endDials()
 	r.meeting = nil // those who are removed now do not leave it: it is over
 	r.manager.options.Book.save(r.config, ended.Clone(), nil, now, true)
 	r.log.Info("meeting ended", "meeting", ended.State().Meeting, observe.Reason, reason)
@@ -181,6 +185,9 @@ func (r *Room) tickMeeting(now time.Time) {
 	}
 	if r.meeting == nil || r.ticks%slowTicks != 0 {
 		return
+	}
+	if r.forgetDials(now) {
+		r.tellMeeting()
 	}
 	r.meeting.ChairHere(r.chairReachable(), now)
 	switch empty := r.crowd() == 0; {

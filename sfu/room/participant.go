@@ -36,11 +36,12 @@ type participant struct {
 	site      site.ID
 	joinedAt  time.Time
 	who       auth.Principal
-	member    string   // the key by which the meeting knows it
-	control   bool     // a chair page: sees and leads, is not seen or heard
-	watch     *watcher // nil: takes part
-	leads     bool     // may be chair by its role
-	knowsPIN  bool     // of the chair
+	member    string     // the key by which the meeting knows it
+	control   bool       // a chair page: sees and leads, is not seen or heard
+	watch     *watcher   // nil: takes part
+	phone     *phoneLine // nil: it has connections of its own
+	leads     bool       // may be chair by its role
+	knowsPIN  bool       // of the chair
 	unsafeAV1 bool
 	limits    limits
 

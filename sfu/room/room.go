@@ -60,7 +60,10 @@ type Room struct {
 	agenda
 	pins    pinBook
 	speaker speaker
-	taping  *taping // nil: nothing is recorded
+	taping  *taping                // nil: nothing is recorded
+	ears    []*Ears                // of those who mix for telephones
+	asks    atomic.Pointer[string] // the PIN of now, for those outside of the owner; up to a second old
+	dials   []*dial                // telephones that are called
 
 	snapshots snapshots
 }
@@ -71,6 +74,7 @@ func newRoom(m *Manager, c Settings, venues []VenueConfig) *Room {
 		done: make(chan struct{}), config: c, venues: venues, sites: map[site.ID]*share{}, pins: pinBook{},
 	}
 	r.snapshots.store(r.snapshot())
+	r.askFor(time.Now())
 	return r
 }
 
@@ -120,6 +124,9 @@ func (r *Room) guard(f func()) {
 
 func (r *Room) onTick(now time.Time) {
 	r.ticks++
+	if r.ticks%slowTicks == 1 {
+		r.askFor(now)
+	}
 	if r.ticks%slowTicks == 0 {
 		r.followSchedule(now)
 	}
@@ -170,6 +177,7 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 		clients = append(clients, s.client)
 	}
 	r.standbys = nil
+	r.phonesLeave()
 	for _, p := range leaving {
 		p.end()
 		p.unwatch(reason)
@@ -226,6 +234,11 @@ type admission struct {
 
 // admit answers a join to the one who waits for it until ctx ends. A seat that nobody takes is given up.
 func (r *Room) admit(ctx context.Context, who auth.Principal, join signal.Request, client signal.Client, reply chan<- admission) {
+	r.answer(ctx, reply, func() (*seat, error) { return r.join(who, join, client) }) //nolint:contextcheck // a participant lives longer than the request that brings it
+}
+
+// answer tells whoever waits for it until ctx ends how an admission went.
+func (r *Room) answer(ctx context.Context, reply chan<- admission, admit func() (*seat, error)) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -239,7 +252,19 @@ func (r *Room) admit(ctx context.Context, who auth.Principal, join signal.Reques
 			}
 		}
 	}()
-	a.seat, a.err = r.join(who, join, client) //nolint:contextcheck // a participant lives longer than the request that brings it
+	a.seat, a.err = admit()
+}
+
+// await is the other end of answer.
+func (r *Room) await(ctx context.Context, reply <-chan admission) (*seat, error) {
+	select {
+	case a := <-reply:
+		return a.seat, a.err
+	case <-r.done:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // join admits somebody.
@@ -271,7 +296,7 @@ func (r *Room) join(who auth.Principal, join signal.Request, client signal.Clien
 		person := chair.Person{Member: memberOf(who, id), Name: chair.Name(nameOf(venue, who, join))}
 		return r.wait(&guest{id: id, who: who, venue: venue, join: join, client: client, person: person, at: time.Now()})
 	}
-	p, err := r.enter(who, venue, join, client)
+	p, err := r.enter(who, venue, join, client, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +323,7 @@ func (r *Room) judge(who auth.Principal, venue *VenueConfig, join signal.Request
 }
 
 // enter makes somebody a participant.
-func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request, client signal.Client) (*participant, error) {
+func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request, client signal.Client, phone *phoneLine) (*participant, error) {
 	if venue != nil && !join.Control {
 		for _, p := range slices.Clone(r.participants) {
 			if p.venueID() == venue.ID && !p.control {
@@ -310,6 +335,9 @@ func (r *Room) enter(who auth.Principal, venue *VenueConfig, join signal.Request
 		return nil, signal.ErrFull
 	}
 	p := newParticipant(r, venue, who, join, client)
+	if phone != nil {
+		p.beOnPhone(phone)
+	}
 	if err := p.reserve(p.site); err != nil {
 		r.departed(p, time.Now()) // the page that it was to replace is gone
 		return nil, fmt.Errorf("%w: %w", signal.ErrFull, err)

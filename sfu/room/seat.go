@@ -68,13 +68,7 @@ func (s *seat) Remove() {
 	})
 }
 
-// insist hands work to the room that must not get lost: it may wait for a full mailbox.
-func (s *seat) insist(f func()) {
-	select {
-	case s.room.mailbox <- f:
-	case <-s.room.done:
-	}
-}
+func (s *seat) insist(f func()) { s.room.insist(f) }
 
 // vacate undoes an admission that nobody waited for.
 func (s *seat) vacate() {

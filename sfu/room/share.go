@@ -57,7 +57,7 @@ func (r *Room) leaveShare(p *participant) {
 // even one voice fits and that nothing changed: the participant keeps what it has.
 func (p *participant) reserve(id site.ID) error {
 	ledger := p.room.manager.options.Ledger
-	if ledger == nil {
+	if ledger == nil || p.phone != nil { // a telephone's call has booked its line
 		p.site = id
 		return nil
 	}
@@ -109,7 +109,7 @@ func (p *participant) widen() {
 // setMeters tells uplink and slots where to count.
 func (p *participant) setMeters() {
 	ledger := p.room.manager.options.Ledger
-	if ledger == nil {
+	if ledger == nil || p.phone != nil { // the relay measures a telephone's
 		return
 	}
 	p.setMeasured()

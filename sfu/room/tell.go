@@ -37,9 +37,10 @@ func (p *participant) tellMeeting(m signal.Meeting) {
 	r := p.room
 	m.You = signal.You{
 		Member: p.member, Chair: m.Chair != "" && m.Chair == p.member, MayChair: p.mayChair(), MayRevoke: p.actor().MayRevoke,
-		ChairPIN: r.config.ChairPIN.Reveal() != "", Waiting: []signal.Guest{},
+		ChairPIN: r.config.ChairPIN.Reveal() != "", Waiting: []signal.Guest{}, Calls: []signal.PhoneCall{},
 	}
 	if m.You.Chair {
+		m.You.Calls = r.shownDials()
 		for _, g := range r.guests {
 			m.You.Waiting = append(m.You.Waiting, signal.Guest{ID: g.id, Name: signal.Text(g.person.Name), At: g.at})
 		}

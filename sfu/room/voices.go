@@ -36,6 +36,11 @@ func (r *Room) updateVoices(now time.Time) {
 			speaking = append(speaking, v.p.id)
 		}
 	}
+	ranking := make([]*participant, 0, len(list))
+	for _, v := range list {
+		ranking = append(ranking, v.p)
+	}
+	r.listen(ranking)
 	loudest, most := "", 0.0
 	for _, v := range list {
 		loud := v.loud
@@ -77,29 +82,7 @@ func (r *Room) updateVoices(now time.Time) {
 
 // hear puts the chosen voices on the audio m-lines; those on one already stay there.
 func (p *participant) hear(chosen []*participant) {
-	slots := p.peer.AudioSlots()
-	waiting := slices.DeleteFunc(slices.Clone(chosen), func(o *participant) bool {
-		return slices.ContainsFunc(p.audio, func(a audioSlot) bool { return a.participant == o.id })
-	})
-	changed := false
-	for i := range p.audio {
-		current := p.audio[i].participant
-		if j := slices.IndexFunc(chosen, func(o *participant) bool { return o.id == current }); j >= 0 {
-			slots[i].Follow(chosen[j].microphone()) // the same layer, unless the publisher came back with a new connection
-			continue
-		}
-		if len(waiting) > 0 {
-			p.audio[i].participant = waiting[0].id
-			slots[i].Follow(waiting[0].microphone())
-			waiting = waiting[1:]
-			changed = true
-		} else if current != "" {
-			p.audio[i].participant = ""
-			slots[i].Follow(nil)
-			changed = true
-		}
-	}
-	if changed {
+	if follow(p.peer.AudioSlots(), p.audio, chosen) {
 		p.sendSlots()
 	}
 }

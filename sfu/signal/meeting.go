@@ -89,12 +89,23 @@ type Taping struct {
 
 // You is what the order means for the one who reads it.
 type You struct {
-	Member    string  `json:"member"`
-	Chair     bool    `json:"chair"`
-	MayChair  bool    `json:"may_chair"`
-	MayRevoke bool    `json:"may_revoke"`
-	ChairPIN  bool    `json:"chair_pin"` // who knows it may be chair
-	Waiting   []Guest `json:"waiting"`   // who wants in; only the chair is told
+	Member    string      `json:"member"`
+	Chair     bool        `json:"chair"`
+	MayChair  bool        `json:"may_chair"`
+	MayRevoke bool        `json:"may_revoke"`
+	ChairPIN  bool        `json:"chair_pin"` // who knows it may be chair
+	Waiting   []Guest     `json:"waiting"`   // who wants in; only the chair is told
+	Calls     []PhoneCall `json:"calls"`     // telephones that are called into the meeting; only the chair is told
+}
+
+// PhoneCall is a telephone that is called into the meeting.
+type PhoneCall struct {
+	ID     string    `json:"id"`
+	Number string    `json:"number"`
+	Name   string    `json:"name"`
+	State  string    `json:"state"`  // calling, ringing, failed, cancelled; who answers is in the list of participants
+	Reason string    `json:"reason"` // why nobody came, in words
+	At     time.Time `json:"at"`
 }
 
 // FloorRequest is somebody who wants to speak, the first first.

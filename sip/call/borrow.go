@@ -9,7 +9,6 @@ import (
 	"linehall/internal/directory"
 	"linehall/internal/observe"
 	"linehall/internal/site"
-	"linehall/media/anchor"
 	"linehall/sip/cdr"
 	"linehall/sip/dialog"
 	"linehall/sip/dialplan"
@@ -223,7 +222,7 @@ func (c *call) comesFromOutside(flow stack.Flow) bool {
 
 func (c *call) openMedia() {
 	flow := c.origin.flow()
-	c.media = c.s.o.Anchor.Open(c.holder(), anchor.Party{Site: site.ID(c.rec.FromSite), Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: c.comesFromOutside(flow), Web: flow.Web()})
+	c.media = c.s.o.Anchor.Open(c.holder(), partyAt(site.ID(c.rec.FromSite), flow, c.comesFromOutside(flow)))
 	if o, ok := c.origin.(*connected); ok {
 		c.media.Adopt(o.shadow.Browser)
 	}

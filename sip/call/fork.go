@@ -90,6 +90,9 @@ func (c *call) sendInvite(b *branchLeg, callID, tag string) refusal {
 
 	dressed, err := c.leadRecorded(b.path, l)
 	if err == nil {
+		if d := c.leadMeeting(b.path, l); d != 0 {
+			dressed = d
+		}
 		b.dressed = dressed
 		err = c.guardBranch(b, l)
 	}

@@ -169,6 +169,7 @@ func (c *call) classify() {
 		c.class = line.Emergency
 		c.rec.Class = c.class.String()
 	}
+	c.convene()
 }
 
 // acceptable says why a decision leads nowhere.
@@ -180,8 +181,9 @@ func (s *Service) acceptable(d dialplan.Decision) refusal {
 			return refusal{code: 503, warn: 399, text: "No trunk takes this call"}
 		}
 	case dialplan.Room:
-		// Phones enter rooms through a focus of their own; this version has rooms for browsers.
-		return refusal{code: 480, warn: 399, text: "Meeting rooms are joined from the browser in this version"}
+		if _, known := s.o.Directory.ByExtension(d.Number); !known {
+			return refusal{code: 404, warn: 399, text: "There is no such meeting room"}
+		}
 	case dialplan.Forbidden:
 		return refusal{code: 403, warn: 399, text: "This number is not allowed for your class of service"}
 	case dialplan.Feature:

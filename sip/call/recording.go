@@ -130,7 +130,7 @@ func (c *call) leadRecorded(path *anchor.Path, to *leg) (dressed int, err error)
 
 // srtpOfBranch is the stricter policy of both ends.
 func (c *call) srtpOfBranch(to *leg) site.SRTP {
-	from := &leg{Site: site.ID(c.rec.FromSite)}
+	from := &leg{Site: site.ID(c.rec.FromSite), Flow: c.origin.flow()}
 	if c.incoming != nil {
 		from.Trunk, from.TrunkSRTP = c.incoming.Trunk, c.incoming.SRTP
 	}

@@ -133,6 +133,8 @@ func (c *call) srtpPolicy(f *fork) site.SRTP {
 // srtpOfLeg is the policy of one end: a trunk has its own.
 func (s *Service) srtpOfLeg(l *leg) site.SRTP {
 	switch {
+	case l.Flow.Inside(): // nothing of it leaves the process
+		return site.SRTPOff
 	case l.Trunk == "":
 		return s.srtpOf(l.Site)
 	case l.TrunkSRTP == "optional":
@@ -151,7 +153,10 @@ func (c *call) guardOffer(f *fork, from side, body []byte) error {
 	if f.branch.path.Ends() { // each side has its own
 		before, flows = f.leg(from).Secure, []stack.Flow{f.leg(from).Flow}
 	}
-	err := secureOffer(c.srtpPolicy(f), before, p, flows...)
+	var err error
+	if !f.leg(from).Flow.Inside() { // of the focus: what it becomes for the phone is judged by the answer
+		err = secureOffer(c.srtpPolicy(f), before, p, flows...)
+	}
 	if err != nil {
 		c.log.Info("insecure offer refused", slog.Any(observe.Err, err))
 		return err
@@ -180,6 +185,12 @@ func (c *call) guardAnswer(f *fork, from side, body []byte) error {
 // offered is the path's business.
 func (c *call) guardEnd(f *fork, from side, p protection) error {
 	here, there := f.leg(from), f.leg(from.Other())
+	switch { // the focus has no SRTP and needs none: the other side's is what counts
+	case here.Flow.Inside():
+		p.Secure = f.offered.Secure
+	case there.Flow.Inside():
+		f.offered.Secure = p.Secure
+	}
 	switch policy := c.srtpPolicy(f); {
 	case !p.Media: // every medium was rejected; what comes next is judged by what was before
 		return nil
@@ -202,7 +213,14 @@ func (c *call) guardBranch(b *branchLeg, l *leg) error {
 	if c.emergency() { // nothing stops it
 		return nil
 	}
-	return secureOffer(stricter(c.s.srtpOfLeg(c.callerEnd()), c.s.srtpOfLeg(l)), false, p, c.origin.flow(), l.Flow)
+	flows := []stack.Flow{c.origin.flow(), l.Flow}
+	switch {
+	case c.origin.flow().Inside():
+		return c.guardCalled(b, l)
+	case l.Flow.Inside():
+		flows = flows[:1]
+	}
+	return secureOffer(stricter(c.s.srtpOfLeg(c.callerEnd()), c.s.srtpOfLeg(l)), false, p, flows...)
 }
 
 // secured reports whether both legs of the call are encrypted; securedHere, whether SRTP of one or both ends here instead

@@ -11,7 +11,6 @@ import (
 
 	"linehall/internal/directory"
 	"linehall/internal/observe"
-	"linehall/media/anchor"
 	"linehall/sip/cdr"
 	"linehall/sip/dialog"
 	"linehall/sip/dialplan"
@@ -222,9 +221,7 @@ func (c *call) launch(b *branchLeg) {
 	}
 	number, _ := b.target.party()
 	flow := b.target.flow()
-	b.path = c.media.Branch(number+" "+b.target.contact(), anchor.Party{
-		Site: b.site, Remote: flow.Remote.Addr(), Local: flow.Local.Addr(), Outside: b.target.outside() && c.s.foreign(flow), Web: flow.Web(),
-	})
+	b.path = c.media.Branch(number+" "+b.target.contact(), partyAt(b.site, flow, b.target.outside() && c.s.foreign(flow)))
 	if r := c.sendInvite(b, b.of.callID, b.of.tag); r.code != 0 {
 		b.refuse = r
 		c.branchFailed(b, r.code)
@@ -267,6 +264,7 @@ func (c *call) inviteFor(b *branchLeg, tag string) (*sip.Request, refusal) {
 // tell gives an INVITE what its target is told about the stage: the forwards that led here, and how
 // it is to ring.
 func (c *call) tell(b *branchLeg, l *leg, inv *sip.Request) {
+	c.introduce(l, inv)
 	if a := b.target.attempt; a != nil {
 		l.hide(inv)
 		for _, h := range append(c.s.outsideForwards(a, b.of.history), a.Headers...) {

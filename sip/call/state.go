@@ -277,5 +277,5 @@ func (s *Service) takeBack(c *call) {
 
 // party is the leg as the media plane knows it.
 func (l *leg) party() anchor.Party {
-	return anchor.Party{Site: l.Site, Remote: l.Flow.Remote.Addr(), Local: l.Flow.Local.Addr(), Outside: l.Trunk != "", Web: l.Flow.Web()}
+	return partyAt(l.Site, l.Flow, l.Trunk != "")
 }

@@ -236,7 +236,7 @@ func (c *call) callerEnd() *leg {
 	if o, ok := c.origin.(*connected); ok {
 		return o.shadow
 	}
-	from := &leg{Site: site.ID(c.rec.FromSite)}
+	from := &leg{Site: site.ID(c.rec.FromSite), Flow: c.origin.flow()}
 	if c.incoming != nil {
 		from.Trunk, from.TrunkSRTP = c.incoming.Trunk, c.incoming.SRTP
 	}

@@ -317,12 +317,18 @@ func (p *Plan) listed(d *Decision) bool {
 		d.step("group", "%s is the group %s: %v, %s", d.Number, g.Name, g.Members, g.Strategy)
 		return true
 	}
-	if IsRoom(d.Number) {
-		d.Kind, d.Toll = Room, Internal
-		d.step("room", "%s is a meeting room", d.Number)
-		return true
+	return d.room()
+}
+
+// room decides a meeting room's number, alone or with its PIN behind a star.
+func (d *Decision) room() bool {
+	number, pin, withPIN := strings.Cut(d.Number, "*")
+	if !IsRoom(number) || withPIN && !digits(pin) {
+		return false
 	}
-	return false
+	d.Kind, d.Toll, d.Number, d.Argument, d.Targets = Room, Internal, number, pin, []string{number}
+	d.step("room", "%s is a meeting room", number)
+	return true
 }
 
 // prefixed decides a site's prefix followed by a whole extension of that site.

@@ -96,7 +96,9 @@ func (p *planner) plan() route.Plan {
 		found = p.group(d.Group, start)
 	case dialplan.Outside:
 		found.stage = p.outside(d, start)
-	case dialplan.Room, dialplan.Feature, dialplan.Forbidden, dialplan.Unknown:
+	case dialplan.Room:
+		found.stage = &route.Stage{Extensions: d.Targets}
+	case dialplan.Feature, dialplan.Forbidden, dialplan.Unknown:
 		found = refused(404, "Nothing to ring")
 	}
 	if found.stage == nil && found.refuse == nil {

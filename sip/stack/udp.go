@@ -91,6 +91,7 @@ func (s *Stack) socketFor(f Flow) *udpSocket {
 		switch {
 		case u.addr == f.Local:
 			return u
+		case u.addr == insideNear: // leads nowhere else
 		case u.addr.Addr() == f.Local.Addr():
 			r = 3
 		case u.addr.Addr().IsUnspecified() && u.addr.Port() == f.Local.Port():

@@ -20,6 +20,8 @@ func mask(text []byte) {
 			switch name = bytes.TrimSpace(name); {
 			case named(name, "authorization"), named(name, "proxy-authorization"):
 				maskDigest(value)
+			case named(name, "x-linehall-pin"):
+				fill(bytes.TrimSpace(value), "\r\n")
 			case named(name, "content-type"), named(name, "c"):
 				kind = strings.ToLower(strings.TrimSpace(string(value)))
 			}
@@ -95,6 +97,7 @@ func maskFeatures(head []byte) {
 			return
 		}
 		rest = rest[at+1:]
+		maskRoomPIN(rest)
 		if !bytes.HasPrefix(rest, []byte("*")) && (len(rest) < 3 || indexFold(rest[:3], "%2a") != 0) {
 			continue
 		}
@@ -106,6 +109,21 @@ func maskFeatures(head []byte) {
 				rest[i] = star
 			}
 		}
+	}
+}
+
+// maskRoomPIN hides what is dialled behind a number and a star: the PIN of a meeting.
+func maskRoomPIN(user []byte) {
+	i := 0
+	for i < len(user) && user[i] >= '0' && user[i] <= '9' {
+		i++
+	}
+	switch rest := user[i:]; {
+	case i == 0:
+	case len(rest) > 0 && rest[0] == '*':
+		fill(rest[1:], "@;> \t\r\n")
+	case len(rest) > 3 && indexFold(rest[:3], "%2a") == 0:
+		fill(rest[3:], "@;> \t\r\n")
 	}
 }
 

@@ -22,3 +22,17 @@ func TestMaskTakesAnyBytes(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestMaskHidesThePINOfAMeeting(t *testing.T) {
+	for text, want := range map[string]string{
+		"INVITE sip:9000*2468@linehall.test SIP/2.0\r\n": "INVITE sip:9000*****@linehall.test SIP/2.0\r\n",
+		"To: <sip:9000%2A2468;x=y@linehall.test>\r\n":    "To: <sip:9000%2A****;x=y@linehall.test>\r\n",
+		"X-Linehall-PIN: 2468\r\n":                       "X-Linehall-PIN: ****\r\n",
+		"To: <sip:9000@linehall.test>\r\n":               "To: <sip:9000@linehall.test>\r\n",
+	} {
+		line := []byte(text)
+		if mask(line); string(line) != want {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+}

@@ -34,6 +34,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // organisation is a small appliance: two phones, a call between sites, a line, a room.
 type organisation struct {
+	called   string // into a meeting
 	settings map[string]api.FeatureSettings
 	pins     []string // what was asked of PINs, guests and members
 	hungUp   []string
@@ -186,6 +187,14 @@ func (o *organisation) Minutes(_ context.Context, meeting string, _ int) ([]api.
 		{At: at, Actor: "b1", Action: "chat", Detail: "=HYPERLINK(1)"},
 		{At: at, Action: "opened", Detail: meeting},
 	}, o.fail
+}
+
+func (o *organisation) CallPhone(ctx context.Context, room, number, _ string) error {
+	if _, err := o.Room(ctx, room); err != nil {
+		return err
+	}
+	o.called = number
+	return nil
 }
 
 func (o *organisation) Room(ctx context.Context, number string) (api.Room, error) {
@@ -368,6 +377,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"DELETE /calendars/{id}":               "admin operator chair",
 		"GET /calendars/{token}/meetings.ics":  "nobody " + everybody,
 		"POST /rooms/{number}/link":            "admin operator",
+		"POST /rooms/{number}/calls":           "admin operator chair",
 		"POST /rooms/{number}/recording":       "admin operator chair",
 		"DELETE /rooms/{number}/recording":     "admin operator chair",
 
@@ -421,6 +431,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"POST /terminals/close":       map[string]any{"site": "branch1"},
 		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
 		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
+		"POST /rooms/{number}/calls":  map[string]any{"number": "8001"},
 		"POST /users":                 map[string]any{"name": "x", "password": "x", "role": "user"}, // refused later, as too short
 		"PUT /users/{name}/password":  map[string]any{"password": "x"},
 		"POST /tokens":                map[string]any{"role": "user"},

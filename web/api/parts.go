@@ -58,6 +58,8 @@ type Lines interface {
 type Rooms interface {
 	Rooms(ctx context.Context) []Room
 	Room(ctx context.Context, number string) (Room, error)
+	// CallPhone calls a telephone into a room's meeting; by is whose word it is.
+	CallPhone(ctx context.Context, room, number, by string) error
 }
 
 // CDRQuery says which records are wanted, newest first.

@@ -27,6 +27,16 @@ type linkIn struct {
 	}
 }
 
+// callers may call telephones into meetings: that may cost money.
+var callers = []auth.Role{auth.Admin, auth.Operator, auth.Chair}
+
+type phoneIn struct {
+	Number string `path:"number" maxLength:"32"`
+	Body   struct {
+		Number string `json:"number" minLength:"1" maxLength:"32" pattern:"^[+]?[0-9*#]+$" doc:"as somebody of the room's class of service would dial it"`
+	}
+}
+
 type link struct {
 	URL string `json:"url" doc:"opens the room as that venue without a click; whoever has it can do so until it is revoked"`
 	ID  string `json:"id" doc:"for revoking it"`
@@ -78,6 +88,20 @@ func (a *API) registerRooms() {
 			_, err := a.venue(ctx, p, in.Number, in.Body.Venue)
 			return audit.Event{Action: "device.add", Object: in.Number + "/" + in.Body.Venue}, err
 		}, a.makeLink)
+	op := operation("call-phone-into-room", http.MethodPost, "/rooms/{number}/calls", "rooms",
+		"Call a telephone into the room's meeting, with the room's class of service", callers)
+	op.Description = "Whoever answers is in the meeting, without its PIN. How it goes is shown to the chair, in the list of calls and in the minutes."
+	op.DefaultStatus = http.StatusNoContent
+	change(a, op, callers,
+		func(_ context.Context, p auth.Principal, in *phoneIn) (audit.Event, error) {
+			if !p.MayEnter(in.Number) {
+				return audit.Event{}, huma.Error403Forbidden("that room is not yours")
+			}
+			return audit.Event{Action: "room.call", Object: in.Number, Detail: map[string]string{"to": in.Body.Number}}, nil
+		},
+		func(ctx context.Context, p auth.Principal, in *phoneIn) (*nothing, error) {
+			return nil, a.opts.Rooms.CallPhone(ctx, in.Number, in.Body.Number, p.Name)
+		})
 	a.registerEnter()
 	a.registerDevices()
 }

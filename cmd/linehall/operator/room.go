@@ -52,7 +52,7 @@ func (o *operator) room() *cobra.Command {
 			return show(o, cmd, "/api/v1/rooms/"+segment(args[0]), renderRoom)
 		},
 	}
-	return group("room", "meeting rooms", list, one, o.roomLink(), o.roomMeetings(), o.roomMinutes(), o.roomRecord())
+	return group("room", "meeting rooms", list, one, o.roomLink(), o.roomCall(), o.roomMeetings(), o.roomMinutes(), o.roomRecord())
 }
 
 func (o *operator) roomLink() *cobra.Command {
@@ -82,6 +82,16 @@ func (o *operator) roomLink() *cobra.Command {
 	cmd.Flags().BoolVar(&list, "list", false, "list the links of the room that are valid")
 	cmd.Flags().StringVar(&revoke, "revoke", "", "revoke the link with this id")
 	return cmd
+}
+
+func (o *operator) roomCall() *cobra.Command {
+	return &cobra.Command{
+		Use: "call ROOM NUMBER", Short: "call a telephone into the room's meeting", Args: cobra.ExactArgs(2),
+		Long: "Calls an extension, a group or an outside number, with the class of service of the room (conference.rooms[].class). Whoever answers is in the meeting, without its PIN. How it goes is in the minutes of the meeting and on the chair's page.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return send(o, cmd, "POST", "/api/v1/rooms/"+segment(args[0])+"/calls", map[string]string{"number": args[1]}, said[map[string]any](args[1]+" is called"))
+		},
+	}
 }
 
 func renderDevices(out io.Writer, body struct {

@@ -1,10 +1,11 @@
 import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
 import { Picture } from '../features/meeting/picture';
 import { formatDecimal, nameOf, texts } from '../i18n';
-import type { Meeting, Participant, VenueState } from '../rtc/protocol';
+import type { Meeting, Participant, PhoneCall, VenueState } from '../rtc/protocol';
 import { Icon } from '../ui/icon';
 import { Key } from './key';
-import { act, conference } from './seat';
+import { act, conference, leads } from './seat';
 
 export function Venues({ meeting }: { meeting: Meeting }): JSX.Element {
   const t = texts.value.meeting;
@@ -16,7 +17,9 @@ export function Venues({ meeting }: { meeting: Meeting }): JSX.Element {
       <ul class="chair-venues">
         {participants.map((participant) => <Venue key={participant.id} participant={participant} meeting={meeting} />)}
         {absent.map((venue) => <Absent key={venue.id} venue={venue} />)}
+        {meeting.you.calls.map((call) => <Calling key={call.id} call={call} />)}
       </ul>
+      <CallPhone />
     </section>
   );
 }
@@ -40,6 +43,7 @@ function Venue({ participant, meeting }: { participant: Participant; meeting: Me
   const chair = member === meeting.chair;
   const onAir = meeting.on_air === member;
   const floor = meeting.floor === member;
+  const phone = participant.kind === 'phone'; // it has no picture
   const speaking = conference.speaking.value.includes(participant.id) && !participant.audio_muted;
   const quality = conference.quality.value.get(participant.id);
   return (
@@ -62,14 +66,51 @@ function Venue({ participant, meeting }: { participant: Participant; meeting: Me
       </span>
       {member !== meeting.you.member && (
         <span class="venue-keys">
-          <Key icon="air" text={onAir ? t.stopShort : t.broadcast} hint={onAir ? t.stopBroadcast : ''} on={onAir} testid="chair-broadcast" onClick={() => { act('broadcast', { target: onAir ? '' : member }); }} />
+          {phone || <Key icon="air" text={onAir ? t.stopShort : t.broadcast} hint={onAir ? t.stopBroadcast : ''} on={onAir} testid="chair-broadcast" onClick={() => { act('broadcast', { target: onAir ? '' : member }); }} />}
           <Key icon="mic" text={floor ? t.takeShort : t.giveFloor} hint={floor ? t.takeFloor : ''} on={floor} testid="chair-floor" onClick={() => { act('floor.give', { target: floor ? '' : member }); }} />
           {!chair && <Key bare icon="mic-off" text={participant.chair_muted ? t.unmute : t.mute} on={participant.chair_muted} testid="chair-mute" onClick={() => { act('mute.one', { target: member, on: !participant.chair_muted }); }} />}
-          <Key bare icon="eye" text={t.view} on={meeting.view === member} testid="chair-view" onClick={() => { act('view', { target: meeting.view === member ? '' : member }); }} />
-          <Key bare icon="video-off" text={participant.camera_off ? t.cameraOn : t.camera} on={participant.camera_off} testid="chair-camera" onClick={() => { act('camera.off', { target: member, on: !participant.camera_off }); }} />
+          {phone || <Key bare icon="eye" text={t.view} on={meeting.view === member} testid="chair-view" onClick={() => { act('view', { target: meeting.view === member ? '' : member }); }} />}
+          {phone || <Key bare icon="video-off" text={participant.camera_off ? t.cameraOn : t.camera} on={participant.camera_off} testid="chair-camera" onClick={() => { act('camera.off', { target: member, on: !participant.camera_off }); }} />}
           <Key bare icon="drop" text={t.drop} testid="chair-drop" onClick={() => { act('venue.drop', { target: member }); }} />
         </span>
       )}
     </li>
+  );
+}
+
+/** A telephone that rings, or did not come. */
+function Calling({ call }: { call: PhoneCall }): JSX.Element {
+  const t = texts.value.meeting;
+  const rings = call.state === 'calling' || call.state === 'ringing';
+  const state = call.state === 'ringing' ? t.callRinging : call.state === 'calling' ? t.callCalling : (t.callReasons[call.reason] ?? call.reason) || t.callFailed;
+  return (
+    <li class="chair-venue absent" data-testid="chair-calling" data-number={call.number} data-state={call.state}>
+      <span class="picture"><Icon name={rings ? 'call' : 'phone-off'} /></span>
+      <strong>{call.name === '' ? call.number : `${call.name} ${call.number}`}</strong>
+      <span class="muted" role="status">{state}</span>
+      {rings && <span class="venue-keys"><Key bare icon="phone-off" text={t.callCancel} testid="chair-call-cancel" onClick={() => { act('phone.cancel', { target: call.id }); }} /></span>}
+    </li>
+  );
+}
+
+/** Calls a telephone into the meeting. */
+function CallPhone(): JSX.Element {
+  const t = texts.value.meeting;
+  const [phone, setPhone] = useState('');
+  const number = phone.replace(/[\s()-]/gu, '');
+  return (
+    <form
+      class="call-phone"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (number === '') return;
+        act('phone.call', { text: number });
+        setPhone('');
+      }}
+    >
+      <label for="call-phone" class="visually-hidden">{t.callPhone}</label>
+      <input id="call-phone" class="input" type="tel" inputMode="tel" autoComplete="off" maxLength={32} placeholder={t.callNumber} value={phone} disabled={!leads.value} onInput={(event) => { setPhone(event.currentTarget.value); }} data-testid="chair-call-number" />
+      <button type="submit" class="button" disabled={!leads.value || number === ''} data-testid="chair-call"><Icon name="phone" />{t.call}</button>
+    </form>
   );
 }

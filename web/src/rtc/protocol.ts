@@ -214,6 +214,17 @@ export interface Guest {
   at: string;
 }
 
+/** A telephone that is called into the meeting; who answers is among the participants. */
+export interface PhoneCall {
+  id: string;
+  number: string;
+  name: string;
+  state: 'calling' | 'ringing' | 'failed' | 'cancelled';
+  /** Why nobody came, in English words of the exchange. */
+  reason: string;
+  at: string;
+}
+
 /** The order of the meeting, whole at each change. */
 export interface Meeting {
   type: 'meeting';
@@ -240,7 +251,7 @@ export interface Meeting {
   poll: Poll | null;
   roll: Roll | null;
   venues: VenueState[];
-  you: { member: string; chair: boolean; may_chair: boolean; may_revoke: boolean; chair_pin: boolean; waiting: Guest[] };
+  you: { member: string; chair: boolean; may_chair: boolean; may_revoke: boolean; chair_pin: boolean; waiting: Guest[]; calls: PhoneCall[] };
 }
 
 export interface ChatLine {
