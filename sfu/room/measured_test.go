@@ -20,7 +20,8 @@ type holed struct {
 func (h holed) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := h.PacketConn.ReadFrom(b)
-		if err == nil && n > 200 && b[0]>>6 == 2 && rand.Float64() < h.share { //nolint:gosec // a model
+		isRTP := err == nil && n > 12 && b[0]>>6 == 2 && (b[1] < 192 || b[1] > 223) // RFC 5761 §4
+		if isRTP && rand.Float64() < h.share {                                      //nolint:gosec // a model
 			continue
 		}
 		return n, from, err //nolint:wrapcheck // it stands for the socket
