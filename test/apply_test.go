@@ -57,6 +57,7 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 		for _, p := range unpackedPhones()[1:] {
 			rows = fmt.Appendf(rows, "%s,%s,hq,%s,新话机,,active,\n", p.mac, p.model, p.extension)
 		}
+		rows = append(rows, ",,hq,8079,,,pool,\n# 待领 waits for its phone\n,,hq,8080,待领,,active,\n"...)
 		if err := os.WriteFile(list, rows, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -144,6 +145,10 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	}
 	plan(0)
 	registered("8002", 2)
+	a.phonesAreClaimed(t, list)
+	if rows, err = os.ReadFile(list); err != nil {
+		t.Fatal(err)
+	}
 	a.aPhoneIsLockedOut("8002", unpackedPhones()[0].mac)
 	edit("改名", "再改名")
 	var others []string

@@ -15,6 +15,8 @@ import (
 
 // fleetView shows the API what phones have of us, and takes it from them.
 type fleetView struct {
+	*claims
+
 	terminals terminalsView
 	applier   *applier
 }

@@ -95,7 +95,7 @@ func (f *front) api(a *appliance) *api.API {
 		},
 		Terminals: terminals, Enrolment: terminals, Applies: a.applier, Calls: calls, Lines: lines, Rooms: rooms, Meetings: meetingsView{a.conference.book, a.reload.current}, Schedule: plans, Calendars: plans, Records: calls, Traces: traceView{a.telephony.trace, a.media.captures, a.telephony.calls}, Recordings: recordingsView{recorder: a.media.tapes, calls: a.telephony.calls},
 		Programmes:   programmesView{service: a.conference.films, rooms: a.conference.rooms, book: a.conference.book},
-		Fleet:        fleetView{terminals: terminals, applier: a.applier},
+		Fleet:        fleetView{claims: a.claims, terminals: terminals, applier: a.applier},
 		Certificates: certificatesView{a.authority}, Trunks: trunks, Bans: bansView{a.telephony.guard},
 		Dialplan: dialplanView{plan: a.telephony.plan, directory: a.directory, features: a.telephony.features, tolls: a.telephony.tolls}, Users: a.users, Sessions: f.sessions, Audit: a.audit,
 		PublicURL: f.url, TimeZone: func() string { return a.reload.current().Appliance.TimeZone },
@@ -135,7 +135,7 @@ func (f *front) stage(reload *reloader, rooms *conference) stage {
 	return stage{
 		name: "front",
 		parts: []part{
-			{"sessions", f.sessions.Run}, {"live feed", f.feed.Run}, {"https", f.serveHTTPS}, {"unix socket", f.serveSocket}, {"reload", reload.Run}, {"apply", reload.a.applier.Run},
+			{"sessions", f.sessions.Run}, {"live feed", f.feed.Run}, {"https", f.serveHTTPS}, {"unix socket", f.serveSocket}, {"reload", reload.Run}, {"apply", reload.a.applier.Run}, {"claims", reload.a.claims.Run},
 		},
 		leave: rooms.leave,
 	}

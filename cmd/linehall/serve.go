@@ -46,6 +46,7 @@ type appliance struct {
 	front      *front
 	reload     *reloader
 	applier    *applier
+	claims     *claims
 }
 
 // runAppliance builds the appliance, shows where to look, and runs until ctx ends or a part fails.
@@ -116,6 +117,9 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	offerPnP(a.telephony.stack, a.delivery.pnp)
 	a.reload = newReloader(a, config, level)
 	a.applier = newApplier(a)
+	a.claims = newClaims(a)
+	a.delivery.server.Lend = a.claims.Lend
+	a.telephony.features.ClaimWith(a.claims)
 	if a.front, err = openFront(ctx, config, a); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}

@@ -40,7 +40,7 @@ set -e
 if [ "$1" = configure ]; then
   getent passwd linehall >/dev/null || adduser --system --group --home /var/lib/linehall --no-create-home --quiet linehall
   if [ ! -e /etc/linehall/linehall.yaml ]; then
-    install -d -m 0750 -g linehall /etc/linehall
+    install -d -m 0770 -g linehall /etc/linehall
     for file in linehall.yaml terminals.csv linehall.schema.json; do
       install -m 0640 -g linehall "/usr/share/doc/linehall/examples/$file" "/etc/linehall/$file"
     done

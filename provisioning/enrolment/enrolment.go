@@ -79,15 +79,16 @@ type Book struct {
 	box *secret.Box
 	now func() time.Time
 
-	mu      sync.Mutex // guards the maps; held over database writes, so that both agree
-	windows map[site.ID]Window
-	devices map[string]Device
+	mu       sync.Mutex // guards the maps; held over database writes, so that both agree
+	windows  map[site.ID]Window
+	expected map[string]Window // of phones that somebody has named
+	devices  map[string]Device
 }
 
 // Open reads the tables, which must be there (database.Migrate).
 func Open(ctx context.Context, db *sql.DB, box *secret.Box, now func() time.Time) (*Book, error) {
-	b := &Book{db: db, box: box, now: now, windows: map[site.ID]Window{}, devices: map[string]Device{}}
-	if err := errors.Join(b.readWindows(ctx), b.readDevices(ctx)); err != nil {
+	b := &Book{db: db, box: box, now: now, windows: map[site.ID]Window{}, expected: map[string]Window{}, devices: map[string]Device{}}
+	if err := errors.Join(b.readWindows(ctx), b.readExpected(ctx), b.readDevices(ctx)); err != nil {
 		return nil, fmt.Errorf("enrolment: %w", database.Explain(err))
 	}
 	return b, nil
@@ -140,8 +141,9 @@ func (b *Book) Windows() []Window {
 func (b *Book) Token(ctx context.Context, mac string, id site.ID) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	window, ok := b.windows[id]
-	if !ok || !b.now().Before(window.Until) {
+	ofSite, there := b.windows[id]
+	window, ok := b.open(mac, ofSite, there)
+	if !ok {
 		return "", ErrClosed
 	}
 	device := b.devices[mac]

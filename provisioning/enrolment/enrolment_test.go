@@ -172,3 +172,35 @@ func TestRevokeAndClose(t *testing.T) {
 		t.Error("a window without a site")
 	}
 }
+
+// A phone that somebody has named enrols once while its site is closed; nobody else does.
+func TestAPhoneThatIsExpected(t *testing.T) {
+	b := newBench(t)
+	if err := b.book.Expect(t.Context(), mac, 10*time.Minute, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.book.Token(t.Context(), "00:15:65:00:00:09", "branch1"); !errors.Is(err, enrolment.ErrClosed) {
+		t.Errorf("another phone: %v", err)
+	}
+	b.restart()
+	token := b.token()
+	if token == "" || !b.admit(token) || b.token() != "" {
+		t.Error("it does not enrol exactly once")
+	}
+	b.now = b.now.Add(time.Minute)
+	if err := b.book.Expect(t.Context(), mac, 10*time.Minute, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	if again := b.token(); again == "" || again == token {
+		t.Error("named again it does not enrol again")
+	}
+	b.now = b.now.Add(10 * time.Minute)
+	if b.token() != "" {
+		t.Error("it is expected for ever")
+	}
+	b.restart()
+	b.open(30)
+	if b.token() == "" {
+		t.Error("the window of its site does not count any more")
+	}
+}

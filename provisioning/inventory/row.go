@@ -43,10 +43,11 @@ const (
 	StateActive   = "active"   // registers and gets its file
 	StateSpare    = "spare"    // in the cupboard: known, gets nothing
 	StateDisabled = "disabled" // locked out
+	StatePool     = "pool"     // a number that an unknown phone is lent until somebody claims another one at it
 )
 
 // States lists the accepted values of the column "state".
-func States() []string { return []string{StateActive, StateSpare, StateDisabled} }
+func States() []string { return []string{StateActive, StateSpare, StateDisabled, StatePool} }
 
 // Digests lists the accepted values of the column "digest"; empty is MD5.
 func Digests() []string { return []string{"MD5", "SHA-256"} }

@@ -69,6 +69,9 @@ type Change struct {
 	file File
 }
 
+// Resync is how the phone is told.
+func (c Change) Resync() phone.Resync { return c.file.Resync }
+
 // KeyChange is one setting that differs; nil means that it is not in the file.
 // Secrets are masked.
 type KeyChange struct {

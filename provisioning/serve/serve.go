@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,11 +68,15 @@ type Audit interface {
 
 // Options are what a Server is made of.
 type Options struct {
-	Directory    Directory
-	Atlas        *site.Atlas
-	Book         *enrolment.Book
-	Audit        Audit
-	Visits       Visits
+	Directory Directory
+	Atlas     *site.Atlas
+	Book      *enrolment.Book
+	Audit     Audit
+	Visits    Visits
+	// Lend is asked for a number for a phone that nobody knows, in the window of
+	// its site; it reports whether the phone is in a row now. nil lends nothing.
+	// It may be set until Run.
+	Lend         func(ctx context.Context, phone inventory.Stranger) bool
 	Organisation Organisation
 	CA           func() []byte // PEM of the root that phones shall trust
 	Now          func() time.Time
@@ -224,7 +229,11 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 	}
 	terminal, known := directory.Terminal{}, false
 	if mac != "" {
-		if terminal, known = s.Directory.ByMAC(mac); !known || !terminal.MayRegister() {
+		terminal, known = s.Directory.ByMAC(mac)
+		if !known && s.lent(ctx, a, hint, mac, at) {
+			terminal, known = s.Directory.ByMAC(mac)
+		}
+		if !known || !terminal.MayRegister() {
 			result.result = s.strange(ctx, a, hint, mac, at, known)
 			return result
 		}
@@ -248,6 +257,17 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 		s.device(ctx, &result, a, brand, file, terminal, at)
 	}
 	return result
+}
+
+// lent reports whether an unknown phone was given a number of its site's pool,
+// so that somebody can claim an extension at it: only while the window of the
+// site is open, and only what looks like a phone that we have files for.
+func (s *Server) lent(ctx context.Context, a ask, hint phone.Hint, mac string, at site.ID) bool {
+	if s.Lend == nil || !a.http || hint.Brand == phone.Other {
+		return false
+	}
+	open := slices.ContainsFunc(s.Book.Windows(), func(w enrolment.Window) bool { return w.Site == at })
+	return open && s.Lend(ctx, inventory.Stranger{MAC: mac, Brand: hint.Brand, Model: hint.Model, UserAgent: a.agent, Address: a.remote, Site: at})
 }
 
 // strange records a phone that gets nothing.

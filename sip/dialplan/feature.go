@@ -33,6 +33,7 @@ var features = []FeatureInfo{ //nolint:gochecknoglobals // a constant table
 	{"call_completion", "*66", MayHave},   // ring me when that number is free; alone: the one dialled last
 	{"call_completion_off", "*86", MayHave},
 	{"call_waiting", "*70", NoArgument},   // on and off
+	{"claim", "*49", MustHave},            // this phone, which has a number of the pool, becomes that extension
 	{"do_not_disturb", "*76", NoArgument}, // on and off
 	{"do_not_disturb_off", "*79", NoArgument},
 	{"do_not_disturb_on", "*78", NoArgument},

@@ -83,6 +83,7 @@ type Service struct {
 	changed []func(extension string) // set before Run
 	caller  Originator               // nil: no call-backs
 	taper   Taper                    // nil: nothing is recorded
+	claims  Claims                   // nil: phones cannot be claimed
 	wake    chan struct{}            // capacity 1: Run shall look again
 	noted   chan struct{}            // capacity 1: last callers are to be written
 

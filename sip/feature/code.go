@@ -63,6 +63,7 @@ func codes() map[string]func(*code, context.Context) route.Served {
 		"status":              (*code).status,
 		"echo_test":           (*code).echo,
 		"record":              (*code).recordCall,
+		"claim":               (*code).claim,
 	}
 	for name, kind := range map[string]Kind{"forward_always": Always, "forward_busy": Busy, "forward_no_answer": NoAnswer, "forward_unreachable": Unreachable} {
 		table[name] = func(c *code, ctx context.Context) route.Served { return c.forward(ctx, kind) }

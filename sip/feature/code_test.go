@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,6 +81,8 @@ func TestCodes(t *testing.T) {
 		{name: "boss", before: func(o *office) { o.force("8001", Settings{Boss: Boss{Secretary: "8002"}}) }, codes: []dialled{{"boss_secretary", "Secretary on"}, {"status", "Secretary on"}, {"boss_secretary", "Secretary off"}}, want: Settings{Boss: Boss{Secretary: "8002"}}},
 		{name: "no boss", codes: []dialled{{"boss_secretary", "404 No secretary set"}}},
 		{name: "completion", codes: []dialled{{"call_completion", "404 Nothing to call back"}, {"call_completion 8002", "8002: will call back"}, {"call_completion 8002", "8002: will call back"}, {"call_completion 8001", "404 Nothing to call back"}, {"call_completion 013800000000", "404 Nothing to call back"}, {"call_completion_off", "Call backs off: 1"}}},
+		{name: "claim without claims", codes: []dialled{{"claim 8002", "501 Feature not served"}}},
+		{name: "claim", at: "8004", before: func(o *office) { o.ClaimWith(lender{}) }, codes: []dialled{{"claim 8002", "This becomes 8002"}, {"claim 8003", "403 8003 not allowed"}, {"claim 8005", "500 Not stored"}}},
 		{name: "later", codes: []dialled{{"voicemail", "501 Feature not served"}, {"park", "501 Feature not served"}}},
 		{name: "a foreign phone", at: "4711", codes: []dialled{{"do_not_disturb", "403 Not for this phone"}}},
 		{name: "no phone", at: " ", codes: []dialled{{"do_not_disturb", "403 Not for this phone"}}},
@@ -220,4 +223,17 @@ func TestPickup(t *testing.T) {
 			t.Errorf("%s of %s: %v", tt.picker, tt.ringing, got)
 		}
 	}
+}
+
+// lender lends phones that may become 8002.
+type lender struct{}
+
+func (lender) ClaimAt(_ context.Context, at directory.Terminal, extension string) error {
+	switch {
+	case extension == "8003" || at.Extension != "8004":
+		return fmt.Errorf("%w: %s", ErrNotClaimed, extension)
+	case extension == "8005":
+		return errors.New("disk full")
+	}
+	return nil
 }

@@ -46,6 +46,7 @@ var (
 	sayNotServed      = phrase{"功能未开通", "Feature not served"}
 	sayNotForYou      = phrase{"本机无此功能", "Not for this phone"}
 	sayWrongInput     = phrase{"输入有误", "Wrong input"}
+	sayClaimed        = phrase{"本机将成为 %s", "This becomes %s"}
 	sayEcho           = phrase{"回声测试，# 结束", "Echo test, # ends"}
 	sayRecordingOn    = phrase{"录音开始", "Recording on"}
 	sayRecordingOff   = phrase{"录音停止", "Recording off"}

@@ -40,6 +40,7 @@ type organisation struct {
 	hungUp   []string
 	opened   map[string]time.Duration
 	revoked  []string
+	claims   []string
 	renewed  int
 	query    api.CDRQuery
 	fail     error
@@ -108,6 +109,16 @@ func (o *organisation) CloseEnrolment(_ context.Context, site string) error {
 func (o *organisation) RevokePhone(_ context.Context, extension string) error {
 	o.revoked = append(o.revoked, extension)
 	return o.fail
+}
+
+func (o *organisation) ClaimPhone(_ context.Context, wish api.ClaimWish, by string) (api.Claimed, error) {
+	o.claims = append(o.claims, by+" "+wish.MAC+" "+wish.Extension)
+	return api.Claimed{Extension: wish.Extension, MAC: wish.MAC, Until: noon}, o.fail
+}
+
+func (o *organisation) ReplacePhone(_ context.Context, wish api.ReplaceWish, by string) (api.Claimed, error) {
+	o.claims = append(o.claims, by+" "+wish.Old+" by "+wish.New)
+	return api.Claimed{Extension: "8001", MAC: wish.New, Until: noon}, o.fail
 }
 
 func (o *organisation) UnknownTerminals(context.Context) []api.UnknownTerminal {
@@ -340,6 +351,8 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /terminals/status":      "admin operator auditor",
 		"GET /terminals/open":        "admin operator auditor",
 		"POST /terminals/close":      "admin operator",
+		"POST /terminals/claim":      "admin operator",
+		"POST /terminals/replace":    "admin operator",
 
 		"DELETE /terminals/{extension}/token": "admin operator",
 		// and a user for the own extension, see TestOwnFeatures
@@ -428,6 +441,8 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
 		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
 		"POST /apply":                 map[string]any{"digest": "", "limit": "", "batch": 10, "pause_seconds": 0, "max_failures": 3},
+		"POST /terminals/claim":       map[string]any{"mac": "00:15:65:00:00:99", "extension": "2002"},
+		"POST /terminals/replace":     map[string]any{"old": "8001", "new": "00:15:65:00:00:99"},
 		"POST /terminals/close":       map[string]any{"site": "branch1"},
 		"POST /terminals/open":        map[string]any{"site": "branch1", "minutes": 5},
 		"POST /rooms/{number}/link":   map[string]any{"venue": "hq"},
@@ -669,6 +684,10 @@ func TestChangesAreOnRecord(t *testing.T) {
 	if ask(http.MethodPost, "/terminals/close", map[string]any{"site": "branch1"}); len(w.opened) > 0 {
 		t.Errorf("windows %v", w.opened)
 	}
+	ask(http.MethodPost, "/terminals/claim", map[string]any{"mac": "00:15:65:00:00:99", "extension": "2002"})
+	if ask(http.MethodPost, "/terminals/replace", map[string]any{"old": "8001", "new": "00:15:65:00:00:99"}); !slices.Equal(w.claims, []string{"anna 00:15:65:00:00:99 2002", "anna 8001 by 00:15:65:00:00:99"}) {
+		t.Errorf("claims %v", w.claims)
+	}
 	if ask(http.MethodDelete, "/terminals/8001/token", nil); !slices.Equal(w.revoked, []string{"8001"}) {
 		t.Errorf("revoked %v", w.revoked)
 	}
@@ -686,7 +705,7 @@ func TestChangesAreOnRecord(t *testing.T) {
 	want := []string{
 		"anna user.add berta", "anna user.password berta", "anna user.remove berta",
 		"anna token.add whip", "anna token.revoke " + id, "anna call.hangup c1", "anna call.dial 8001",
-		"anna enrolment.open branch1", "anna enrolment.close branch1", "anna terminal.revoke 8001", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
+		"anna enrolment.open branch1", "anna enrolment.close branch1", "anna terminal.claim 2002", "anna terminal.replace 8001", "anna terminal.revoke 8001", "anna terminal.secrets 8001", "anna call.capture c1", "anna certificate.renew ",
 		"anna call.hangup c2", "anna call.hangup.failed c2",
 	}
 	if diff := cmp.Diff(want, w.actions(t)); diff != "" {
@@ -776,6 +795,14 @@ func TestASiteSeesItself(t *testing.T) {
 	}
 	if rec := w.ask(t, p, http.MethodPost, "/terminals/close", map[string]any{"site": "hq"}); rec.Code != http.StatusForbidden {
 		t.Errorf("closing a window at another site: %d", rec.Code)
+	}
+	for _, claim := range []map[string]any{{"mac": "00:15:65:00:00:99", "extension": "2002", "site": "hq"}, {"mac": "00:15:65:00:00:99", "extension": "8001"}} {
+		if rec := w.ask(t, p, http.MethodPost, "/terminals/claim", claim); rec.Code != http.StatusForbidden {
+			t.Errorf("claim %v at another site: %d", claim, rec.Code)
+		}
+	}
+	if rec := w.ask(t, p, http.MethodPost, "/terminals/replace", map[string]any{"old": "8001", "new": "00:15:65:00:00:99"}); rec.Code != http.StatusForbidden {
+		t.Errorf("replacing a phone of another site: %d", rec.Code)
 	}
 	if rec := w.ask(t, p, http.MethodDelete, "/terminals/8001/token", nil); rec.Code != http.StatusNotFound {
 		t.Errorf("revoking a phone of another site: %d", rec.Code)

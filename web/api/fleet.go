@@ -20,6 +20,33 @@ type Fleet interface {
 	CloseEnrolment(ctx context.Context, site string) error
 	// RevokePhone takes a phone's token away: it has to enrol again.
 	RevokePhone(ctx context.Context, extension string) error
+	// ClaimPhone gives a phone to an extension: to its row in terminals.csv or to a new one. by is who wishes it.
+	ClaimPhone(ctx context.Context, wish ClaimWish, by string) (Claimed, error)
+	// ReplacePhone gives the row of a broken phone to another one.
+	ReplacePhone(ctx context.Context, wish ReplaceWish, by string) (Claimed, error)
+}
+
+// ClaimWish names a phone and the extension that it shall become.
+type ClaimWish struct {
+	MAC         string `json:"mac" minLength:"12" maxLength:"32" doc:"in any usual form"`
+	Extension   string `json:"extension" minLength:"2" maxLength:"8"`
+	DisplayName string `json:"display_name" required:"false" maxLength:"64" doc:"empty: as the row has it"`
+	Site        string `json:"site" required:"false" maxLength:"64" doc:"of a new row; empty: where the phone asked from"`
+	Model       string `json:"model" required:"false" maxLength:"64" doc:"empty: as the phone said"`
+}
+
+// ReplaceWish names a broken phone and the one in its place.
+type ReplaceWish struct {
+	Old   string `json:"old" minLength:"2" maxLength:"32" doc:"MAC address, or its extension"`
+	New   string `json:"new" minLength:"12" maxLength:"32" doc:"MAC address"`
+	Model string `json:"model" required:"false" maxLength:"64" doc:"of the new one; empty: as it said, or as the old one"`
+}
+
+// Claimed is a phone that may fetch its file now.
+type Claimed struct {
+	Extension string    `json:"extension"`
+	MAC       string    `json:"mac"`
+	Until     time.Time `json:"until" doc:"so long it may enrol, whether the window of its site is open or not"`
 }
 
 // PhoneState is what a phone is to have, what it fetched and how it is seen.
@@ -88,6 +115,12 @@ type (
 	windowList struct {
 		Windows []EnrolmentWindow `json:"windows"`
 	}
+	claimIn struct {
+		Body ClaimWish
+	}
+	replaceIn struct {
+		Body ReplaceWish
+	}
 	closeIn struct {
 		Body struct {
 			Site string `json:"site" minLength:"1" maxLength:"64" doc:"id of the site"`
@@ -99,6 +132,7 @@ type (
 )
 
 func (a *API) registerFleet() {
+	a.registerClaims()
 	view(a, operation("list-phone-states", http.MethodGet, "/terminals/status", "terminals",
 		"What each desk phone is to have, what it fetched, and how it is seen", watchers), watchers,
 		func(ctx context.Context, p auth.Principal, _ *struct{}) (*body[phoneStateList], error) {
@@ -134,5 +168,50 @@ func (a *API) registerFleet() {
 		},
 		func(ctx context.Context, _ auth.Principal, in *extensionIn) (*nothing, error) {
 			return &nothing{}, a.opts.Fleet.RevokePhone(ctx, in.Extension)
+		})
+}
+
+// registerClaims registers what changes terminals.csv. One who sees a single site changes only what is, and stays, there.
+func (a *API) registerClaims() {
+	within := func(ctx context.Context, p auth.Principal, extension, site string) error {
+		if p.Site == "" {
+			return nil
+		}
+		t, err := a.opts.Terminals.Terminal(ctx, extension)
+		if err == nil && !sees(p, t.Site) || site != "" && !sees(p, site) {
+			return huma.Error403Forbidden("that site is not yours")
+		}
+		return nil
+	}
+	change(a, operation("claim-phone", http.MethodPost, "/terminals/claim", "terminals",
+		"Give a phone to an extension, in terminals.csv, and let it fetch its file", operators), operators,
+		func(ctx context.Context, p auth.Principal, in *claimIn) (audit.Event, error) {
+			if p.Site != "" && in.Body.Site == "" {
+				in.Body.Site = string(p.Site)
+			}
+			return audit.Event{Action: "terminal.claim", Object: in.Body.Extension, Detail: map[string]string{"mac": in.Body.MAC}},
+				within(ctx, p, in.Body.Extension, in.Body.Site)
+		},
+		func(ctx context.Context, p auth.Principal, in *claimIn) (*body[Claimed], error) {
+			claimed, err := a.opts.Fleet.ClaimPhone(ctx, in.Body, p.Name)
+			return &body[Claimed]{claimed}, err
+		})
+	change(a, operation("replace-phone", http.MethodPost, "/terminals/replace", "terminals",
+		"Give the row of a broken phone to another one and let that fetch its file", operators), operators,
+		func(ctx context.Context, p auth.Principal, in *replaceIn) (audit.Event, error) {
+			event := audit.Event{Action: "terminal.replace", Object: in.Body.Old, Detail: map[string]string{"by": in.Body.New}}
+			if p.Site == "" {
+				return event, nil
+			}
+			for _, t := range a.opts.Terminals.Terminals(ctx) {
+				if (t.Extension == in.Body.Old || t.MAC != "" && t.MAC == in.Body.Old) && sees(p, t.Site) {
+					return event, nil
+				}
+			}
+			return audit.Event{}, huma.Error403Forbidden("no phone of your site has that extension or address")
+		},
+		func(ctx context.Context, p auth.Principal, in *replaceIn) (*body[Claimed], error) {
+			claimed, err := a.opts.Fleet.ReplacePhone(ctx, in.Body, p.Name)
+			return &body[Claimed]{claimed}, err
 		})
 }

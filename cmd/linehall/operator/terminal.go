@@ -36,7 +36,7 @@ type unknownTerminal struct {
 
 func (o *operator) terminal() *cobra.Command {
 	return group("terminal", "desk phones", o.terminalList(), o.terminalShow(), o.terminalStatus(), o.terminalOpen(),
-		o.terminalWindows(), o.terminalClose(), o.terminalRevoke(),
+		o.terminalWindows(), o.terminalClose(), o.terminalRevoke(), o.terminalClaim(), o.terminalReplace(),
 		o.terminalFeatures(), o.terminalPIN(), o.terminalLogOut(), o.terminalGroups())
 }
 

@@ -1152,6 +1152,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/terminals/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a phone to an extension, in terminals.csv, and let it fetch its file
+         * @description Roles: admin, operator.
+         */
+        post: operations["claim-phone"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/terminals/close": {
         parameters: {
             query?: never;
@@ -1190,6 +1210,26 @@ export interface paths {
          * @description Roles: admin, operator.
          */
         post: operations["open-enrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/replace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give the row of a broken phone to another one and let that fetch its file
+         * @description Roles: admin, operator.
+         */
+        post: operations["replace-phone"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1896,6 +1936,26 @@ export interface components {
              */
             offset_seconds: number;
             target: components["schemas"]["Names"];
+        };
+        ClaimWish: {
+            /** @description empty: as the row has it */
+            display_name?: string;
+            extension: string;
+            /** @description in any usual form */
+            mac: string;
+            /** @description empty: as the phone said */
+            model?: string;
+            /** @description of a new row; empty: where the phone asked from */
+            site?: string;
+        };
+        Claimed: {
+            extension: string;
+            mac: string;
+            /**
+             * Format: date-time
+             * @description so long it may enrol, whether the window of its site is open or not
+             */
+            until: string;
         };
         CloseInBody: {
             /** @description id of the site */
@@ -2713,6 +2773,14 @@ export interface components {
         };
         RecordingList: {
             recordings: components["schemas"]["Recording"][];
+        };
+        ReplaceWish: {
+            /** @description of the new one; empty: as it said, or as the old one */
+            model?: string;
+            /** @description MAC address */
+            new: string;
+            /** @description MAC address, or its extension */
+            old: string;
         };
         Room: {
             name: string;
@@ -7224,6 +7292,66 @@ export interface operations {
             };
         };
     };
+    "claim-phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimWish"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Claimed"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "close-enrolment": {
         parameters: {
             query?: never;
@@ -7349,6 +7477,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Enrolment"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "replace-phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplaceWish"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Claimed"];
                 };
             };
             /** @description Unauthorized */
