@@ -1,4 +1,4 @@
-import type { Attendance, CalendarFeed, Cdr, HeldMeeting, Me, MeetingPlan, Occurrence, Recording, Room, ScheduledMeeting, Trace } from './types';
+import type { Attendance, CalendarFeed, Cdr, HeldMeeting, Me, MeetingPlan, Occurrence, Programme, ProgrammeDetails, Recording, Room, ScheduledMeeting, Trace } from './types';
 
 /** What a refused request said (RFC 9457), or that the appliance did not answer (status 0). */
 export class ApiError extends Error {
@@ -69,6 +69,22 @@ export const recordingAudio = (id: string, format: 'wav' | 'flac', download: boo
   `/api/v1/recordings/${encodeURIComponent(id)}/audio?format=${format}${download ? '&download=true' : ''}`;
 export const deleteRecording = async (id: string): Promise<void> => {
   await call('DELETE', `/recordings/${encodeURIComponent(id)}`);
+};
+/** Recorded meetings, the newest first. */
+export const programmes = async (): Promise<Programme[]> => (await json<{ programmes: Programme[] }>(call('GET', '/programmes'))).programmes;
+export const programme = (id: string): Promise<ProgrammeDetails> => json<ProgrammeDetails>(call('GET', `/programmes/${encodeURIComponent(id)}`));
+/** Where a part of a recorded meeting is: pictures with a track per voice, or all voices in one. */
+export const programmePart = (id: string, part: number, what: 'file' | 'sound', download = false): string =>
+  `/api/v1/programmes/${encodeURIComponent(id)}/parts/${String(part)}/${what}${download ? '?download=true' : ''}`;
+export const deleteProgramme = async (id: string): Promise<void> => {
+  await call('DELETE', `/programmes/${encodeURIComponent(id)}`);
+};
+export const exportProgramme = async (id: string, format: 'mp4' | 'webm'): Promise<void> => {
+  await call('POST', `/programmes/${encodeURIComponent(id)}/exports`, { format });
+};
+export const exportFile = (id: string, one: string): string => `/api/v1/programmes/${encodeURIComponent(id)}/exports/${encodeURIComponent(one)}/file`;
+export const dropExport = async (id: string, one: string): Promise<void> => {
+  await call('DELETE', `/programmes/${encodeURIComponent(id)}/exports/${encodeURIComponent(one)}`);
 };
 /** Begins or ends the recording of a call that goes on. */
 export const tape = async (id: string, on: boolean): Promise<void> => {

@@ -28,6 +28,7 @@ export function Desk({ meeting }: { meeting: Meeting }): JSX.Element {
         <Key icon="share-off" text={t.lockContent} on={meeting.content_locked} testid="chair-lock-content" onClick={() => { act('content.lock', { on: !meeting.content_locked }); }} />
         <Key icon="lock" text={t.lockRoom} on={meeting.locked} testid="chair-lock-room" onClick={() => { act('room.lock', { on: !meeting.locked }); }} />
         <Key icon="waiting" text={t.waitingRoom} on={meeting.waiting_room} testid="chair-waiting-room" onClick={() => { act('room.waiting', { on: !meeting.waiting_room }); }} />
+        <Key icon="record" text={meeting.recording === null ? t.tape : t.tapeStop} on={meeting.recording !== null} danger={meeting.recording !== null} testid="chair-record" onClick={() => { act(meeting.recording === null ? 'record.start' : 'record.stop'); }} />
         <Key icon="clock" text={t.extendBy(15)} testid="chair-extend" onClick={() => { act('extend', { seconds: 15 * 60 }); }} />
         <Key
           icon="phone-off" danger text={sure.value ? t.endSure : t.end} testid="chair-end"

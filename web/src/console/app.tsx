@@ -6,6 +6,7 @@ import { Login } from '../features/login/page';
 import { Meetings } from '../features/meetings/page';
 import { Overview } from '../features/overview/page';
 import { Records } from '../features/records/page';
+import { Programmes } from '../features/programmes/page';
 import { Rooms } from '../features/rooms/page';
 import { Shell } from '../features/shell/shell';
 import { Terminals } from '../features/terminals/page';
@@ -23,6 +24,7 @@ const views: Record<string, { title: () => string; view: () => JSX.Element }> = 
   '/lines': { title: () => texts.value.line.title, view: () => <Lines /> },
   '/meetings': { title: () => texts.value.planned.title, view: () => <Meetings /> },
   '/rooms': { title: () => texts.value.rooms.title, view: () => <Rooms /> },
+  '/recordings': { title: () => texts.value.programmes.title, view: () => <Programmes /> },
 };
 
 effect(() => {

@@ -10,7 +10,7 @@ export function go(to: string, replace = false): void {
 }
 
 /** Pages of the console, as plain links that the browser can also open in a new tab. */
-export const pages = ['/', '/terminals', '/calls', '/records', '/lines', '/rooms', '/meetings', '/login'] as const;
+export const pages = ['/', '/terminals', '/calls', '/records', '/lines', '/rooms', '/meetings', '/recordings', '/login'] as const;
 
 /** Turns clicks on links inside the console into changes of page. */
 export function interceptLinks(): void {

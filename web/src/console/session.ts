@@ -13,6 +13,7 @@ let unfollow: (() => void) | null = null;
 
 export const mayListen = (): boolean => user.value?.role === 'admin' || user.value?.role === 'auditor';
 export const mayDelete = (): boolean => user.value?.role === 'admin';
+export const mayWatch = (): boolean => mayListen() || user.value?.role === 'chair';
 export const mayHangUp = (): boolean => user.value?.role === 'admin' || user.value?.role === 'operator';
 
 /** Looks who is signed in; without a session it shows the log-in page, with one it follows the live feed. */

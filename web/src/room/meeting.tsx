@@ -44,6 +44,9 @@ function Bar(): JSX.Element {
           {meeting.chair_name === null ? m.noChair : `${m.chairIs(nameOf(meeting.chair_name))}${meeting.chair_present ? '' : ` (${m.chairAway})`}`}
         </span>
       )}
+      {meeting !== null && meeting.recording !== null && (
+        <span class="bar-recording" role="status" data-testid="room-recording"><Icon name="record" />{m.recording}</span>
+      )}
       <span class="bar-space" />
       {left !== null && <span class={`bar-left${left < 600 ? ' soon' : ''}`} data-testid="room-left"><Icon name="clock" />{m.endsIn(formatDuration(left))}</span>}
       {phase === 'in' && line !== null && (
@@ -57,6 +60,9 @@ function Bar(): JSX.Element {
     </header>
   );
 }
+
+/** How long everybody is told in words that the recording has begun; the sign in the bar stays. */
+const recordingNoteMs = 15_000;
 
 /** What is not as it should be, in words, one line each; nothing here asks for a key. */
 function Notes(): JSX.Element {
@@ -84,6 +90,7 @@ function Notes(): JSX.Element {
     const place = meeting.requests.findIndex((request) => request.member === meeting.you.member);
     if (own?.chair_muted === true) notes.push({ id: 'muted', icon: 'mic-off', tone: 'warning', text: m.mutedByChair, hint: meeting.may_unmute && meeting.floor === '' ? m.mayUnmute : '' });
     if (own?.camera_off === true) notes.push({ id: 'camera-off', icon: 'video-off', tone: 'warning', text: m.cameraByChair });
+    if (meeting.recording !== null && now.value - Date.parse(meeting.recording.since) < recordingNoteMs) notes.push({ id: 'recording', icon: 'record', tone: 'warning', text: m.recordingNote, hint: m.recordingBy(nameOf(meeting.recording.by_name)) });
     if (place >= 0) notes.push({ id: 'raised', icon: 'hand', tone: 'busy', text: m.raised(place + 1) });
     if (meeting.on_air !== '' && meeting.on_air === meeting.you.member) notes.push({ id: 'on-air', icon: 'air', tone: 'busy', text: m.onAirYou });
   }

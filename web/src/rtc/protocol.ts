@@ -250,6 +250,8 @@ export interface Meeting {
   caption: string;
   poll: Poll | null;
   roll: Roll | null;
+  /** The meeting is being recorded; null: it is not. */
+  recording: { since: string; by_name: Name; tracks: boolean } | null;
   venues: VenueState[];
   you: { member: string; chair: boolean; may_chair: boolean; may_revoke: boolean; chair_pin: boolean; waiting: Guest[]; calls: PhoneCall[] };
 }

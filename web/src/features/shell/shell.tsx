@@ -16,6 +16,7 @@ const entries: readonly { to: string; icon: IconName; text: () => string }[] = [
   { to: '/lines', icon: 'lines', text: () => texts.value.nav.lines },
   { to: '/meetings', icon: 'calendar', text: () => texts.value.nav.meetings },
   { to: '/rooms', icon: 'video', text: () => texts.value.nav.rooms },
+  { to: '/recordings', icon: 'film', text: () => texts.value.nav.programmes },
 ];
 
 export function Shell({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {
