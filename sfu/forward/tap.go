@@ -53,7 +53,9 @@ type tap struct {
 func tapCodecs(video bool) []webrtc.RTPCodecParameters {
 	kinds := []webrtc.RTPCodecCapability{
 		{MimeType: webrtc.MimeTypeOpus, ClockRate: audioClock, Channels: 2},
-		{MimeType: webrtc.MimeTypePCMU, ClockRate: phoneClock}, {MimeType: webrtc.MimeTypePCMA, ClockRate: phoneClock}, {MimeType: webrtc.MimeTypeG722, ClockRate: phoneClock},
+		{MimeType: webrtc.MimeTypePCMU, ClockRate: phoneClock},
+		{MimeType: webrtc.MimeTypePCMA, ClockRate: phoneClock},
+		{MimeType: webrtc.MimeTypeG722, ClockRate: phoneClock},
 	}
 	if video {
 		kinds = []webrtc.RTPCodecCapability{{MimeType: webrtc.MimeTypeVP8, ClockRate: videoClock}}

@@ -134,8 +134,8 @@ func (m *Manager) JoinPhone(ctx context.Context, number string, who Phone, clien
 	line := &phoneLine{Phone: who, peer: peer.NewVoice(peer.Options{
 		Plane: m.options.Plane, Log: r.log, Metrics: m.metrics, Dropped: m.options.Dropped,
 	})}
-	reply := make(chan admission) // unbuffered: what was sent has arrived
-	if !r.post(func() { r.answer(ctx, reply, func() (*seat, error) { return r.joinPhone(line, client) }) }) {
+	reply := make(chan admission)                                                                             // unbuffered: what was sent has arrived
+	if !r.post(func() { r.answer(ctx, reply, func() (*seat, error) { return r.joinPhone(line, client) }) }) { //nolint:contextcheck // a participant lives longer than the request that brings it
 		return nil, peer.ErrBusy
 	}
 	s, err := r.await(ctx, reply)

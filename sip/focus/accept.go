@@ -42,7 +42,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 	}
 	l := s.newLeg(room, caller)
 	l.dialog, l.invite = d, req
-	if err := l.open(0, 0); err != nil {
+	if err := l.open(0, 0); err != nil { //nolint:contextcheck // a leg lives with the service
 		s.o.Log.Error("no ports for a leg", slog.Any(observe.Err, err))
 		s.respond(req, 500, "No ports")
 		return
@@ -53,7 +53,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		s.respond(req, 488, "The session description cannot be used")
 		return
 	}
-	if !s.enter(l, func() { l.accept(body, headerOf(req, call.HeaderPIN)) }) {
+	if !s.enter(l, func() { l.accept(body, headerOf(req, call.HeaderPIN)) }) { //nolint:contextcheck // as above
 		l.shut()
 		s.respond(req, 486, "Meetings take no more telephones")
 	}

@@ -126,7 +126,7 @@ func (d *dialled) run(ctx context.Context) {
 	res, err := d.call(context.WithoutCancel(ctx))
 	switch {
 	case err == nil && res.IsSuccess():
-		answered = d.answered(res)
+		answered = d.answered(res) //nolint:contextcheck // a leg lives with the service
 	case d.cancelled():
 		d.end(Progress{State: Cancelled, Code: 487, Reason: "given up"})
 	case err != nil:

@@ -111,7 +111,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, d := range ringing {
-		d.Cancel()
+		d.Cancel() //nolint:contextcheck // ctx has ended
 	}
 	cancel()
 	s.work.Wait()

@@ -51,8 +51,7 @@ type leg struct {
 	acked      bool
 	gone       bool // there is nobody to say BYE to
 	kept       bool // the process ends, the call does not
-	muted      bool
-	fails      int // probes without an answer
+	fails      int  // probes without an answer
 	timers     map[string]*time.Timer
 }
 

@@ -21,7 +21,7 @@ func (s *Service) serveInDialog(_ context.Context, req *stack.Request) {
 		}
 		return
 	}
-	l.post(func() { l.request(req) })
+	l.post(func() { l.request(req) }) //nolint:contextcheck // a leg lives with the service
 }
 
 // request answers a request in the dialog.

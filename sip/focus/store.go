@@ -116,7 +116,7 @@ func (s *Service) restore(ctx context.Context) {
 		return
 	}
 	for i := range states {
-		s.restoreLeg(&states[i])
+		s.restoreLeg(&states[i]) //nolint:contextcheck // a leg lives with the service
 	}
 }
 
