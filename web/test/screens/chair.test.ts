@@ -46,7 +46,7 @@ const led = {
   chair: 'hq', chair_name: names.hq, chair_present: true, on_air: 'branch1', floor: 'branch1', may_unmute: true, layout: 'speaker', forced: true, ends_at: new Date(Date.now() + 2_400_000).toISOString(),
   requests: [{ member: 'branch3', name: names.branch3, at: at(80) }, { member: 'branch4', name: names.branch4, at: at(20) }], banner: '全省防汛工作会议',
 };
-const you = { member: 'hq', chair: true, may_chair: true, may_revoke: true, waiting: [{ id: 'g1', name: { zh: '8021 陈静', en: '8021 Chen Jing' }, at: at(40) }] };
+const you = { member: 'hq', chair: true, may_chair: true, may_revoke: true, waiting: [{ id: 'g1', name: { zh: '8021 陈静', en: '8021 Chen Jing' }, at: at(40) }], calls: [{ id: 'd1', number: '2003', name: '林东值班室', state: 'ringing', reason: '', at: at(5) }, { id: 'd2', number: '013800000000', name: '', state: 'failed', reason: 'busy', at: at(20) }] };
 const options = { venues, chat, minutes, quality, speaking: ['p2'], chairMuted: ['p3', 'p4', 'p5'], meeting: { ...led, you } };
 
 interface Shot {
