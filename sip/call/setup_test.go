@@ -43,7 +43,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown number", "4711", 404, ""},
 		{"not registered", "8003", 480, ""},
 		{"disabled terminal", "8666", 480, ""},
-		{"meeting room", "9000", 480, "browser"},
+		{"meeting room that nobody holds", "9000", 404, "no such meeting room"},
 		{"feature code", "*8", 480, "Nothing rings"},
 		{"itself", "8001", 486, ""},
 	} {
