@@ -49,6 +49,8 @@ type Plane struct {
 	port     uint16
 
 	collecting atomic.Int32 // how many fan-outs are under way
+	held       atomic.Bool  // something collected waits, not longer than timer
+	timer      *time.Timer
 
 	tables  sync.Mutex // guards replacing classes, joined and the claims of the sockets
 	classes atomic.Pointer[map[uint32]Class]
@@ -69,6 +71,8 @@ func Open(options Options) (*Plane, error) {
 	p := &Plane{options: options, loggers: loggers{options.Log}}
 	p.classes.Store(&map[uint32]Class{})
 	p.joined.Store(&joined{})
+	p.timer = time.AfterFunc(time.Hour, p.flush)
+	p.timer.Stop()
 	p.registerMetrics()
 	if _, err := p.certificate(time.Now()); err != nil {
 		return nil, err
@@ -210,6 +214,7 @@ func (p *Plane) Run(ctx context.Context) error {
 
 // Close closes the ports. Connections still open lose their path.
 func (p *Plane) Close() error {
+	p.timer.Stop()
 	var errs []error
 	if p.tcp != nil {
 		errs = append(errs, p.tcp.Close())

@@ -5,13 +5,13 @@ package webrtc
 //  1. A writer (any goroutine) calls WriteToAddrPort with bytes that it keeps.
 //  2. Outside a fan-out it leaves at once: one sendmsg on the writer's goroutine.
 //  3. Inside one (Plane.Begin was called) it is copied into the batch that the socket is filling, under mu.
-//  4. Plane.End takes the filled batch under mu, puts the empty one in its place, and sends it with one sendmmsg. sendMu keeps
-//     two batches in order, mu is free meanwhile.
+//  4. Plane.End takes the filled batch under mu, puts the empty one in its place, and sends it with one sendmmsg, what goes to
+//     one peer as one message that is cut into datagrams by the kernel (see batch.go). sendMu keeps two batches in order, mu is
+//     free meanwhile. Plane.Hold leaves the batch for the next packet of the same frame.
 //
 // A full socket buffer drops the packet: it is counted, nobody waits. Lock order: sendMu, then mu.
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -26,37 +26,9 @@ import (
 )
 
 const (
-	batchSize        = 64
+	batchSize        = 256
 	socketBufferSize = 4 << 20 // about 1.5 s of a full fan-out
 )
-
-// mmsghdr is the kernel's struct mmsghdr.
-type mmsghdr struct {
-	hdr  unix.Msghdr
-	sent uint32
-	_    uint32
-}
-
-// control is one control message with an int32: IP_TOS or IPV6_TCLASS.
-type control struct {
-	hdr  unix.Cmsghdr
-	data int32
-	_    int32
-}
-
-// batch is the memory of some datagrams, wired together once.
-type batch struct {
-	n       int
-	headers []mmsghdr
-	vectors []unix.Iovec
-	names4  []unix.RawSockaddrInet4
-	names6  []unix.RawSockaddrInet6
-	control []control
-	data    [][receiveMTU]byte
-	from    int // where the running send begins
-	errno   syscall.Errno
-	write   func(fd uintptr) bool
-}
 
 // socket is a UDP socket bound to one of our addresses. It is the net.PacketConn under pion's mux.
 type socket struct {
@@ -73,7 +45,8 @@ type socket struct {
 	filling *batch
 	pending atomic.Int32
 
-	singles sync.Pool // *batch used for one datagram
+	singles sync.Pool   // *batch used for one datagram
+	whole   atomic.Bool // the kernel, or a device, does not cut messages
 	claims  atomic.Pointer[claims]
 	reader  reader
 }
@@ -113,69 +86,6 @@ func (p *Plane) openSocket(at netip.AddrPort) (*socket, error) {
 	s.reader.read = s.receive
 	s.claims.Store(&claims{})
 	return s, nil
-}
-
-func (s *socket) newBatch(size int) *batch {
-	b := &batch{
-		headers: make([]mmsghdr, size), vectors: make([]unix.Iovec, size), control: make([]control, size),
-		names4: make([]unix.RawSockaddrInet4, size), names6: make([]unix.RawSockaddrInet6, size),
-		data: make([][receiveMTU]byte, size),
-	}
-	for i := range size {
-		h := &b.headers[i].hdr
-		b.vectors[i].Base = &b.data[i][0]
-		h.Iov = &b.vectors[i]
-		h.Iovlen = 1
-		if s.v6 {
-			h.Name = (*byte)(unsafe.Pointer(&b.names6[i])) //nolint:gosec // the kernel's untyped field
-			h.Namelen = unix.SizeofSockaddrInet6
-			b.names6[i].Family = unix.AF_INET6
-			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
-		} else {
-			h.Name = (*byte)(unsafe.Pointer(&b.names4[i])) //nolint:gosec // the kernel's untyped field
-			h.Namelen = unix.SizeofSockaddrInet4
-			b.names4[i].Family = unix.AF_INET
-			b.control[i].hdr.Level, b.control[i].hdr.Type = unix.IPPROTO_IP, unix.IP_TOS
-		}
-		b.control[i].hdr.SetLen(unix.CmsgLen(4))
-		h.Control = (*byte)(unsafe.Pointer(&b.control[i])) //nolint:gosec // the kernel's untyped field
-		h.SetControllen(unix.CmsgSpace(4))
-	}
-	b.write = func(fd uintptr) bool {
-		for b.from < b.n {
-			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.headers[b.from])), uintptr(b.n-b.from), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // arguments of a system call
-			if errno != 0 {
-				b.errno = errno
-				return true
-			}
-			b.from += int(n)
-		}
-		return true
-	}
-	return b
-}
-
-// add copies a datagram into the batch; it must have room.
-func (b *batch) add(payload []byte, to netip.AddrPort, tos uint8) {
-	i := b.n
-	b.n++
-	b.vectors[i].SetLen(copy(b.data[i][:], payload))
-	port := networkOrder(to.Port())
-	if to.Addr().Is4() || to.Addr().Is4In6() {
-		b.names4[i].Addr = to.Addr().As4()
-		b.names4[i].Port = port
-	} else {
-		b.names6[i].Addr = to.Addr().As16()
-		b.names6[i].Port = port
-	}
-	b.control[i].data = int32(tos)
-}
-
-// networkOrder turns a port between the host's order and the network's; it is its own inverse.
-func networkOrder(port uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], port)
-	return binary.NativeEndian.Uint16(b[:])
 }
 
 // WriteToAddrPort sends or collects one datagram. The buffer is borrowed until it returns.
@@ -235,45 +145,6 @@ func (s *socket) flush() {
 	s.mu.Unlock()
 	s.send(full)
 	s.spare = full
-}
-
-// send gives the batch to the kernel and empties it. A datagram that the kernel refuses is counted and skipped.
-func (s *socket) send(b *batch) {
-	b.from = 0
-	for b.from < b.n {
-		b.errno = 0
-		from := b.from
-		if err := s.raw.Write(b.write); err != nil {
-			break // closed
-		}
-		s.plane.calls.Inc()
-		s.plane.sent.Add(float64(b.from - from))
-		if b.errno == 0 {
-			break
-		}
-		if b.errno == unix.EINTR {
-			continue
-		}
-		reason := "send_failed"
-		if b.errno == unix.EAGAIN || b.errno == unix.ENOBUFS {
-			reason = "send_buffer_full"
-		}
-		s.plane.options.Dropped.Count("media", reason)
-		b.from++
-	}
-	b.n = 0
-}
-
-// Begin starts a fan-out: datagrams written by any goroutine are collected until the matching End.
-func (p *Plane) Begin() { p.collecting.Add(1) }
-
-// End sends what was collected since Begin, with one system call per socket. Fan-outs of several goroutines may overlap: each
-// End sends what is there.
-func (p *Plane) End() {
-	p.collecting.Add(-1)
-	for _, s := range p.sockets {
-		s.flush()
-	}
 }
 
 // receive is called by the netpoller until a datagram or an error is there.

@@ -57,6 +57,7 @@ func (n negotiated) RTCPReader() interceptor.RTCPReader                     { re
 type noBatch struct{}
 
 func (noBatch) Begin() {}
+func (noBatch) Hold()  {}
 func (noBatch) End()   {}
 
 // bench is a publisher with SSRCs in its offer, and what was sent back to it.

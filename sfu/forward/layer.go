@@ -43,6 +43,7 @@ type Layer struct {
 
 	// Owned by the goroutine that receives.
 	packet     packet
+	burst      burst
 	stamp      uint32 // H.264, AV1: of the newest picture
 	parameters bool   // H.264: parameter sets come in the stream, and a decoder begins with them
 	pending    []uint16
@@ -177,6 +178,7 @@ func (l *Layer) fanOut(p *packet) {
 		return
 	}
 	u := l.track.uplink
+	more := l.video && l.burst.more(p)
 	u.batch.Begin()
 	written := 0
 	for _, s := range slots {
@@ -184,7 +186,11 @@ func (l *Layer) fanOut(p *packet) {
 			written++
 		}
 	}
-	u.batch.End()
+	if more {
+		u.batch.Hold()
+	} else {
+		u.batch.End()
+	}
 	u.metrics.forwarded(l.track.kind, written, p.arrival)
 }
 

@@ -22,7 +22,8 @@ import (
 //  4. Layer.receive counts it, stores it in the layer's history and offers it to each slot of the snapshot.
 //  5. Slot.forward rewrites sequence number, timestamp and picture id in place and writes it: pion encrypts into its own
 //     buffer, the plane collects the datagram.
-//  6. The plane sends what was collected in one system call. The packet's memory goes back to step 1.
+//  6. The plane sends what was collected in one system call; where the packets of a frame come together, with the last of them.
+//     The packet's memory goes back to step 1.
 //
 // All of it happens on the one goroutine of step 1.
 
@@ -40,6 +41,7 @@ const (
 // Batch collects the datagrams of a fan-out; it is the media plane.
 type Batch interface {
 	Begin()
+	Hold() // ends a fan-out that another one follows at once
 	End()
 }
 

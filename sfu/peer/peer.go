@@ -48,6 +48,7 @@ type Plane interface {
 	Announce(ssrc uint32, class webrtc.Class)
 	Withdraw(ssrcs ...uint32)
 	Begin()
+	Hold()
 	End()
 }
 

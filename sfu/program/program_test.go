@@ -90,6 +90,7 @@ type stream struct {
 type nobody struct{}
 
 func (nobody) Begin() {}
+func (nobody) Hold()  {}
 func (nobody) End()   {}
 
 func newStream(t *testing.T, kind, codec string, ssrc uint32) *stream {
