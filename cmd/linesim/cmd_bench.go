@@ -24,7 +24,7 @@ func newBench(func() *slog.Logger) *cobra.Command {
 		servers []string
 	)
 	cmd := &cobra.Command{
-		Use:       "bench [register|call|relay|relay-peak|kernel|srtp|sfu|all]",
+		Use:       "bench [register|call|relay|relay-peak|kernel|srtp|sfu|sfu-broadcast|all]",
 		Short:     "CPU and delay of the appliance beside other servers, in one interleaved run",
 		ValidArgs: append(bench.Names(), "all"),
 		Long: "Starts each server with a configuration of its own, loads all alike, interleaved, and prints medians and ratios.\n" +
@@ -65,7 +65,8 @@ func newBench(func() *slog.Logger) *cobra.Command {
 	f.Float64Var(&suite.Call.Rate, "call-rate", 50, "calls per second")
 	f.DurationVar(&suite.Call.Hold, "hold", time.Second, "how long a call of the call bench lasts")
 	f.IntVar(&suite.Relay.Calls, "calls", 120, "calls of the relay benches")
-	f.IntVar(&suite.SFU.Members, "members", 6, "venues of the sfu bench (at most 6 for linehall)")
+	f.IntVar(&suite.SFU.Members, "members", 6, "venues of the sfu bench (at most 63)")
+	f.IntVar(&suite.SFU.Viewers, "viewers", 50, "viewers of the sfu-broadcast bench (at most 62)")
 	f.DurationVar(&suite.Relay.Measure, "measure", 20*time.Second, "how long each run is measured")
 	f.BoolVar(&quick, "quick", false, "one short run of each: to see that it works, not to publish")
 	f.StringVar(&out, "out", "", "also write the JSON report to this file")

@@ -142,6 +142,9 @@ func (s *Slot) refill(now time.Time) {
 
 // resendOne sends a packet again, as RTX where negotiated; false: refused. The caller holds mu.
 func (s *Slot) resendOne(b *binding, out uint64, now time.Time) bool {
+	if s.sent == nil {
+		return false // nothing was ever sent
+	}
 	e := &s.sent[out%uint64(len(s.sent))]
 	if e.out != out || e.resent >= resendLimit || now.UnixNano()-e.at < int64(resendInterval) {
 		return false

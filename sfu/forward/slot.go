@@ -141,15 +141,18 @@ func NewSlot(id string, kind webrtc.RTPCodecType, m *Metrics) *Slot {
 	if m == nil {
 		s.metrics = NewMetrics(nil)
 	}
-	size := slotHistoryAudio
-	if s.video {
-		size = slotHistoryVideo
-	}
-	s.sent, s.sources = make([]sentPacket, size), make([]sourcePacket, size)
 	s.rewrite.outSequence = 1<<16 + uint64(rand.Uint32N(1<<15)) //nolint:gosec // not a secret; RFC 3550 wants it unpredictable for plain RTP
 	s.rewrite.outTimestamp = rand.Uint32()                      //nolint:gosec // as above
 	s.repair.sequence = uint16(rand.Uint32N(1 << 15))           //nolint:gosec // as above
 	return s
+}
+
+// memory is how many packets the slot remembers.
+func (s *Slot) memory() int {
+	if s.video {
+		return slotHistoryVideo
+	}
+	return slotHistoryAudio
 }
 
 // Bind takes what was negotiated. It is part of webrtc.TrackLocal.
@@ -180,7 +183,7 @@ func (s *Slot) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	if !repaired {
 		b.rtx = 0
 	}
-	b.numbering.negotiate(c, b.rtx != 0, len(s.sent))
+	b.numbering.negotiate(c, b.rtx != 0, s.memory())
 	s.bound.Store(b)
 	return first, nil
 }
@@ -270,6 +273,9 @@ func (s *Slot) Follow(view *Layer) {
 		s.below = view.spatial
 	}
 	s.view, s.target = view, l
+	if l != nil && s.sent == nil { // most m-lines of a small meeting never show anything
+		s.sent, s.sources = make([]sentPacket, s.memory()), make([]sourcePacket, s.memory())
+	}
 	if s.track != track || l == nil {
 		s.current, s.track = nil, track
 		s.starved, s.keyless = false, false

@@ -31,6 +31,8 @@ var errPorts = errors.New("no free ports")
 type Peers struct {
 	Linehall string // the appliance's binary
 	Accounts int    // users per site
+	// Venues is how many venues the appliance's room has, all at headquarters; 0: six, each behind a line that never binds.
+	Venues int
 	// Pinned keeps servers on the first core, for the relay benches: the generator has the other one.
 	Pinned bool
 	// Tick is the relay's setting in the appliance's configuration.
@@ -237,7 +239,16 @@ func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 		values["HQ"], values["BRANCH1"] = netip.PrefixFrom(nearPhones, 24).Masked().String(), netip.PrefixFrom(farPhones, 24).Masked().String()
 	}
 	l.base, l.sip = "https://"+values["HTTPS"], netip.MustParseAddrPort(values["SIP"])
-	if err := errors.Join(write(dir, "linehall.yaml", values), writeTerminals(filepath.Join(dir, "terminals.csv"), p.Accounts)); err != nil {
+	template := "linehall.yaml"
+	if p.Venues > 0 {
+		template = "linehall-rooms.yaml"
+		values["VENUES"], values["VENUE_LIST"] = venueLists(p.Venues)
+	}
+	if err := write(dir, template, values); err != nil {
+		return nil, err
+	}
+	l.config = filepath.Join(dir, template)
+	if err := writeTerminals(filepath.Join(dir, "terminals.csv"), p.Accounts, p.Venues > 0); err != nil {
 		return nil, err
 	}
 	proc, err := p.start(dir, "", nil, binary, "serve", "--config", l.config, "--data", l.data)
@@ -264,10 +275,26 @@ func (p Peers) linehall(ctx context.Context) (l *linehall, err error) {
 	return l, nil
 }
 
-func writeTerminals(path string, perSite int) error {
+// venueLists names so many venues at headquarters: once for the room, once for the list of venues.
+func venueLists(n int) (ids, entries string) {
+	var a, b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&a, "%s, ", venueName(i))
+		fmt.Fprintf(&b, "    - {id: %[1]s, site: hq, name: {zh: %[1]s, en: %[1]s}}\n", venueName(i))
+	}
+	return strings.TrimSuffix(a.String(), ", "), b.String()
+}
+
+func venueName(i int) string { return fmt.Sprintf("venue%d", i) }
+
+// writeTerminals lists phones of headquarters and of a branch, or of headquarters alone.
+func writeTerminals(path string, perSite int, oneSite bool) error {
 	var b strings.Builder
 	b.WriteString("mac,model,site,extension,display_name,template,state,notes\n")
 	for s, site := range []struct{ id, prefix string }{{"hq", "8"}, {"branch1", "2"}} {
+		if oneSite && s > 0 {
+			break
+		}
 		for i := range perSite {
 			fmt.Fprintf(&b, "00:15:65:%02x:%02x:%02x,T54W,%s,%s%03d,%s%03d,,active,\n", s, i>>8, i&0xff, site.id, site.prefix, i+1, site.prefix, i+1)
 		}

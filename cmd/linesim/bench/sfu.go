@@ -20,11 +20,13 @@ import (
 	"linehall/cmd/linesim/report"
 )
 
-// SFULoad is a room: every member publishes 210 video and 50 audio packets per second and receives all others.
+// SFULoad is a room: every publisher sends 210 video and 50 audio packets per second, every member receives all others.
 type SFULoad struct {
-	Members int
-	Warm    time.Duration
-	Measure time.Duration
+	Members    int
+	Viewers    int // of one publisher, in sfu-broadcast
+	Publishers int // how many of them publish, the others only receive; 0: all
+	Warm       time.Duration
+	Measure    time.Duration
 }
 
 const (
@@ -41,7 +43,8 @@ var stamp = [8]byte{'l', 'i', 'n', 'e', 's', 'i', 'm', 0xfe} // a constant
 
 // meter counts what all members of a room receive.
 type meter struct {
-	base time.Time
+	base  time.Time
+	first atomic.Int64 // when the first packet came, since base
 
 	mu      sync.Mutex // guards what follows; a few thousand times a second
 	on      bool
@@ -55,6 +58,7 @@ func (m *meter) now() int64 { return int64(time.Since(m.base)) }
 // receive counts one packet's payload.
 func (m *meter) receive(payload []byte) {
 	at := m.now()
+	m.first.CompareAndSwap(0, at)
 	sent, ok := sentAt(payload)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,6 +82,13 @@ func sentAt(payload []byte) (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// stop ends the counting.
+func (m *meter) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.on = false
 }
 
 func (m *meter) reset() {
@@ -291,7 +302,7 @@ func extensionID(sender *webrtc.RTPSender, uri string) uint8 {
 
 // room is a server's room from the members' side.
 type room interface {
-	// join brings one member in: its publisher's tracks are sent, everything it receives goes to the meter.
+	// join brings one member in: its publisher's tracks are sent, if there is one, everything it receives goes to the meter.
 	join(ctx context.Context, i int, p *publisher, m *meter) (leave func(), err error)
 	// settle is called when all members have joined.
 	settle(ctx context.Context) error
@@ -299,7 +310,14 @@ type room interface {
 
 // runRoom fills a room and measures.
 func runRoom(ctx context.Context, name string, where room, proc *process, load SFULoad) (r Result, err error) {
-	r = Result{Bench: "sfu", Server: name, Rate: float64(load.Members) * (framesPerSecond*packetsPerFrame + 50)}
+	publishers := load.Publishers
+	if publishers == 0 {
+		publishers = load.Members
+	}
+	r = Result{Bench: "sfu", Server: name, Rate: float64(publishers) * (framesPerSecond*packetsPerFrame + 50)}
+	if publishers < load.Members {
+		r.Bench = "sfu-broadcast"
+	}
 	m := &meter{base: time.Now()}
 	life, off := context.WithCancel(context.WithoutCancel(ctx))
 	g, life := errgroup.WithContext(life)
@@ -308,16 +326,20 @@ func runRoom(ctx context.Context, name string, where room, proc *process, load S
 		err = errors.Join(err, g.Wait())
 	}()
 	for i := range load.Members {
-		p, err := newPublisher(m)
-		if err != nil {
-			return r, err
+		var p *publisher
+		if i < publishers {
+			if p, err = newPublisher(m); err != nil {
+				return r, err
+			}
 		}
 		leave, err := where.join(ctx, i, p, m)
 		if err != nil {
 			return r, fmt.Errorf("member %d: %w", i, err)
 		}
 		defer leave()
-		g.Go(func() error { return p.run(life, i) })
+		if p != nil {
+			g.Go(func() error { return p.run(life, i) })
+		}
 	}
 	if err := where.settle(ctx); err != nil {
 		return r, err
@@ -338,8 +360,7 @@ func runRoom(ctx context.Context, name string, where room, proc *process, load S
 	if err != nil {
 		return r, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.stop()
 	r.Seconds = time.Since(started).Seconds()
 	r.Operations, r.Delay = m.packets, m.delay.Summary()
 	r.spend(before, after)
@@ -352,7 +373,32 @@ func runRoom(ctx context.Context, name string, where room, proc *process, load S
 	if m.packets == 0 {
 		return r, fmt.Errorf("%s: nothing was forwarded (%d strange packets): %w", name, m.strange, errRejected)
 	}
-	return r, nil
+	r.JoinMs, err = joinOne(ctx, where, load.Members)
+	return r, err
+}
+
+// joinOne lets one more member come in, and says how long its first packet took.
+func joinOne(ctx context.Context, where room, i int) (float64, error) {
+	began := time.Now()
+	m := &meter{base: began}
+	m.reset()
+	leave, err := where.join(ctx, i, nil, m)
+	if err != nil {
+		return 0, fmt.Errorf("late member: %w", err)
+	}
+	defer leave()
+	if err := where.settle(ctx); err != nil {
+		return 0, fmt.Errorf("late member: %w", err)
+	}
+	for time.Since(began) < 10*time.Second {
+		if first := m.first.Load(); first > 0 {
+			return float64(first) / float64(time.Millisecond), nil
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("first packet of a late member: %w", errTimeout)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -26,6 +26,9 @@ func (d *directRoom) join(ctx context.Context, _ int, p *publisher, m *meter) (f
 		}
 	}
 	for _, other := range d.members {
+		if p == nil && other.publisher == nil {
+			continue
+		}
 		a, b, err := d.connect(ctx, directMember{p, m}, other)
 		connections = append(connections, a, b)
 		if err != nil {
@@ -74,12 +77,25 @@ func (d *directRoom) end(m directMember) (*webrtc.PeerConnection, error) {
 		return nil, fmt.Errorf("connection: %w", err)
 	}
 	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { m.meter.consume(track) })
+	if m.publisher == nil {
+		return d.receiver(pc)
+	}
 	for _, track := range []webrtc.TrackLocal{m.publisher.audio, m.publisher.video} {
 		sender, err := pc.AddTrack(track)
 		if err != nil {
 			return pc, fmt.Errorf("track: %w", err)
 		}
 		go m.publisher.listen(sender)
+	}
+	return pc, nil
+}
+
+// receiver makes the m-lines of a member that only receives.
+func (d *directRoom) receiver(pc *webrtc.PeerConnection) (*webrtc.PeerConnection, error) {
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+			return pc, fmt.Errorf("track: %w", err)
+		}
 	}
 	return pc, nil
 }

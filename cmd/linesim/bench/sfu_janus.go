@@ -24,13 +24,14 @@ type janusRoom struct {
 }
 
 type janusMember struct {
-	room    *janusRoom
-	socket  *websocket.Conn
-	meter   *meter
-	session uint64
-	feed    uint64
-	cancel  context.CancelFunc
-	done    chan struct{}
+	room       *janusRoom
+	socket     *websocket.Conn
+	meter      *meter
+	session    uint64
+	feed       uint64
+	subscribed bool
+	cancel     context.CancelFunc
+	done       chan struct{}
 
 	mu    sync.Mutex // guards waits
 	waits map[string]chan janusMessage
@@ -62,7 +63,7 @@ func (r *janusRoom) join(ctx context.Context, _ int, p *publisher, m *meter) (fu
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	j := &janusMember{room: r, socket: socket, meter: m, cancel: cancel, done: make(chan struct{}), waits: make(map[string]chan janusMessage)}
 	go j.read(life)
-	if err := j.publish(ctx, p); err != nil {
+	if err := j.enter(ctx, p); err != nil {
 		j.leave()
 		return nil, err
 	}
@@ -189,12 +190,20 @@ func (j *janusMember) connection() (*webrtc.PeerConnection, <-chan struct{}, err
 	return pc, up, nil
 }
 
-func (j *janusMember) publish(ctx context.Context, p *publisher) error {
+// enter opens a session, and publishes in it if there is something to be published.
+func (j *janusMember) enter(ctx context.Context, p *publisher) error {
 	m, err := j.ask(ctx, map[string]any{"janus": "create"})
 	if err != nil {
 		return err
 	}
 	j.session = m.Data.ID
+	if p == nil {
+		return nil
+	}
+	return j.publish(ctx, p)
+}
+
+func (j *janusMember) publish(ctx context.Context, p *publisher) error {
 	handle, err := j.attach(ctx)
 	if err != nil {
 		return err
@@ -218,7 +227,7 @@ func (j *janusMember) publish(ctx context.Context, p *publisher) error {
 	if err != nil {
 		return err
 	}
-	m, err = j.plugin(ctx, handle, map[string]any{"request": "joinandconfigure", "ptype": "publisher", "room": 1},
+	m, err := j.plugin(ctx, handle, map[string]any{"request": "joinandconfigure", "ptype": "publisher", "room": 1},
 		&webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text})
 	if err != nil {
 		return err
@@ -246,11 +255,18 @@ func await(up <-chan struct{}) error {
 // settle lets every member receive all others.
 func (r *janusRoom) settle(ctx context.Context) error {
 	for _, j := range r.members {
+		if j.subscribed {
+			continue
+		}
+		j.subscribed = true
 		var streams []map[string]any
 		for _, other := range r.members {
-			if other != j {
+			if other != j && other.feed != 0 {
 				streams = append(streams, map[string]any{"feed": other.feed})
 			}
+		}
+		if len(streams) == 0 {
+			continue // the only publisher
 		}
 		if err := j.subscribe(ctx, streams); err != nil {
 			return err

@@ -25,11 +25,7 @@ type linehallRoom struct {
 }
 
 func (l *linehallRoom) join(ctx context.Context, i int, p *publisher, m *meter) (func(), error) {
-	name := "hq"
-	if i > 0 {
-		name = fmt.Sprintf("branch%d", i)
-	}
-	link, err := l.server.link(ctx, name)
+	link, err := l.server.link(ctx, venueName(i))
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +117,9 @@ func (j *linehallMember) run(ctx context.Context) error {
 		switch m.Type {
 		case "welcome":
 			j.self = m.Participant
-			err = j.offer(ctx)
+			if j.publisher != nil {
+				err = j.offer(ctx)
+			}
 		case "publish_answer":
 			err = j.publish.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: m.SDP})
 		case "subscribe_offer":
@@ -187,6 +185,13 @@ func (j *linehallMember) answer(ctx context.Context, sdp string) error {
 		}
 		j.subscribe = pc
 		pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { j.meter.consume(track) })
+		if j.publisher == nil {
+			pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+				if state == webrtc.PeerConnectionStateConnected {
+					j.once.Do(func() { close(j.up) })
+				}
+			})
+		}
 	}
 	if err := j.subscribe.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: sdp}); err != nil {
 		return fmt.Errorf("subscribe offer: %w", err)

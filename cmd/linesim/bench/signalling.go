@@ -40,6 +40,7 @@ type Result struct {
 	RSSMiB     float64           `json:"rss_mib"`
 	Delay      report.Summary    `json:"delay"`
 	Lost       uint64            `json:"lost"`
+	JoinMs     float64           `json:"join_ms,omitempty"` // from joining a room to the first packet
 	Seconds    float64           `json:"seconds"`
 	Errors     map[string]uint64 `json:"errors,omitempty"`
 	Note       string            `json:"note,omitempty"`

@@ -47,7 +47,7 @@ type bench struct {
 
 // Names lists the benches in the order they run.
 func Names() []string {
-	return []string{"register", "call", "relay", "relay-peak", "kernel", "srtp", "sfu"}
+	return []string{"register", "call", "relay", "relay-peak", "kernel", "srtp", "sfu", "sfu-broadcast"}
 }
 
 // ErrUnknown says that there is no such bench or server.
@@ -72,7 +72,14 @@ func (s Suite) benches() []bench {
 		}},
 		{name: "kernel", unit: "packet", servers: vethServers(), run: s.runKernel, floor: "direct", ours: "linehall-kernel"},
 		{name: "srtp", unit: "packet", servers: []string{"linehall", "linehall-tick", "rtpengine"}, run: s.runSRTP},
-		{name: "sfu", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: s.runSFU},
+		{name: "sfu", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: func(ctx context.Context, server string) (Result, error) {
+			return s.runSFU(ctx, server, s.SFU)
+		}},
+		{name: "sfu-broadcast", unit: "packet", servers: []string{"linehall", "janus", "direct"}, run: func(ctx context.Context, server string) (Result, error) {
+			load := s.SFU
+			load.Members, load.Publishers = load.Viewers+1, 1
+			return s.runSFU(ctx, server, load)
+		}},
 	}
 }
 
@@ -178,11 +185,13 @@ func (s Suite) runSRTP(ctx context.Context, server string) (r Result, err error)
 	return r, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }
 
-// runSFU fills the six-venue room.
-func (s Suite) runSFU(ctx context.Context, server string) (Result, error) {
+// runSFU fills a room.
+func (s Suite) runSFU(ctx context.Context, server string, load SFULoad) (Result, error) {
 	switch server {
 	case "linehall":
-		l, err := s.Peers.linehall(ctx)
+		at := s.Peers
+		at.Venues = load.Members + 1
+		l, err := at.linehall(ctx)
 		if err != nil {
 			return Result{}, err
 		}
@@ -191,20 +200,20 @@ func (s Suite) runSFU(ctx context.Context, server string) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		return runRoom(ctx, server, &linehallRoom{api: api, server: l}, l.process, s.SFU)
+		return runRoom(ctx, server, &linehallRoom{api: api, server: l}, l.process, load)
 	case "janus":
 		r, where, err := s.Peers.janus(ctx)
 		if err != nil {
 			return Result{}, err
 		}
 		defer r.stop()
-		return runRoom(ctx, server, where, r.process, s.SFU)
+		return runRoom(ctx, server, where, r.process, load)
 	case "direct":
 		api, err := clientAPI(true)
 		if err != nil {
 			return Result{}, err
 		}
-		return runRoom(ctx, server, &directRoom{api: api}, nil, s.SFU)
+		return runRoom(ctx, server, &directRoom{api: api}, nil, load)
 	}
 	return Result{}, fmt.Errorf("server %s: %w", server, ErrUnknown)
 }
