@@ -1,13 +1,9 @@
 package test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"hash/maphash"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,140 +12,6 @@ import (
 	directory "linehall/cmd/linesim/appliance"
 	"linehall/internal/lab"
 )
-
-// leased is the organisation of the demo on real lines: the appliance's box, one network that holds every site's devices, and
-// between the two a leased line per branch with a shaper for each direction. Taps are before and behind every shaper.
-type leased struct {
-	*world
-	t      *testing.T
-	places *lab.Host
-	rates  map[string]int64 // of the shapers
-	taps   map[string]map[string][2]*tap
-	shaped map[string]map[string]*shaper
-}
-
-// shaper is one direction of a line.
-type shaper struct {
-	link *lab.Link
-	at   *lab.Host
-	from int64 // packets dropped when the measurement began
-}
-
-func (s *shaper) dropped() int64 { return s.link.Stats(s.at).Dropped }
-
-// The directions of a line, seen from the branch.
-const (
-	down = "down"
-	up   = "up"
-)
-
-func leasedSites() []string {
-	return []string{"hq", "branch1", "branch2", "branch3", "branch4", "branch5"}
-}
-
-// newLeased builds the networks, or skips the test and says why.
-func newLeased(t *testing.T) *leased {
-	t.Helper()
-	n := lab.New(t)
-	l := &leased{
-		world: &world{box: n.Host("box"), sites: map[string]*lab.Host{}, links: map[string]*lab.Link{}}, t: t, places: n.Host("places"),
-		rates: map[string]int64{"branch1": 2e6, "branch2": 4e6, "branch3": 8e6, "branch4": 10e6, "branch5": 20e6}, taps: map[string]map[string][2]*tap{},
-		shaped: map[string]map[string]*shaper{},
-	}
-	seed := maphash.MakeSeed()
-	for i, id := range leasedSites() {
-		carrier := n.Host("carrier" + fmt.Sprint(i))
-		near := n.Link(l.box, fmt.Sprintf("10.98.%d.1/24", i), carrier, fmt.Sprintf("10.99.%d.1/24", i))
-		far := n.Link(carrier, fmt.Sprintf("10.99.%d.2/24", i+100), l.places, fmt.Sprintf("10.98.%d.2/24", i))
-		l.links[id], l.sites[id] = far, l.places
-		l.in(carrier, "ip", "link", "add", "name", "bridge0", "type", "bridge")
-		for _, device := range []string{near.Device(carrier), far.Device(carrier)} {
-			l.in(carrier, "ip", "addr", "flush", "dev", device)
-			l.in(carrier, "ip", "link", "set", device, "master", "bridge0")
-		}
-		l.in(carrier, "ip", "link", "set", "bridge0", "up")
-		l.settle(i, far.Device(l.places))
-		if rate, shaped := l.rates[id]; shaped {
-			far.Shape(carrier, lab.Rate{BitsPerSecond: rate})
-			near.Shape(carrier, lab.Rate{BitsPerSecond: rate})
-			l.shaped[id] = map[string]*shaper{down: {link: far, at: carrier}, up: {link: near, at: carrier}}
-			l.taps[id] = map[string][2]*tap{
-				down: {listenAt(t, carrier, near.Device(carrier), seed), listenAt(t, l.places, far.Device(l.places), seed)},
-				up:   {listenAt(t, carrier, far.Device(carrier), seed), listenAt(t, l.box, near.Device(l.box), seed)},
-			}
-		}
-	}
-	return l
-}
-
-// settle gives the site's devices their addresses, and sends what comes from them over their own line.
-func (l *leased) settle(site int, device string) {
-	table := fmt.Sprint(100 + site)
-	last := 11
-	if site <= 1 {
-		last = 20 // ten telephones
-	}
-	for host := 11; host <= last; host++ {
-		l.places.Address(device, fmt.Sprintf("10.98.%d.%d/24", site, host))
-	}
-	l.in(l.places, "ip", "rule", "add", "from", fmt.Sprintf("10.98.%d.0/24", site), "table", table)
-	l.in(l.places, "ip", "route", "add", fmt.Sprintf("10.98.%d.0/24", site), "dev", device, "table", table)
-	l.in(l.places, "ip", "route", "add", "default", "via", fmt.Sprintf("10.98.%d.1", site), "table", table)
-	l.in(l.places, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf."+device+".rp_filter=0")
-}
-
-func (l *leased) in(host *lab.Host, name string, args ...string) {
-	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
-	defer cancel()
-	if out, err := host.Command(ctx, name, args...).CombinedOutput(); err != nil {
-		l.t.Fatalf("in %s: %s %s: %v: %s", host.Name, name, strings.Join(args, " "), err, out)
-	}
-}
-
-// binds are the flags of linesim that put everybody at the own site.
-func (l *leased) binds() (flags []string) {
-	for i, id := range leasedSites() {
-		flags = append(flags, "--bind", fmt.Sprintf("%s=10.98.%d.0/24", id, i))
-	}
-	return flags
-}
-
-// simulator is a linesim under way.
-type simulator struct {
-	t       *testing.T
-	command *exec.Cmd
-	out     bytes.Buffer
-	errors  bytes.Buffer
-}
-
-// linesim starts the simulator in the sites' network.
-func (l *leased) linesim(args ...string) *simulator {
-	l.t.Helper()
-	s := &simulator{t: l.t, command: commandAt(l.places, filepath.Join(repository, "bin", "linesim"), append(args, l.binds()...)...)}
-	s.command.Stdout, s.command.Stderr = &s.out, &s.errors
-	if err := s.command.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() {
-		if s.command.ProcessState == nil {
-			_ = s.command.Process.Kill()
-			_ = s.command.Wait()
-		}
-	})
-	return s
-}
-
-// report waits for the simulator's end and reads what it says as JSON.
-func (s *simulator) report(into any) {
-	s.t.Helper()
-	if err := s.command.Wait(); err != nil {
-		s.t.Logf("linesim: %v\n%.3000s", err, s.errors.String())
-	}
-	if err := json.Unmarshal(s.out.Bytes(), into); err != nil {
-		s.t.Fatalf("linesim's report: %v\n%.2000s%.3000s", err, s.out.String(), s.errors.String())
-	}
-}
 
 // venueReport is what linesim says about one venue, as far as it is judged.
 type venueReport struct {
@@ -232,9 +94,9 @@ type governed struct {
 // meet lets six venues meet for a while, with ten relayed calls on the line of branch1, and measures.
 func (l *leased) meet(a *appliance, length time.Duration, extra ...string) governed {
 	l.t.Helper()
-	const settle = 8 * time.Second
+	const settle = 5 * time.Second
 	calls := l.linesim("phones", "--credentials", a.credentialsOf("hq", "branch1"), "--server", "10.98.0.1", "--transport", "udp",
-		"--pairs", "10", "--across", "1", "--hold", fmt.Sprint(length+settle+8*time.Second), "--max-loss", "100", "--json", "--allow-failures")
+		"--pairs", "10", "--across", "1", "--hold", fmt.Sprint(length+settle+5*time.Second), "--max-loss", "100", "--json", "--allow-failures")
 	defer func() {
 		if l.t.Failed() {
 			l.t.Logf("telephones: %.3000s", calls.errors.String())
@@ -260,9 +122,8 @@ func (l *leased) meet(a *appliance, length time.Duration, extra ...string) gover
 	l.each(func(site, direction string, taps [2]*tap) {
 		l.shaped[site][direction].from = l.shaped[site][direction].dropped()
 		if n := l.shaped[site][direction].from; n > 0 {
-			l.t.Logf("%s %s: the shaper dropped %d packets while everybody joined", site, direction, n)
+			l.t.Logf("%s %s: the shaper dropped %d packets while everybody joined: %s", site, direction, n, follow(taps[0].packets(), taps[1].packets()))
 		}
-		taps[1].begin() // first, so that what is seen before the shaper is seen behind it
 		taps[0].begin()
 	})
 	time.Sleep(length - 2*time.Second)
@@ -308,8 +169,15 @@ func (g governed) log(t *testing.T) {
 	}
 }
 
+// terms are what a run is judged by beside the limits that hold always.
+type terms struct {
+	latency time.Duration // of the carrier at most, which a voice takes longer
+	loss    bool          // the carrier loses packets: lost voices and their scores are not ours
+	office  bool          // TCP fills what is left: the queues drop its packets
+}
+
 // judge says what was not as it has to be.
-func (g governed) judge(rates map[string]int64) (wrong []string) {
+func (g governed) judge(rates map[string]int64, by terms) (wrong []string) {
 	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	for _, id := range leasedSites()[1:] {
 		for _, direction := range []string{down, up} {
@@ -317,16 +185,16 @@ func (g governed) judge(rates map[string]int64) (wrong []string) {
 			if bps := int64(p.Most) * 8; bps > rates[id] {
 				complain("%s %s: %d bit/s in the fullest second, the line carries %d", id, direction, bps, rates[id])
 			}
-			if p.Dropped > 0 || p.Lost[voicePacket] > 0 || p.Lost[videoPacket] > 0 {
+			if p.Dropped > 0 && !by.office || p.Lost[voicePacket] > 0 || p.Lost[videoPacket] > 0 {
 				complain("%s %s: the shaper dropped %d packets, lost by kind: %v", id, direction, p.Dropped, p.Lost)
 			}
-			if p.VoiceP99 >= 30*time.Millisecond {
+			if p.VoiceP99 >= 30*time.Millisecond+by.latency {
 				complain("%s %s: voices waited %v (p99)", id, direction, p.VoiceP99)
 			}
 		}
 	}
 	for _, v := range g.rooms.Venues {
-		if v.LostVoices > 0 || v.HeardVoices == 0 {
+		if v.LostVoices > 0 && !by.loss || v.HeardVoices == 0 {
 			complain("%s lost %d of %d packets of voices", v.Venue, v.LostVoices, v.HeardVoices)
 		}
 		if len(v.Seen) < 5 {
@@ -341,18 +209,19 @@ func (g governed) judge(rates map[string]int64) (wrong []string) {
 			}
 		}
 		if v.Venue != "branch1" && !v.seesLarge() {
-			complain("%s sees nobody with 720 lines", v.Venue)
+			complain("%s sees nobody large", v.Venue)
 		}
 	}
-	if c := g.calls.Calls["all"]; c == nil || c.OK != 10 || c.Lost > 0 || c.MOSMin < 4 {
+	if c := g.calls.Calls["all"]; c == nil || c.Attempted != 10 || !by.loss && (c.OK != 10 || c.Lost > 0 || c.MOSMin < 4) {
 		complain("calls: %+v %v", c, g.calls.Errors)
 	}
 	return wrong
 }
 
+// seesLarge says whether the large picture is as large as it can be: branch1 beside its calls has no room to send 720 lines.
 func (v venueReport) seesLarge() bool {
 	for _, s := range v.Seen {
-		if s.Height == 720 {
+		if s.Height == 720 || s.Venue == "branch1" && s.Height > 180 {
 			return true
 		}
 	}
@@ -361,31 +230,48 @@ func (v venueReport) seesLarge() bool {
 
 // Six venues at full rates on lines of 2, 4, 8, 10 and 20 Mbit/s and ten calls on the narrowest one: in no second is more
 // offered than the line carries, the shapers drop nothing, voices wait less than 30 ms, nobody loses a voice, everybody sees
-// everybody, with 720 lines where they fit.
+// everybody, with 720 lines where they fit. Then the same over carriers that lose packets or are late, and beside an office that
+// fills its lines with TCP, through the router's queue that we ship.
 func TestSoakTheLineGoverns(t *testing.T) {
-	soakOnly(t, "a meeting over shaped lines, alone on the machine")
-	l := newLeased(t)
-	a := startAppliance(t, l.configure)
-	g := l.meet(a, 30*time.Second)
-	g.log(t)
-	for _, wrong := range g.judge(l.rates) {
-		t.Error(wrong)
+	soakOnly(t, "meetings over shaped lines, alone on the machine")
+	const length = 12 * time.Second
+	for _, tc := range []struct {
+		name string
+		by   terms
+		over carrier
+	}{
+		{"alone", terms{}, carrier{}},
+		{"with 3 percent loss", terms{loss: true}, carrier{loss: 3}},
+		{"with 80 ms delay and 20 ms jitter", terms{latency: 100 * time.Millisecond}, carrier{latency: lab.Latency{Delay: 80 * time.Millisecond, Jitter: 20 * time.Millisecond}}},
+		{"beside saturating TCP", terms{office: true}, carrier{office: true}},
+	} {
+		t.Run(strings.ReplaceAll(tc.name, " ", "_"), func(t *testing.T) {
+			l := newLeased(t, tc.over)
+			a := startAppliance(t, l.configure)
+			g := l.meet(a, length)
+			g.log(t)
+			for _, wrong := range g.judge(l.rates, tc.by) {
+				t.Error(wrong)
+			}
+		})
 	}
 }
 
 // The same without the ledger: nobody counts, and the lines are full.
 func TestSoakWithoutTheLedgerTheLineIsFull(t *testing.T) {
 	soakOnly(t, "a meeting over shaped lines that nobody governs")
-	l := newLeased(t)
+	l := newLeased(t, carrier{})
 	a := startAppliance(t, l.configure, func(s settings, _ *appliance) {
 		for _, site := range s["sites"].([]any) {
-			delete(site.(map[string]any), "line")
+			if line, ok := site.(map[string]any)["line"].(map[string]any); ok {
+				line["up"], line["down"] = "1Gbps", "1Gbps" // a contract that nobody can use up
+			}
 		}
 	})
-	g := l.meet(a, 15*time.Second)
+	g := l.meet(a, 10*time.Second)
 	g.log(t)
 	p := g.lines["branch1"][down]
-	if int64(p.Most)*8 <= l.rates["branch1"] || p.Dropped == 0 || len(g.judge(l.rates)) == 0 {
+	if int64(p.Most)*8 <= l.rates["branch1"] || p.Dropped == 0 || len(g.judge(l.rates, terms{})) == 0 {
 		t.Errorf("nothing is wrong without the ledger, so the run with it proves nothing: %s", p)
 	}
 }
@@ -404,7 +290,7 @@ func TestCallsTakeTheirPartOfAFullLine(t *testing.T) {
 	if err := lab.Available(); err != nil {
 		t.Skip(err)
 	}
-	l := newLeased(t)
+	l := newLeased(t, carrier{})
 	a := startAppliance(t, l.configure)
 	accounts := a.credentialsOf("hq", "branch1")
 	room := l.linesim(append([]string{

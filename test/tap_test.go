@@ -24,6 +24,7 @@ const (
 	videoPacket
 	invitePacket
 	byePacket
+	officePacket // not ours
 	kinds
 )
 
@@ -44,7 +45,8 @@ type tap struct {
 	done sync.WaitGroup
 	stop chan struct{}
 
-	mu   sync.Mutex // guards seen
+	mu   sync.Mutex // guards the rest
+	from int64      // when the measurement began
 	seen []seenPacket
 }
 
@@ -91,17 +93,18 @@ func (p *tap) end() {
 	_ = unix.Close(p.fd)
 }
 
-// begin forgets what was seen so far.
+// begin starts the measurement: by the packets' own times, as the tap may not have read them all yet.
 func (p *tap) begin() {
 	p.mu.Lock()
-	p.seen = p.seen[:0]
+	p.from = time.Now().UnixNano()
 	p.mu.Unlock()
 }
 
+// packets are those since the beginning.
 func (p *tap) packets() []seenPacket {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.seen)
+	return slices.DeleteFunc(slices.Clone(p.seen), func(s seenPacket) bool { return s.at < p.from })
 }
 
 func (p *tap) run() {
@@ -147,7 +150,13 @@ func (p *tap) note(frame []byte, whole int, control []byte) {
 }
 
 func kindOf(frame []byte) (kind int, ssrc uint32) {
-	if len(frame) < 54 || binary.BigEndian.Uint16(frame[12:]) != unix.ETH_P_IP || frame[23] != unix.IPPROTO_UDP {
+	if len(frame) < 54 || binary.BigEndian.Uint16(frame[12:]) != unix.ETH_P_IP {
+		return otherPacket, 0
+	}
+	if frame[23] != unix.IPPROTO_UDP {
+		if binary.BigEndian.Uint16(frame[34:]) == officePort || binary.BigEndian.Uint16(frame[36:]) == officePort {
+			return officePacket, 0
+		}
 		return otherPacket, 0
 	}
 	text := frame[14+int(frame[14]&15)*4+8:]
@@ -189,6 +198,7 @@ func follow(before, behind []seenPacket) (p passage) {
 	}
 	var delays []time.Duration
 	from, sum := 0, 0
+	before = slices.DeleteFunc(slices.Clone(before), func(s seenPacket) bool { return s.kind == officePacket })
 	for _, s := range before {
 		p.Offered += s.octets
 		sum += s.octets

@@ -13,6 +13,9 @@ const (
 	historyPackets = 512
 	// keyframeInterval bounds requests for keyframes per layer: more than two a second ruin the picture at equal rate.
 	keyframeInterval = 500 * time.Millisecond
+	// keyframePatience is how long beyond a round trip a keyframe may take: then the request, or the start of the keyframe, was
+	// lost.
+	keyframePatience = 150 * time.Millisecond
 	// staleAfter is how long a layer without packets counts as being sent.
 	staleAfter = 1500 * time.Millisecond
 )
@@ -57,6 +60,7 @@ type Layer struct {
 	codec          atomic.Uint32 // of the newest packet
 	lastArrival    atomic.Int64  // unix nanoseconds of the newest packet
 	lastKeyRequest atomic.Int64  // unix nanoseconds
+	lastKeyframe   atomic.Int64  // unix nanoseconds
 	wantsKeyframe  atomic.Bool   // a slot waits for one
 	size           atomic.Uint64
 	received       atomic.Uint64                  // octets on the wire, IP included
@@ -271,6 +275,7 @@ func (l *Layer) noteKeyframe(f *frame) {
 	l.mu.Lock()
 	l.keyframes++
 	l.mu.Unlock()
+	l.lastKeyframe.Store(l.lastArrival.Load())
 	l.wantsKeyframe.Store(false)
 }
 
@@ -312,8 +317,11 @@ func (l *Layer) requestKeyframe(now time.Time) {
 	if !l.video || !l.track.uplink.recovery && l.lastKeyRequest.Load() != 0 {
 		return // with recovery off the first request still goes out: a picture has to begin somehow
 	}
-	last := l.lastKeyRequest.Load()
-	if now.UnixNano()-last < int64(keyframeInterval) || !l.lastKeyRequest.CompareAndSwap(last, now.UnixNano()) {
+	last, pause := l.lastKeyRequest.Load(), keyframeInterval
+	if l.lastKeyframe.Load() < last {
+		pause = min(pause, l.track.uplink.RTT()+keyframePatience)
+	}
+	if now.UnixNano()-last < int64(pause) || !l.lastKeyRequest.CompareAndSwap(last, now.UnixNano()) {
 		return
 	}
 	l.mu.Lock()

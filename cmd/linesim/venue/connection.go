@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 )
@@ -64,7 +66,7 @@ func (s *session) api(address netip.Addr, build func(webrtc.SettingEngine) (*web
 	settings := webrtc.SettingEngine{LoggerFactory: quiet}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), socket)
+	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), mark(socket))
 	settings.SetICEUDPMux(mux)
 	s.sockets = append(s.sockets, mux, socket)
 	return build(settings)
@@ -101,9 +103,13 @@ func subscribeAPI(s webrtc.SettingEngine) (*webrtc.API, error) {
 		return nil, err
 	}
 	registry := &interceptor.Registry{}
-	if err := webrtc.ConfigureNack(m, registry); err != nil {
+	// Browsers look for gaps every 20 ms and ask ten times for one; pion looks every 100 and asks without end.
+	const nackInterval, nackTries = 20 * time.Millisecond, 10
+	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(nackInterval), nack.GeneratorMaxNacksPerPacket(nackTries))
+	if err != nil {
 		return nil, fmt.Errorf("interceptors: %w", err)
 	}
+	registry.Add(generator)
 	if err := webrtc.ConfigureRTCPReports(registry); err != nil {
 		return nil, fmt.Errorf("interceptors: %w", err)
 	}
