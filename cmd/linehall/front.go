@@ -18,6 +18,7 @@ import (
 	"linehall/cmd/linehall/operator"
 	"linehall/configs"
 	"linehall/internal/observe"
+	"linehall/media/bulk"
 	"linehall/web"
 	"linehall/web/api"
 	"linehall/web/live"
@@ -33,6 +34,7 @@ type front struct {
 	tls      *tls.Config
 	public   *http.ServeMux
 	local    http.Handler
+	shaper   *bulk.Shaper
 	sessions *session.Manager
 	feed     *live.Feed
 	hostName func() string
@@ -50,7 +52,7 @@ const (
 func openFront(ctx context.Context, config configs.Config, a *appliance) (*front, error) {
 	f := &front{
 		log: a.log, dropped: a.dropped, listen: string(config.Listen.HTTPS), socket: filepath.Join(config.Appliance.Data, operator.SocketName),
-		tls: a.authority.ServerTLS(), bound: make(chan struct{}),
+		tls: a.authority.ServerTLS(), shaper: a.media.bulk, bound: make(chan struct{}),
 	}
 	host := publicHost(ctx, config, a.atlas.Table(), f.listen)
 	f.hostName = func() string { return host }
@@ -150,8 +152,8 @@ func (f *front) serveHTTPS(ctx context.Context) error {
 	// HTTP/1.1 only: browsers open WebSockets by it, and one protocol is easier to watch.
 	config := f.tls.Clone()
 	config.NextProtos = []string{"http/1.1"}
-	fair := &fairListener{Listener: netutil.LimitListener(listener, maxConnections), most: maxPerSource, dropped: f.dropped}
-	return f.serve(ctx, tls.NewListener(fair, config), f.public)
+	fair := &fairListener{Listener: netutil.LimitListener(f.shaper.Buffers(listener), maxConnections), most: maxPerSource, dropped: f.dropped}
+	return f.serve(ctx, tls.NewListener(f.shaper.Listener(fair), config), f.public)
 }
 
 // serveSocket serves operators on this machine; who may open the socket is the administrator.
@@ -173,7 +175,7 @@ func (f *front) serveSocket(ctx context.Context) error {
 // serve runs an HTTP server on listener until ctx ends and lets running requests finish for a moment.
 func (f *front) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ConnState: bulk.Watch, Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		// Broken handshakes and the like are the network's noise, not ours.
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 		// Requests may finish after ctx ended: Shutdown bounds how long.

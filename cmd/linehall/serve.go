@@ -111,7 +111,7 @@ func build(ctx context.Context, config configs.Config, options configs.Options, 
 	if a.focus, err = openFocus(ctx, config, g, a.telephony, a.conference); err != nil {
 		return nil, fmt.Errorf("meetings by telephone: %w", err)
 	}
-	if a.delivery, err = openDelivery(ctx, config, g); err != nil {
+	if a.delivery, err = openDelivery(ctx, config, g, a.media.bulk); err != nil {
 		return nil, fmt.Errorf("provisioning: %w", err)
 	}
 	offerPnP(a.telephony.stack, a.delivery.pnp)

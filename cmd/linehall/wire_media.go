@@ -12,6 +12,7 @@ import (
 	"linehall/internal/holder"
 	"linehall/internal/observe"
 	"linehall/media/anchor"
+	"linehall/media/bulk"
 	"linehall/media/capture"
 	"linehall/media/gateway"
 	"linehall/media/line"
@@ -23,6 +24,7 @@ import (
 // mediaPlane is the ledger of the lines, the relay of calls and the shared port of browsers.
 type mediaPlane struct {
 	ledger *line.Ledger
+	bulk   *bulk.Shaper
 	kernel kernelMedia
 	relay  *relay.Relay
 	anchor *anchor.Anchor
@@ -70,7 +72,7 @@ func openMedia(ctx context.Context, config configs.Config, g *ground) (*mediaPla
 	}
 	return &mediaPlane{
 		captures: capture.NewBook(config.Observability.Capture, voice.Clock),
-		tapes:    tapes, ledger: ledger, kernel: inside, relay: voice, plane: plane, browsers: browsers,
+		tapes:    tapes, ledger: ledger, bulk: bulk.New(ledger, g.atlas), kernel: inside, relay: voice, plane: plane, browsers: browsers,
 		anchor: anchor.New(anchor.Options{Relay: voice, Gateway: browsers, Ledger: ledger, Log: g.log, Registerer: g.registry}),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"linehall/internal/directory"
 	"linehall/internal/setting"
 	"linehall/internal/site"
+	"linehall/media/bulk"
 	"linehall/provisioning/enrolment"
 	"linehall/provisioning/phone"
 	"linehall/provisioning/phone/cisco"
@@ -30,6 +31,7 @@ import (
 // delivery hands desk phones their files.
 type delivery struct {
 	server *serve.Server
+	shaper *bulk.Shaper // what files may take of the lines
 	book   *enrolment.Book
 	visits *visit.Book
 	pnp    *pnp.Server
@@ -37,7 +39,7 @@ type delivery struct {
 	tftp   string // "" = off
 }
 
-func openDelivery(ctx context.Context, config configs.Config, g *ground) (*delivery, error) {
+func openDelivery(ctx context.Context, config configs.Config, g *ground, shaper *bulk.Shaper) (*delivery, error) {
 	book, err := enrolment.Open(ctx, g.db, g.box, time.Now)
 	if err != nil {
 		return nil, err
@@ -55,7 +57,7 @@ func openDelivery(ctx context.Context, config configs.Config, g *ground) (*deliv
 		Organisation: organisation, CA: g.authority.PhoneRootPEM, Now: time.Now, Log: g.log, Registerer: g.registry, Dropped: g.dropped,
 	})
 	return &delivery{
-		server: server, book: book, visits: visits, pnp: newPnP(server, g),
+		server: server, shaper: shaper, book: book, visits: visits, pnp: newPnP(server, g),
 		listen: string(config.Listen.Provisioning), tftp: string(config.Listen.TFTP),
 	}, nil
 }
@@ -148,7 +150,7 @@ func (d *delivery) stage() stage {
 			if err != nil {
 				return err
 			}
-			return d.server.Run(ctx, listener)
+			return d.server.Run(ctx, d.shaper.Listener(listener))
 		}})
 	}
 	if d.tftp != "" {

@@ -112,6 +112,9 @@ func (a *account) left(class Class, d Direction, used [classes]Rate, count [clas
 		return Unlimited
 	}
 	left := a.elasticUsable(d) - a.reserved(d)
+	if a.bulk && class != 0 && class < Bulk { // a watcher sees what bulk uses
+		left -= a.bulkFloor(d)
+	}
 	if class == 0 {
 		return max(0, left-used[Bulk].In(d))
 	}

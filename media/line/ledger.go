@@ -37,6 +37,7 @@ type account struct {
 	preempted   [classes]uint64
 	overflowed  uint64
 	verdicts    [directions]Verdict
+	bulk        bool // see DemandBulk
 	silent      bool // see SetDown
 	silentSince time.Time
 }

@@ -5,14 +5,14 @@ import (
 	"slices"
 	"time"
 
-	"linehall/media/line"
 	"linehall/sfu/forward"
 	"linehall/sfu/peer"
 	"linehall/sfu/signal"
 )
 
 // Where a line does not carry the lowest layer of a camera, its viewer gets a still picture every few seconds, over the
-// signalling: the publisher's page makes it when the room asks, and it is part of the video's share of both lines.
+// signalling: the publisher's page makes it when the room asks, and it is part of the video's share of both lines (and measured with
+// the signalling that carries it, media/bulk).
 const (
 	stillInterval = 5 * time.Second
 	// stillPause is the shortest time between two: what comes sooner is dropped.
@@ -86,7 +86,6 @@ func (p *participant) takeStill(picture []byte, now time.Time) error {
 		return errTooOften
 	}
 	p.stills.newest, p.stills.at = picture, now
-	p.countStill(line.Up, len(picture))
 	for _, v := range p.stills.viewers {
 		p.giveStill(v)
 	}
@@ -95,17 +94,4 @@ func (p *participant) takeStill(picture []byte, now time.Time) error {
 
 func (p *participant) giveStill(v *participant) {
 	v.send(signal.Still{Type: "still", Participant: p.id, JPEG: p.stills.newest})
-	v.countStill(line.Down, len(p.stills.newest))
-}
-
-// countStill counts a still picture on the participant's line, as the packets of a stream that carry it.
-func (p *participant) countStill(d line.Direction, octets int) {
-	ledger := p.room.manager.options.Ledger
-	if ledger == nil {
-		return
-	}
-	const segment, headers = 1400, 52 // TCP with timestamps over IPv4
-	text := octets * 4 / 3
-	packets := (text + segment - 1) / segment
-	ledger.Meter(p.site, d, line.Video).Add(int64(packets), int64(text+packets*headers))
 }
