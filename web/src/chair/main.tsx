@@ -48,7 +48,7 @@ function Head(): JSX.Element | null {
   const left = meeting.ends_at === null ? null : (Date.parse(meeting.ends_at) - now.value) / 1000;
   return (
     <header class="chair-head">
-      <h1>{conference.room.value?.name ?? number}<span class="muted">{number}</span></h1>
+      <h1 data-testid="chair-title">{meeting.title !== '' ? meeting.title : conference.room.value?.name ?? number}<span class="muted">{number}</span></h1>
       <p class="chair-who" data-testid="chair-who" data-chair={meeting.chair}>
         <Icon name="chair" />
         {meeting.chair_name === null ? t.noChair : `${t.chairIs(nameOf(meeting.chair_name))}${meeting.chair_present ? '' : ` (${t.chairAway})`}`}

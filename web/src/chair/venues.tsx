@@ -1,3 +1,4 @@
+import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { Picture } from '../features/meeting/picture';
@@ -7,19 +8,34 @@ import { Icon } from '../ui/icon';
 import { Key } from './key';
 import { act, conference, leads } from './seat';
 
+/** How many pictures the page is sent at once; more participants are on further pages. */
+const perPage = 8;
+const page = signal(0);
+
 export function Venues({ meeting }: { meeting: Meeting }): JSX.Element {
   const t = texts.value.meeting;
   const participants = conference.participants.value;
   const absent = meeting.venues.filter((venue) => !participants.some((participant) => participant.member === venue.id));
+  const pages = Math.max(1, Math.ceil(participants.length / perPage));
+  const at = Math.min(page.value, pages - 1);
+  const callable = absent.filter((venue) => venue.stands_by && !venue.called && !venue.dropped);
   return (
     <section class="venues-box" aria-labelledby="venues-title">
       <h2 id="venues-title">{t.venues}<span class="muted">{t.present(meeting.venues.filter((venue) => venue.present).length, meeting.venues.length)}</span></h2>
       <ul class="chair-venues">
-        {participants.map((participant) => <Venue key={participant.id} participant={participant} meeting={meeting} />)}
-        {absent.map((venue) => <Absent key={venue.id} venue={venue} />)}
+        {participants.slice(at * perPage, (at + 1) * perPage).map((participant) => <Venue key={participant.id} participant={participant} meeting={meeting} />)}
+        {at === pages - 1 && absent.map((venue) => <Absent key={venue.id} venue={venue} />)}
         {meeting.you.calls.map((call) => <Calling key={call.id} call={call} />)}
       </ul>
       <CallPhone />
+      {pages > 1 && (
+        <nav class="venue-pages" aria-label={t.venues}>
+          <button type="button" class="button small icon-only" aria-label={t.pageBefore} disabled={at === 0} onClick={() => { page.value = at - 1; }} data-testid="chair-page-before"><Icon name="left" /></button>
+          <span data-testid="chair-page">{at + 1} / {pages}</span>
+          <button type="button" class="button small icon-only" aria-label={t.pageAfter} disabled={at === pages - 1} onClick={() => { page.value = at + 1; }} data-testid="chair-page-after"><Icon name="right" /></button>
+        </nav>
+      )}
+      {callable.length > 1 && <Key icon="call" text={t.callAll(callable.length)} testid="chair-call-all" onClick={() => { act('venue.call', { target: '*' }); }} />}
     </section>
   );
 }
@@ -27,11 +43,12 @@ export function Venues({ meeting }: { meeting: Meeting }): JSX.Element {
 function Absent({ venue }: { venue: VenueState }): JSX.Element {
   const t = texts.value.meeting;
   return (
-    <li class="chair-venue absent" data-testid="chair-venue" data-member={venue.id} data-present="false">
+    <li class="chair-venue absent" data-testid="chair-venue" data-member={venue.id} data-present="false" data-called={venue.called} data-stands-by={venue.stands_by}>
       <span class="picture"><Icon name="video-off" /></span>
       <strong>{nameOf(venue.name)}</strong>
-      <span class="muted">{venue.dropped ? t.dropped : t.absent}</span>
-      {venue.dropped && <span class="venue-keys"><Key icon="admit" text={t.add} testid="chair-add" onClick={() => { act('venue.add', { target: venue.id }); }} /></span>}
+      <span class="muted">{venue.called ? t.calling : venue.dropped ? t.dropped : venue.stands_by ? t.standsBy : t.absent}</span>
+      {venue.stands_by && !venue.called && <span class="venue-keys"><Key icon="call" text={t.call} testid="chair-call-venue" onClick={() => { act('venue.call', { target: venue.id }); }} /></span>}
+      {venue.dropped && !venue.stands_by && <span class="venue-keys"><Key icon="admit" text={t.add} testid="chair-add" onClick={() => { act('venue.add', { target: venue.id }); }} /></span>}
     </li>
   );
 }

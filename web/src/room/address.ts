@@ -4,6 +4,8 @@ export interface Address {
   /** From a room link's fragment: never sent to the server by the browser itself. */
   link: { venue: string; token: string } | null;
   video: { width: number; height: number; frameRate: number };
+  /** A machine that nobody operates: who calls it is let in at once. */
+  kiosk: boolean;
 }
 
 const usual = { width: 1280, height: 720, frameRate: 25 };
@@ -24,6 +26,7 @@ export function readAddress(url: URL): Address {
     number: decodeURIComponent(/^\/(?:room|chair)\/([^/]+)/.exec(url.pathname)?.[1] ?? ''),
     link: venue !== null && token !== null && venue !== '' && token !== '' ? { venue, token } : null,
     video: captureOf(url.searchParams.get('video')),
+    kiosk: url.searchParams.has('kiosk'),
   };
 }
 

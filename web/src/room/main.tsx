@@ -14,7 +14,8 @@ import { Prejoin } from './prejoin';
 import { PinPad } from '../features/meeting/pin';
 import { sayRefusals } from '../features/meeting/refusal';
 import { serveStills } from './still';
-import { begin, conference, join, number, roomName, state } from './room';
+import { begin, conference, join, number, roomName, standby, state } from './room';
+import { Ringing } from './standby';
 import { keepAwake } from './wake';
 
 function Page(): JSX.Element {
@@ -24,6 +25,7 @@ function Page(): JSX.Element {
   const seated = current === 'in-meeting' || current === 'reconnecting';
   return (
     <div class="room" data-testid="room-state" data-state={current} data-trouble={conference.trouble.value}>
+      {standby.told.value?.called === true && !seated && <Ringing told={standby.told.value} />}
       {seated ? <Meeting /> : current === 'prejoin' ? <Prejoin /> : asksPIN ? <PinPad title={t.title} text={t.text} wrong={current === 'pin_wrong'} onSubmit={join} /> : <Notice state={current} />}
       <Toasts />
     </div>

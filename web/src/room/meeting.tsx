@@ -10,6 +10,9 @@ import { Panel } from './lead';
 import { Banner, Orders } from './orders';
 import { Stage } from './stage';
 
+/** Seconds before its end at which everybody is warned. */
+const endsSoon = 300;
+
 export function Meeting(): JSX.Element {
   return (
     <div class="meeting">
@@ -36,7 +39,7 @@ function Bar(): JSX.Element {
   const left = meeting === null || meeting.ends_at === null ? null : (Date.parse(meeting.ends_at) - now.value) / 1000;
   return (
     <header class="bar">
-      <strong class="bar-room">{roomName.value || number}</strong>
+      <strong class="bar-room" data-testid="room-title">{meeting !== null && meeting.title !== '' ? meeting.title : roomName.value || number}</strong>
       {venueName.value !== null && <span class="bar-venue">{nameOf(venueName.value)}</span>}
       {meeting !== null && (
         <span class="bar-chair" data-testid="room-chair" data-chair={meeting.chair}>
@@ -87,6 +90,8 @@ function Notes(): JSX.Element {
   const own = conference.participants.value.find((participant) => participant.id === conference.self.value);
   if (meeting !== null && phase === 'in') {
     const m = texts.value.meeting;
+    const left = meeting.ends_at === null ? Infinity : (Date.parse(meeting.ends_at) - now.value) / 1000;
+    if (left < endsSoon) notes.push({ id: 'ends', icon: 'clock', tone: 'warning', text: m.endsSoon(formatDuration(left)), hint: meeting.you.chair ? m.endsSoonChair : '' });
     const place = meeting.requests.findIndex((request) => request.member === meeting.you.member);
     if (own?.chair_muted === true) notes.push({ id: 'muted', icon: 'mic-off', tone: 'warning', text: m.mutedByChair, hint: meeting.may_unmute && meeting.floor === '' ? m.mayUnmute : '' });
     if (own?.camera_off === true) notes.push({ id: 'camera-off', icon: 'video-off', tone: 'warning', text: m.cameraByChair });

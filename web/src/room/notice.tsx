@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { texts } from '../i18n';
 import { Icon, type IconName } from '../ui/icon';
 import { join, number, prepare, type RoomState, unreachable } from './room';
+import { Coming } from './standby';
 
 interface Words {
   icon: IconName;
@@ -81,6 +82,7 @@ export function Notice({ state }: { state: RoomState }): JSX.Element | null {
       <Icon name={words.icon} class={words.icon === 'loader' ? 'spin' : ''} />
       <h1>{words.title}</h1>
       {words.text !== '' && <p>{words.text}</p>}
+      {(state === 'left' || state === 'meeting_ended' || state === 'removed') && <Coming />}
       {state === 'no-permission' && <Picture />}
       {words.act !== undefined && (
         <button type="button" class="join" ref={button} onClick={words.act.run} data-testid={words.act.testid}>{words.act.text}</button>

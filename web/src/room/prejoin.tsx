@@ -7,6 +7,7 @@ import { Icon } from '../ui/icon';
 import { camera, microphone, stream } from './devices';
 import { level, measure } from './level';
 import { join, number, roomName, venueName } from './room';
+import { Coming } from './standby';
 import { Video } from './video';
 
 /** Before the meeting: oneself, the microphone's level, one big button. */
@@ -29,6 +30,7 @@ export function Prejoin(): JSX.Element {
         <p class="prejoin-time">{formatClock(new Date(now.value))}</p>
         <h1>{roomName.value || t.title}</h1>
         <p class="prejoin-venue">{venueName.value === null ? number : `${nameOf(venueName.value)} · ${number}`}</p>
+        <Coming />
         <p class={`prejoin-ready ${seen && heard ? 'fine' : 'warning'}`} data-testid="room-ready">
           <Icon name={seen && heard ? 'check' : 'warning'} />
           {seen && heard ? t.ready : heard ? t.readyNoCamera : seen ? t.readyNoMicrophone : t.readyNothing}

@@ -3,6 +3,7 @@ import { ApiError, enterDevice, me, room as readRoom } from '../api/http';
 import type { BilingualName } from '../api/types';
 import { Backoff } from '../rtc/backoff';
 import { Conference, type Ending } from '../rtc/conference';
+import { Standby } from '../rtc/standby';
 import { readAddress, recall, remember } from './address';
 import { Devices, PermissionDenied, stream } from './devices';
 
@@ -22,11 +23,15 @@ export const unreachable = signal(false);
 let auto = address.link !== null || (recall(number)?.auto ?? false);
 let venue = address.link?.venue ?? recall(number)?.venue ?? '';
 
-export const conference = new Conference({
+const signalling = {
   url: `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/rooms/${encodeURIComponent(number)}/signal`,
   client: navigator.userAgent,
-  dial: (url, protocol) => new WebSocket(url, protocol),
-});
+  dial: (url: string, protocol: string) => new WebSocket(url, protocol),
+};
+
+export const conference = new Conference(signalling);
+/** While nobody has joined here, the page waits to be called. */
+export const standby = new Standby(signalling);
 
 export const devices = 'mediaDevices' in navigator
   ? new Devices(address.video, (next) => void conference.replaceTracks(next))
@@ -141,6 +146,19 @@ export function leave(): void {
   keep();
   conference.leave();
 }
+
+const waits: ReadonlySet<RoomState> = new Set(['prejoin', 'left', 'meeting_ended', 'removed']);
+
+effect(() => {
+  if (waits.has(state.value)) standby.start();
+  else standby.stop();
+});
+
+// A machine that nobody operates comes when it is called; so does one that was only left behind by the end of a meeting.
+effect(() => {
+  const told = standby.told.value;
+  if (told?.called === true && (address.kiosk || (auto && state.value === 'meeting_ended'))) queueMicrotask(() => { join(); });
+});
 
 effect(() => {
   const found = conference.room.value;

@@ -280,6 +280,7 @@ export class Conference {
           this.startOver();
         });
         break;
+      case 'standby':
       case 'pong':
         break;
     }

@@ -28,7 +28,8 @@ export interface ConnectionStats {
 }
 
 export type ClientMessage =
-  | { type: 'join'; name?: string; resume?: string; client: string; pin?: string; control?: boolean }
+  | { type: 'join'; name?: string; resume?: string; client: string; pin?: string; control?: boolean; standby?: boolean }
+  | { type: 'decline' }
   | ({ type: 'act'; act: string } & ActArguments)
   | { type: 'publish'; sdp: string }
   | { type: 'subscribe_answer'; sdp: string }
@@ -119,7 +120,7 @@ export type EndReason = 'replaced' | 'removed' | 'room_closed' | 'shutdown' | 'd
 export type JoinRefusal = 'forbidden' | 'room_full' | 'not_found' | 'locked' | 'dropped' | 'pin_required' | 'pin_wrong' | 'pin_locked';
 export type ActRefusal =
   | 'not_chair' | 'forbidden' | 'chair_held' | 'absent' | 'no_chair' | 'muted_by_chair' | 'camera_off_by_chair' | 'content_locked' | 'not_now' | 'too_often' | 'bad_message'
-  | 'pin_wrong' | 'pin_locked' | 'pin_required';
+  | 'pin_wrong' | 'pin_locked' | 'pin_required' | 'unreachable' | 'booked';
 export type ErrorCode = JoinRefusal | ActRefusal | 'bad_state' | 'internal';
 
 export type ServerMessage =
@@ -132,6 +133,7 @@ export type ServerMessage =
   | { type: 'speaking'; participants: string[] | null }
   | ({ type: 'layers' } & Layers)
   | { type: 'error'; code: ErrorCode; message: string; request: string; act?: string }
+  | StandbyMessage
   | { type: 'waiting'; room: { number: string; name: string } }
   | Meeting
   | { type: 'chat'; whole: boolean; lines: ChatLine[] | null }
@@ -143,7 +145,7 @@ export type ServerMessage =
   | { type: 'pong'; id: number };
 
 const known: ReadonlySet<string> = new Set([
-  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong', 'waiting', 'meeting', 'chat', 'minutes', 'quality', 'stills', 'still',
+  'welcome', 'publish_answer', 'subscribe_offer', 'participants', 'slots', 'speaking', 'layers', 'line', 'error', 'ended', 'pong', 'waiting', 'meeting', 'chat', 'minutes', 'quality', 'stills', 'still', 'standby',
 ] satisfies ServerMessage['type'][]);
 
 /** Reads one frame; null for what is no message or has a type that this client does not know (it ignores those). */
@@ -206,6 +208,9 @@ export interface VenueState {
   site: string;
   present: boolean;
   dropped: boolean;
+  /** A page of it waits and can be called; it rings. */
+  stands_by: boolean;
+  called: boolean;
 }
 
 export interface Guest {
@@ -229,6 +234,8 @@ export interface PhoneCall {
 export interface Meeting {
   type: 'meeting';
   id: string;
+  /** Of the planned meeting; empty: without a plan. */
+  title: string;
   started_at: string;
   ends_at: string | null;
   chair: string;
@@ -271,6 +278,24 @@ export interface Minute {
   target: string;
   target_name: Name;
   detail: string;
+}
+
+/** To pages that stand by; moments in milliseconds since 1970, 0: none. */
+export interface StandbyMessage {
+  type: 'standby';
+  instance: string;
+  room: { number: string; name: string };
+  venue: string;
+  venue_name: Name;
+  meeting: string;
+  title: string;
+  present: number;
+  next_title: string;
+  next_at: number;
+  next_until: number;
+  called: boolean;
+  called_by: Name;
+  called_until: number;
 }
 
 export interface Quality {

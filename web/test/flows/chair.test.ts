@@ -175,3 +175,20 @@ test.each(['light', 'dark'])('axe finds nothing serious on the chair page and a 
   await page.getByTestId('room-lead').click();
   expect(await serious(page)).toEqual([]);
 });
+
+test('a venue that stands by is called, and more participants than pictures are on further pages', async () => {
+  await context.addCookies([session(base)]);
+  const many = Array.from({ length: 11 }, (_, index) => ({ id: `q${String(index)}`, venue: `v${String(index)}`, zh: `会场${String(index)}`, en: `Venue ${String(index)}`, hue: index * 30 }));
+  const away = { id: 'branch4', name: { zh: '南屏', en: 'Nanping' }, site: 'branch4', present: false, dropped: false, stands_by: true, called: false };
+  await open('/chair/9000', { venues: many, meeting: { ...chair, you, title: 'Flood meeting', venues: [away] } });
+  await page.waitForSelector('[data-testid=chair-state][data-state=in]');
+  await expect.poll(() => page.getByTestId('chair-title').textContent()).toContain('Flood meeting');
+  const shown = (): Promise<number> => page.locator('[data-testid=chair-venue][data-present=true]').count();
+  await expect.poll(shown).toBe(8);
+  await page.getByTestId('chair-page-after').click();
+  await expect.poll(shown).toBe(4); // eleven and the venue itself
+  await page.locator('[data-member=branch4] [data-testid=chair-call-venue]').click();
+  expect(await acts()).toEqual([{ act: 'venue.call', target: 'branch4' }]);
+  await order({ venues: [{ ...away, called: true }] });
+  await expect.poll(() => page.locator('[data-member=branch4]').textContent()).toContain('Ringing');
+});

@@ -1,5 +1,6 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { serious } from '../fixture/axe';
 import { loopbackScript, newContext, openBrowser } from '../fixture/browser';
 import { Fixture } from '../fixture/server';
 
@@ -229,4 +230,41 @@ test('still pictures are sent while they are asked for, and shown with the reaso
   await page.evaluate('loopback.starve(\'\')');
   await expect.poll(() => tile.getAttribute('data-picture')).toBe('true');
   expect((await sent('still')).length).toBeLessThanOrEqual(count + 1);
+});
+
+test('a page that stands by rings when it is called, and comes or declines by keyboard alone', async () => {
+  await page.addInitScript(`localStorage.setItem('linehall.room.9000', JSON.stringify({ venue: 'branch1', name: null, auto: false })); loopback.settings.standby = { next_title: '例会', next_at: Date.now() + 600000, next_until: Date.now() + 4200000 };`);
+  await context.addCookies([{ name: 'linehall_device', value: '1', url: base }]);
+  await page.goto(`${base}/room/9000?video=320x180@10`);
+  await reach('prejoin');
+  await expect.poll(() => page.getByTestId('room-coming').textContent()).toMatch(/待命.*例会.*后开始/s);
+  expect(await serious(page)).toEqual([]);
+  const called = "{ called: true, called_by: { zh: '主会场', en: 'Main venue' }, meeting: 'm1', title: '防汛会商', present: 3 }";
+  await page.evaluate(`loopback.standby(${called})`);
+  await expect.poll(() => page.getByTestId('room-ringing').textContent()).toMatch(/主会场请您入会.*防汛会商/s);
+  expect(await serious(page)).toEqual([]);
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('Enter');
+  expect(await sent('decline')).toHaveLength(1);
+  await page.evaluate('loopback.standby({})');
+  await expect.poll(() => page.getByTestId('room-ringing').count()).toBe(0);
+  await page.evaluate(`loopback.standby(${called})`);
+  await page.getByTestId('room-answer').waitFor();
+  await page.keyboard.press('Enter');
+  await reach('in-meeting');
+});
+
+test('a kiosk comes by itself when it is called, also after a meeting was closed', async () => {
+  await page.addInitScript("localStorage.setItem('linehall.room.9000', JSON.stringify({ venue: 'branch1', name: null, auto: false }))");
+  await context.addCookies([{ name: 'linehall_device', value: '1', url: base }]);
+  await page.goto(`${base}/room/9000?kiosk&video=320x180@10`);
+  await reach('prejoin');
+  await page.getByTestId('room-coming').waitFor();
+  await page.evaluate('loopback.standby({ called: true })');
+  await reach('in-meeting');
+  await page.evaluate("loopback.say({ type: 'ended', reason: 'meeting_ended' })");
+  await reach('meeting_ended');
+  await page.getByTestId('room-coming').waitFor();
+  await page.evaluate('loopback.standby({ called: true })');
+  await reach('in-meeting');
 });

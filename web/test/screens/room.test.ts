@@ -80,17 +80,23 @@ const shots: Shot[] = [
     await page.getByTestId('room-leave').click();
     await page.waitForSelector('[data-state=left]');
   } },
+  ...([['tv', 'zh-CN', 'dark'], ['pc', 'en', 'light'], ['phone', 'zh-CN', 'light']] as const).map(([size, lang, theme]) => ({
+    name: `room-ringing-${size}-${lang === 'en' ? 'en' : 'zh'}-${theme}`, path: '/room/9000?prejoin', size, lang, theme, wait: '[data-testid=room-join]', options: { standby: { called: true, called_by: { zh: '主会场', en: 'Main venue' }, title: '全省防汛工作会议' } },
+  })),
+  ...([['tv', 'en', 'dark'], ['pc', 'zh-CN', 'light'], ['phone', 'en', 'dark']] as const).map(([size, lang, theme]) => ({
+    name: `room-prejoin-next-${size}-${lang === 'en' ? 'en' : 'zh'}-${theme}`, path: '/room/9000?prejoin', size, lang, theme, wait: '[data-testid=room-coming]', options: { standby: { next_title: '全省工作例会', next_at: Date.now() + 1_510_000, next_until: Date.now() + 5_000_000 } },
+  })),
   { name: 'room-permission-pc-zh-dark', path: '/room/9000', size: 'pc', lang: 'zh-CN', theme: 'dark', wait: '[data-state=no-permission]', deny: true },
   { name: 'room-unlinked-pc-en-dark', path: '/room/9000', size: 'pc', lang: 'en', theme: 'dark', wait: '[data-state=unauthorized]' },
 ];
 
 test.each(shots)('$name', async (shot) => {
   const context = await newContext(browser, { viewport: sizes[shot.size] });
-  if (shot.deny === true || shot.wait === '[data-testid=room-join]') await context.addCookies([{ name: 'linehall_device', value: '1', url: base }]);
+  if (shot.deny === true || shot.wait === '[data-testid=room-join]' || shot.wait === '[data-testid=room-coming]') await context.addCookies([{ name: 'linehall_device', value: '1', url: base }]);
   await context.addInitScript(`
     localStorage.setItem('linehall.language', '${shot.lang}');
     localStorage.setItem('linehall.theme', '${shot.theme}');
-    ${shot.name.includes('prejoin') ? `localStorage.setItem('linehall.room.9000', JSON.stringify({ venue: 'branch1', name: null, auto: false }));` : ''}
+    ${shot.name.includes('prejoin') || shot.name.includes('ringing') ? `localStorage.setItem('linehall.room.9000', JSON.stringify({ venue: 'branch1', name: null, auto: false }));` : ''}
     ${shot.deny === true ? "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));" : ''}
     globalThis.loopbackOptions = ${JSON.stringify(shot.options ?? {})};
     (() => { ${script} })();

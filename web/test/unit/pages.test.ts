@@ -211,7 +211,7 @@ describe('the order of the meeting on the screen', () => {
   });
   const others = ['hq', 'a', 'b'].map(seat);
   const order = (fields: Partial<Meeting>, you: Partial<Meeting['you']> = {}): Meeting => ({
-    type: 'meeting', id: 'm', started_at: '', ends_at: null, chair: 'hq', chair_name: null, chair_present: true, on_air: '', floor: '', view: '', requests: [], mute_all: false, may_unmute: false, content_locked: false,
+    type: 'meeting', id: 'm', title: '', started_at: '', ends_at: null, chair: 'hq', chair_name: null, chair_present: true, on_air: '', floor: '', view: '', requests: [], mute_all: false, may_unmute: false, content_locked: false,
     presenter: '', locked: false, waiting_room: false, layout: '', forced: false, banner: '', caption: '', poll: null, roll: null, recording: null, venues: [], ...fields,
     you: { member: 'c', chair: false, may_chair: false, may_revoke: false, chair_pin: false, waiting: [], calls: [], ...you },
   });
