@@ -1,35 +1,41 @@
 package test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
 // recordedMeeting is what `programme show` says.
 type recordedMeeting struct {
-	ID    string
-	State string
-	Files []struct {
-		Number          int
-		Member          string
-		EndedAt         *time.Time `json:"ended_at"`
-		DurationSeconds float64    `json:"duration_seconds"`
-		VideoCodec      string     `json:"video_codec"`
-		Width, Height   int
-		Voices          int
-		CutOff          bool `json:"cut_off"`
-	}
+	ID       string
+	State    string
+	Files    []recordedFile
 	Chapters []struct {
 		Kind, Action string
 		Name         struct{ EN string }
 	}
 	Exports []struct{ ID, State, Error string }
+}
+
+// recordedFile is one part of it.
+type recordedFile struct {
+	Number          int
+	Member          string
+	EndedAt         *time.Time `json:"ended_at"`
+	DurationSeconds float64    `json:"duration_seconds"`
+	VideoCodec      string     `json:"video_codec"`
+	Width, Height   int
+	CutOff          bool `json:"cut_off"`
 }
 
 func (a *appliance) recordedMeeting() recordedMeeting {
@@ -69,6 +75,97 @@ func playable(t *testing.T, file string) (seconds float64) {
 		t.Errorf("ffmpeg on %s: %v: %.2000s", file, err, out)
 	}
 	return seconds
+}
+
+// tonesIn measures how strong each tone is in the sound of a file, loudest moment of a quarter of a second, in dB of full scale.
+func tonesIn(t *testing.T, file, filter string, tones ...int) map[int]float64 {
+	t.Helper()
+	const rate = 16000
+	raw, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-i", file, "-filter_complex", filter, "-ac", "1", "-ar", strconv.Itoa(rate), "-f", "s16le", "-").Output()
+	if err != nil {
+		t.Fatalf("sound of %s: %v", file, err)
+	}
+	loudest := map[int]float64{}
+	for _, tone := range tones {
+		loudest[tone] = -200
+	}
+	for at := 0; at+rate/2 <= len(raw); at += rate / 2 {
+		for _, tone := range tones {
+			var re, im float64
+			for i := range rate / 4 {
+				v := float64(int16(binary.LittleEndian.Uint16(raw[at+2*i:]))) / 32768
+				phase := 2 * math.Pi * float64(tone) * float64(i) / rate
+				re, im = re+v*math.Cos(phase), im+v*math.Sin(phase)
+			}
+			loudest[tone] = max(loudest[tone], 20*math.Log10(2*math.Hypot(re, im)/(rate/4)+1e-9))
+		}
+	}
+	return loudest
+}
+
+// colourAt is the mean colour of the middle of a picture of a file.
+func colourAt(t *testing.T, file string, second float64) [3]int {
+	t.Helper()
+	raw, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-ss", fmt.Sprint(second), "-i", file, "-frames:v", "1", "-vf", "crop=iw/2:ih/2,scale=1:1:flags=area", "-pix_fmt", "rgb24", "-f", "rawvideo", "-").Output()
+	if err != nil || len(raw) < 3 {
+		t.Errorf("picture of %s at %.1f s: %v", file, second, err)
+		return [3]int{}
+	}
+	return [3]int{int(raw[0]), int(raw[1]), int(raw[2])}
+}
+
+// recordingPlays judges what was recorded of a meeting before and after a crash: both parts by ffmpeg, with a venue's colour in
+// the picture and its tones in the voices, and both as one programme in the console's player.
+func recordingPlays(t *testing.T, a *appliance, b *browsers, venues []browserVenue) {
+	t.Helper()
+	a.run("room", "record", "9000", "--stop")
+	var m recordedMeeting
+	a.eventually(20*time.Second, "the recording is finished", func() error {
+		if m = a.recordedMeeting(); m.State != "kept" || len(m.Files) < 2 || slices.ContainsFunc(m.Files, func(f recordedFile) bool { return f.EndedAt == nil }) {
+			return fmt.Errorf("%+v", m)
+		}
+		return nil
+	})
+	tones := make([]int, 0, len(venues))
+	for _, v := range venues {
+		tones = append(tones, v.Tone)
+	}
+	for _, f := range m.Files {
+		file := filepath.Join(a.dir, fmt.Sprintf("part%d.mkv", f.Number))
+		a.run("programme", "save", m.ID, "--part", strconv.Itoa(f.Number), "--output", file)
+		seconds := playable(t, file)
+		if ends := f.Number == 1 || f.Number == len(m.Files); ends && seconds < 3 || f.CutOff != (f.Number == 1) {
+			t.Errorf("part %d lasts %.1f s: %+v", f.Number, seconds, f)
+		}
+		if f.VideoCodec == "" {
+			continue // cameras were slower to come back than voices
+		}
+		shown := colourAt(t, file, seconds/2)
+		if !slices.ContainsFunc(venues, func(v browserVenue) bool { return sameColour(shown, v.RGB) }) {
+			t.Errorf("part %d shows %v, no venue's colour", f.Number, shown)
+		}
+		heard := 0
+		for _, level := range tonesIn(t, file, "[0:a:0][0:a:1][0:a:2]amix=inputs=3:normalize=0", tones...) {
+			if level > -45 {
+				heard++
+			}
+		}
+		if heard < 2 {
+			t.Errorf("part %d has %d venues' tones: %v", f.Number, heard, tonesIn(t, file, "[0:a:0][0:a:1][0:a:2]amix=inputs=3:normalize=0", tones...))
+		}
+	}
+	password, err := os.ReadFile(filepath.Join(a.data, "admin-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var played struct {
+		Parts int
+		Shown []struct{ Width, Seconds, Sound float64 }
+	}
+	b.do(map[string]string{"do": "play", "venue": "hq", "password": strings.TrimSpace(string(password))}, &played)
+	if played.Parts != len(m.Files) || len(played.Shown) != played.Parts {
+		t.Errorf("the player showed %+v, not %d parts", played, len(m.Files))
+	}
 }
 
 // Native venues at full rates are recorded, each by itself as well; the appliance is killed meanwhile. Both halves play, and

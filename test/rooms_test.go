@@ -281,6 +281,16 @@ func venuesMeet(t *testing.T, venues []browserVenue) {
 	b.inMeeting(30 * time.Second)
 	eventually(t, 60*time.Second, "everybody sees everybody after one left and came back", func() error { return judge(venues, observe(), 2) })
 
+	a.run("room", "record", "9000")
+	b.shows("branch5", `[data-testid=room-recording]`, "that the meeting is recorded")
+	eventually(t, 30*time.Second, "a part is being written", func() error {
+		if m := a.recordedMeeting(); len(m.Files) != 1 {
+			return fmt.Errorf("%d files", len(m.Files))
+		}
+		return nil
+	})
+	<-time.After(4 * time.Second) // of recording
+
 	a.kill9()
 	a.start()
 	a.eventually(30*time.Second, "all came back by themselves", func() error {
@@ -292,5 +302,7 @@ func venuesMeet(t *testing.T, venues []browserVenue) {
 	b.inMeeting(30 * time.Second)
 	b.shows("branch5", `[data-testid=room-chair][data-chair=hq]`, "the chair of before the restart")
 	b.shows("branch1", `[data-testid=room-banner]`, "the banner of before the restart")
+	b.shows("branch1", `[data-testid=room-recording]`, "that the meeting is recorded, after the restart")
 	eventually(t, 60*time.Second, "everybody sees everybody after the restart", func() error { return judge(venues, observe(), 2) })
+	recordingPlays(t, a, b, venues)
 }

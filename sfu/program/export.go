@@ -108,7 +108,7 @@ func (s *Service) ffmpeg() (string, error) {
 }
 
 // Export begins to make one file of what is finished of a recording. It is done beside everything else.
-func (s *Service) Export(ctx context.Context, id, format, by string) (Export, error) {
+func (s *Service) Export(ctx context.Context, id, format, by string) (Export, error) { //nolint:contextcheck // the work lives as long as the service, not as the request
 	program, err := s.ffmpeg()
 	if err != nil {
 		return Export{}, err
@@ -137,7 +137,7 @@ func (s *Service) Export(ctx context.Context, id, format, by string) (Export, er
 	if ended {
 		return Export{}, ErrUnfinished
 	}
-	jobCtx, cancel := context.WithCancelCause(life) //nolint:contextcheck // it lives as long as the service, not as the request
+	jobCtx, cancel := context.WithCancelCause(life)
 	j := &job{export: e, cancel: cancel, done: make(chan struct{})}
 	x := &s.exports
 	x.mu.Lock()
@@ -158,7 +158,7 @@ func (s *Service) Export(ctx context.Context, id, format, by string) (Export, er
 		x.mu.Unlock()
 		return Export{}, err
 	}
-	x.jobs.Go(func() { //nolint:contextcheck // it lives as long as the service, not as the request
+	x.jobs.Go(func() {
 		defer close(j.done)
 		defer cancel(nil)
 		defer observe.Recover(s.log, s.o.Panics, "export of a meeting")

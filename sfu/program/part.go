@@ -15,7 +15,7 @@ const (
 	// settle is how long blocks wait for those of other tracks that belong before them.
 	settle = 900 * time.Millisecond
 	// firstPicture is how long a file waits for a picture before it begins without one.
-	firstPicture = 2 * time.Second
+	firstPicture = 4 * time.Second
 	syncEvery    = 5 * time.Second
 	maxBlocks    = 32 << 20 // octets that wait
 )

@@ -180,7 +180,6 @@ func (r *Room) dismissAll(ctx context.Context) []signal.Client {
 	r.phonesLeave()
 	for _, p := range leaving {
 		p.end()
-		p.unwatch(reason)
 		r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
 	}
 	r.publishSnapshot()
@@ -401,7 +400,6 @@ func (r *Room) end(p *participant, reason string) bool {
 		p.client.End(reason)
 	}
 	p.end()
-	p.unwatch(reason)
 	r.log.Info("participant left", observe.Participant, p.id, observe.Reason, reason)
 	return true
 }

@@ -2,7 +2,6 @@ package room
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,8 +16,6 @@ import (
 
 const (
 	kindWatcher = "watcher"
-	// MaxWatchers bounds who watches a room from outside, besides the recorder.
-	MaxWatchers = 20
 	// watchHeight is how tall a watcher wants a camera, contentHeight a shared screen.
 	watchHeight = 720
 )
@@ -43,13 +40,11 @@ type Cast struct {
 	Voices  []Person
 }
 
-// watcher is a participant that nobody sees: the recorder, or somebody who looks on from outside. The lines and publishers
-// serve it as they serve everybody.
+// watcher is a participant that nobody sees: the recorder. The lines and publishers serve it as they serve everybody.
 type watcher struct {
 	member  string // whom it watches; "": the programme
 	height  int
 	changed func(Cast) // must not wait; nil: does not care
-	ended   func(reason string)
 	last    Cast
 }
 
@@ -85,13 +80,6 @@ func (r *Room) enterWatcher(id site.ID, voices int, w *watcher) (*participant, e
 	p.setMeters()
 	r.dirty = true
 	return p, nil
-}
-
-// unwatch tells whoever watches that there is nothing more to see.
-func (p *participant) unwatch(reason string) {
-	if p.watch != nil && p.watch.ended != nil && reason != "" {
-		p.watch.ended(reason)
-	}
 }
 
 // mainSite is where the appliance is, and its recorder.
@@ -195,55 +183,6 @@ func (p *participant) tellCast() {
 	}
 	w.last = c
 	w.changed(c)
-}
-
-// errWatchers means that enough people look on.
-var errWatchers = errors.New("as many as can be are watching this room already")
-
-// Watching is somebody's look at the programme from outside.
-type Watching struct {
-	room        *Room
-	participant *participant
-	Feed        Feed
-}
-
-// Watch gives somebody at a site the programme and the loudest voice, without being in the meeting. ended must not wait.
-func (m *Manager) Watch(ctx context.Context, number string, at site.ID, ended func(reason string)) (*Watching, error) {
-	r := m.room(number)
-	if r == nil {
-		return nil, signal.ErrNotFound
-	}
-	if at == "" && m.options.Atlas != nil {
-		at = m.options.Atlas.Main()
-	}
-	return ask(ctx, r, func() (*Watching, error) {
-		if r.meeting == nil {
-			return nil, ErrNoMeeting
-		}
-		n := 0
-		for _, p := range r.participants {
-			if p.watch != nil && p.watch.ended != nil {
-				n++
-			}
-		}
-		if n >= MaxWatchers {
-			return nil, fmt.Errorf("%w: %w", signal.ErrFull, errWatchers)
-		}
-		p, err := r.enterWatcher(at, 1, &watcher{height: watchHeight, ended: ended})
-		if err != nil {
-			return nil, err
-		}
-		r.log.Info("watching", observe.Participant, p.id, observe.Site, string(at))
-		return &Watching{room: r, participant: p, Feed: p.feed()}, nil
-	}, func(w *Watching) { w.room.leaveWatcher(w.participant) })
-}
-
-// Leave ends it.
-func (w *Watching) Leave() {
-	select {
-	case w.room.mailbox <- func() { w.room.leaveWatcher(w.participant) }:
-	case <-w.room.done:
-	}
 }
 
 func (r *Room) leaveWatcher(p *participant) {

@@ -7,6 +7,7 @@
 //   {"do": "type", ..., "text": T, "chair": true} writes into a field and presses Enter
 //   {"do": "codecs"}                 what each venue's camera sends and what its pictures are decoded from
 //   {"do": "voices", "venue": ID}   how many voices of others are heard during a second
+//   {"do": "play", "venue": ID, "password": P}   signs in as admin at the console and plays the newest recorded meeting to the end of its parts
 //   {"do": "leave", "venue": ID} / {"do": "rejoin", "venue": ID} / {"do": "states"} / {"do": "screenshot", "venue": ID, "file": F} / {"do": "end"}
 import { createRequire } from 'node:module';
 import { mkdirSync, readFileSync, writeFileSync, chmodSync } from 'node:fs';
@@ -232,6 +233,44 @@ async function openChair(venue) {
   chairs.set(venue, page);
 }
 
+// Plays the newest recorded meeting: what each part shows, and that the player goes on from one to the next.
+async function play(venue, password) {
+  const page = await contexts.get(venue).newPage();
+  await page.setViewportSize({ width: 1280, height: 720 });
+  page.on('pageerror', (error) => process.stderr.write(`${venue}: console error: ${error}\n`));
+  const { origin } = new URL(plan.venues.find((candidate) => candidate.id === venue).url);
+  await page.goto(`${origin}/login`);
+  await page.fill('[data-testid=login-username]', 'admin');
+  await page.fill('[data-testid=login-password]', password);
+  await page.press('[data-testid=login-password]', 'Enter');
+  await page.waitForSelector('[data-testid=console]');
+  await page.click('[data-testid=nav-recordings]');
+  await page.locator('[data-testid=programme-row]').first().click();
+  await page.waitForSelector('[data-testid=programme-player]');
+  const parts = Number(await page.locator('[data-testid=programme-facts]').getAttribute('data-parts'));
+  await page.click('[data-testid=programme-play]');
+  const shown = [];
+  for (let part = 0; part < parts; part++) {
+    await page.waitForFunction((n) => {
+      const video = document.querySelector('[data-testid=programme-video]');
+      const sound = document.querySelector('[data-testid=programme-sound]');
+      return document.querySelector('[data-testid=programme-player]').dataset.part === String(n) && (video === null || (video.currentTime > 0.5 && video.videoWidth > 0)) && sound.currentTime > 0.3;
+    }, part + 1, { timeout: 20000 });
+    shown.push(await page.evaluate(() => {
+      const video = document.querySelector('[data-testid=programme-video]');
+      return { width: video?.videoWidth ?? 0, seconds: video?.duration ?? 0, sound: document.querySelector('[data-testid=programme-sound]').duration };
+    }));
+    // Not the whole of it: a moment before its end is enough to see that the next one follows.
+    if (part + 1 < parts) {
+      await page.evaluate(() => {
+        for (const element of document.querySelectorAll('[data-testid=programme-video], [data-testid=programme-sound]')) element.currentTime = element.duration - 0.4;
+      });
+    }
+  }
+  await page.close();
+  return { parts, shown };
+}
+
 const pageOf = (command) => (command.chair ? chairs : pages).get(command.venue);
 
 async function act(command) {
@@ -240,6 +279,7 @@ async function act(command) {
     case 'codecs': return each((page) => page.evaluate(codecs));
     case 'observe': return each((page) => page.evaluate(observe, plan.seconds));
     case 'chair': await openChair(command.venue); return {};
+    case 'play': return play(command.venue, command.password);
     case 'chairless': await chairs.get(command.venue).close(); return {};
     case 'look': return pageOf(command).evaluate(look, command.selector);
     case 'press': return pageOf(command).evaluate(press, command.selector);
