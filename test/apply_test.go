@@ -110,6 +110,9 @@ func TestAPlanIsLookedAtAndAppliedByPhonesOfEveryBrand(t *testing.T) {
 	}
 	for extension := range phones {
 		registered(extension, 1)
+		if out := phones[extension].output.String(); !strings.Contains(out, "phone book: 1") && (extension != "8075" && extension != "8076" || !strings.Contains(out, "phone book: 32 ")) {
+			t.Errorf("%s has no phone book:\n%s", extension, out)
+		}
 	}
 
 	a.phonesAreAsTheirRowsSay()

@@ -23,6 +23,7 @@ import (
 	"linehall/provisioning/phone/poly"
 	"linehall/provisioning/phone/snom"
 	"linehall/provisioning/phone/yealink"
+	"linehall/provisioning/phonebook"
 	"linehall/provisioning/pnp"
 	"linehall/provisioning/serve"
 	"linehall/provisioning/visit"
@@ -89,7 +90,7 @@ func organisationOf(config configs.Config) (serve.Organisation, error) {
 	organisation := serve.Organisation{
 		Domain: config.Appliance.Domain, Name: config.Appliance.Name, Language: config.Appliance.Language, TimeZone: config.Appliance.TimeZone,
 		Advertise: config.AdvertiseAddr(), DialNow: dialNow(config), Pickup: config.Dialplan.Features["pickup"], Terminals: config.Terminals,
-		Survivors: map[site.ID]string{}, Keys: lampKeys(config), Brands: phoneBrands(), SIPPorts: map[phone.Transport]uint16{},
+		Survivors: map[site.ID]string{}, Keys: lampKeys(config), Brands: phoneBrands(), Contacts: contactsOf(config), SIPPorts: map[phone.Transport]uint16{},
 	}
 	for _, s := range config.Sites {
 		organisation.Survivors[s.ID] = s.Survivor
@@ -127,6 +128,24 @@ func lampKeys(config configs.Config) map[string][]phone.Key {
 		}
 	}
 	return keys
+}
+
+// contactsOf is the phone book of the phones: whoever is active in the list, and the meeting rooms.
+func contactsOf(config configs.Config) []phonebook.Entry {
+	sites := map[site.ID]string{}
+	for _, s := range config.Sites {
+		sites[s.ID] = s.Name
+	}
+	var entries []phonebook.Entry
+	for _, t := range terminalsOf(config) {
+		if t.MayRegister() {
+			entries = append(entries, phonebook.Entry{Name: t.DisplayName, Number: t.Extension, Group: sites[t.Site]})
+		}
+	}
+	for _, room := range config.Conference.Rooms {
+		entries = append(entries, phonebook.Entry{Name: cmp.Or(room.Name, room.Number), Number: room.Number})
+	}
+	return phonebook.Sort(entries)
 }
 
 // dialNow lets phones dial our own numbers without waiting for another digit, emergency numbers before all others.

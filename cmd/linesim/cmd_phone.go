@@ -47,6 +47,7 @@ type phoneReport struct {
 	Found      string       `json:"found_url"`
 	Fetches    []desk.Fetch `json:"fetches"`
 	NextURL    string       `json:"next_url"`
+	Book       int          `json:"book"` // numbers in its phone book
 	Extension  string       `json:"extension"`
 	Server     string       `json:"server"`
 	Transport  string       `json:"transport"`
@@ -126,7 +127,7 @@ func (u *unpacked) life(ctx context.Context) (again bool, err error) {
 	}
 	r.Found = u.device.URL
 	result, err := u.provision(ctx)
-	r.Fetches, r.NextURL = result.Fetches, result.URL
+	r.Fetches, r.NextURL, r.Book = result.Fetches, result.URL, result.Book
 	if err != nil {
 		return false, u.tell(r, err)
 	}
@@ -152,6 +153,11 @@ func (u *unpacked) provision(ctx context.Context) (desk.Result, error) {
 		return desk.Result{}, err
 	}
 	common := desk.Result{Roots: result.Roots, URL: result.URL}
+	if result.Book != nil {
+		if common.Book, err = desk.Numbers(result.Book); err != nil {
+			return common, err
+		}
+	}
 	for _, f := range result.Fetches {
 		common.Fetches = append(common.Fetches, desk.Fetch(f))
 	}
@@ -182,6 +188,7 @@ func (u *unpacked) tell(r phoneReport, err error) error {
 	case err != nil:
 		report.Line(u.out, "%v", err)
 	default:
+		report.Line(u.out, "phone book: %d numbers", r.Book)
 		report.Line(u.out, "%s registered at %s over %s for %.0f s", r.Extension, r.Server, r.Transport, r.Seconds)
 	}
 	return failed(err)

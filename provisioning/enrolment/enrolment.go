@@ -229,3 +229,17 @@ func (b *Book) Device(mac string) (Device, bool) {
 	device, ok := b.devices[mac]
 	return device, ok
 }
+
+// Holder is the phone that a token was given to and that has used it. It takes
+// as long for a wrong token as for a right one.
+func (b *Book) Holder(token string) (mac string, ok bool) {
+	token = strings.ToLower(token)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, device := range b.devices {
+		if device.Enrolled() && subtle.ConstantTimeCompare([]byte(device.token), []byte(token)) == 1 {
+			mac, ok = device.MAC, true
+		}
+	}
+	return mac, ok
+}

@@ -17,6 +17,7 @@ import (
 	"linehall/internal/site"
 	"linehall/provisioning/inventory"
 	"linehall/provisioning/phone"
+	"linehall/provisioning/phonebook"
 	"linehall/provisioning/plan"
 )
 
@@ -36,6 +37,7 @@ type Organisation struct {
 	Survivors map[site.ID]string     // address of a site's own second server
 	Keys      map[string][]phone.Key // lamps by extension
 	Brands    []phone.Brand
+	Contacts  []phonebook.Entry // of the phones' phone book, in order
 	// AdminPassword is a phone's own, by its MAC address; nil while plans are
 	// made, which show no secret.
 	AdminPassword func(mac string) (string, error)
@@ -136,6 +138,9 @@ func (o *Organisation) addSecrets(settings *phone.Settings, p inventory.Profile,
 		URL: folder, CAURL: o.base(own, secure) + caName, CA: settings.Provisioning.CA, Every: p.Resync, Final: true,
 	}
 	transport := phone.Transport(p.Transport)
+	if len(o.Contacts) > 0 {
+		settings.Directory = phone.Directory{Name: o.Name, URL: folder + phonebookFile}
+	}
 	account := &phone.Account{
 		User: t.Extension, AuthUser: cmp.Or(t.AuthUser, t.Extension), Password: password, DisplayName: cmp.Or(t.DisplayName, t.Extension),
 		Domain: o.Domain, Server: own, Port: o.SIPPorts[transport], Transport: transport, SRTP: phone.SRTP(p.SRTP), Expires: registration,

@@ -162,7 +162,8 @@ const (
 	resultBootstrap   = "bootstrap"
 	resultCommon      = "common"
 	resultCA          = "ca"
-	resultPnP         = "pnp"  // was told where its files are
+	resultPnP         = "pnp" // was told where its files are
+	resultPhonebook   = "phonebook"
 	resultNone        = "none" // a file that we do not have, for a phone that we know
 	resultUnknown     = "unknown"
 	resultInactive    = "inactive"
@@ -210,6 +211,9 @@ func (s *Server) answer(ctx context.Context, a ask) answer {
 	}
 	if a.name == caName && a.token == "" {
 		return answer{result: resultCA, brand: phone.Detect(a.agent, "").Brand, content: s.CA(), binary: true}
+	}
+	if a.token != "" && phonebookName.MatchString(a.name) {
+		return s.phonebook(ctx, a)
 	}
 	pathMAC, _ := phone.MACInName(a.name)
 	hint := phone.Detect(a.agent, pathMAC)

@@ -104,6 +104,13 @@ func grandstream() brand {
 		return s.values[p]
 	}
 	return brand{
+		book: func(s *set) string { // the phone adds the name
+			scheme := map[string]string{"1": "http", "3": "https", "EnabledUseHTTP": "http", "EnabledUseHTTPS": "https"}[pick(s, "P330", "phonebook.download.mode")]
+			if scheme == "" {
+				return ""
+			}
+			return scheme + "://" + pick(s, "P331", "phonebook.download.server") + "/phonebook.xml"
+		},
 		first: true,
 		names: func(s *set) []string {
 			return []string{"cfg" + s.mac, "cfg" + s.mac + ".bin", "cfg" + s.mac + ".xml", "cfg" + strings.ToLower(s.device.model()) + ".xml", "cfg.xml"}
@@ -152,6 +159,7 @@ func grandstream() brand {
 
 func htek() brand {
 	return brand{
+		book:  func(s *set) string { return s.values["P331"] },
 		first: true,
 		names: func(s *set) []string { return []string{"cfg0012.xml", "cfg" + s.mac, "cfg" + s.mac + ".xml"} },
 		read: func(s *set, content []byte) error {
@@ -182,6 +190,7 @@ func htek() brand {
 
 func fanvil() brand {
 	return brand{
+		book:   func(s *set) string { return s.values["phone/xmlContact1/Addr"] },
 		macros: func(s *set) []string { return []string{"$mac", s.mac} },
 		names: func(s *set) []string {
 			_, own := s.split()
@@ -225,6 +234,7 @@ func fanvil() brand {
 
 func snom() brand {
 	return brand{
+		book:   func(s *set) string { return strings.TrimPrefix(s.values["dkey_directory"], "url ") },
 		macros: func(s *set) []string { return []string{"{mac}", strings.ToUpper(s.mac)} },
 		names: func(s *set) []string {
 			if _, file := s.split(); file != "" {
@@ -258,6 +268,7 @@ func snom() brand {
 
 func cisco() brand {
 	return brand{
+		book:  func(s *set) string { return s.values["XML_Directory_Service_URL"] },
 		check: true,
 		macros: func(s *set) []string {
 			name, isSPA := strings.CutPrefix(s.device.model(), "SPA")
@@ -301,6 +312,7 @@ func cisco() brand {
 
 func poly() brand {
 	return brand{
+		book:   func(s *set) string { return s.mac + "-directory.xml" },
 		check:  true,
 		macros: func(s *set) []string { return []string{"[PHONE_MAC_ADDRESS]", s.mac} },
 		names: func(s *set) []string {

@@ -67,6 +67,7 @@ type Result struct {
 	Account Account
 	Roots   *x509.CertPool
 	Fetches []Fetch
+	Book    int    // numbers in the phone book that the files name
 	URL     string // where the phone asks next time
 }
 
@@ -162,7 +163,8 @@ type brand struct {
 	read  func(s *set, content []byte) error
 	next  func(s *set) string // folder of the next round, or the whole address of one file; "" = stay
 	line  func(s *set) (Account, error)
-	check bool // verifies the server's certificate
+	book  func(s *set) string // address of the phone book; "" = none
+	check bool                // verifies the server's certificate
 	// macros are what the phone fills in, in pairs, in an address that names a file; nil: the address is always a folder.
 	macros func(s *set) []string
 }
@@ -194,7 +196,9 @@ func (d Device) Provision(ctx context.Context) (*Result, error) {
 		}
 		next := b.next(s)
 		if next == "" || next == s.result.URL {
-			s.result.Account, err = b.line(s)
+			if s.result.Account, err = b.line(s); err == nil {
+				err = s.readBook(ctx)
+			}
 			return &s.result, err
 		}
 		s.result.URL = next
@@ -300,6 +304,38 @@ func (s *set) get(ctx context.Context, name string) (content []byte, found bool,
 	}
 	fetch.Bytes = len(content)
 	return content, res.StatusCode == http.StatusOK, nil
+}
+
+// readBook fetches the phone book that the files name.
+func (s *set) readBook(ctx context.Context) error {
+	address := s.brand.book(s)
+	if address == "" {
+		return nil
+	}
+	s.connect() // with the certificates that are trusted by now
+	defer s.client.CloseIdleConnections()
+	content, found, err := s.get(ctx, address)
+	if err != nil || !found {
+		return err
+	}
+	s.result.Book, err = Numbers(content)
+	return err
+}
+
+// Numbers counts the entries of a phone book of any brand.
+func Numbers(content []byte) (int, error) {
+	list, err := leaves(content)
+	if err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, l := range list {
+		switch l.path[len(l.path)-1] {
+		case "Telephone", "phonenumber", "Url", "ct":
+			count++
+		}
+	}
+	return count, nil
 }
 
 // trust takes the certificate that the files hold, or name.

@@ -46,6 +46,7 @@ type Result struct {
 	Config  Config
 	Roots   *x509.CertPool
 	Fetches []Fetch
+	Book    []byte // the phone book that the files name
 	URL     string // where the phone will ask next time
 }
 
@@ -118,7 +119,7 @@ func (d Device) Provision(ctx context.Context) (*Result, error) {
 		}
 		next := p.result.Config.static("auto_provision.server.url")
 		if next == "" || next == p.result.URL {
-			return &p.result, nil
+			return &p.result, p.readBook(ctx)
 		}
 		p.result.URL = next
 	}
@@ -253,3 +254,17 @@ func (p *phone) trust(ctx context.Context) error {
 
 // ModelName is the phone's model, or a usual one.
 func (d Device) ModelName() string { return d.model() }
+
+// readBook fetches the phone book that the files name.
+func (p *phone) readBook(ctx context.Context) error {
+	address := p.result.Config["remote_phonebook.data.1.url"]
+	if address == "" || p.result.Config["features.remote_phonebook.enable"] != "1" {
+		return nil
+	}
+	p.connect() // with the certificates that are trusted by now
+	book, found, err := p.get(ctx, address, "")
+	if err == nil && found {
+		p.result.Book = book
+	}
+	return err
+}
