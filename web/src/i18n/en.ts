@@ -264,7 +264,7 @@ export const en: Dictionary = {
     soundAlone: 'sound alone',
     exportTitle: 'Export as one file',
     exportHint: 'ffmpeg joins pictures and voices on the appliance, at low priority.',
-    exports: { waiting: 'waiting', running: 'converting', done: 'done', failed: 'failed', cancelled: 'cancelled' } as Record<string, string>,
+    exports: { waiting: 'waiting', running: 'converting', done: 'done', failed: 'failed', cancelled: 'cancelled' },
     cancel: 'Cancel',
     save: 'Save',
     remove: 'Delete recording',
@@ -272,7 +272,7 @@ export const en: Dictionary = {
     deleted: 'Deleted, and written to the audit log',
     failed: 'That did not work.',
     forbidden: 'Only administrators, auditors and chairs may watch.',
-    reasons: { disk_full: 'the disk is full', interrupted: 'interrupted', shutdown: 'the appliance stopped', meeting_ended: 'the meeting ended', stopped: 'stopped' } as Record<string, string>,
+    reasons: { disk_full: 'the disk is full', interrupted: 'interrupted', shutdown: 'the appliance stopped', meeting_ended: 'the meeting ended', stopped: 'stopped' },
   },
   recordings: {
     title: 'Recordings',

@@ -141,9 +141,10 @@ describe('terminals', () => {
 describe('room address', () => {
   test('reads the venue and the token from the fragment only', () => {
     expect(readAddress(new URL('https://h/room/9000?video=320x180@10#venue=branch1&token=abc'))).toEqual({
-      number: '9000', link: { venue: 'branch1', token: 'abc' }, video: { width: 320, height: 180, frameRate: 10 },
+      number: '9000', link: { venue: 'branch1', token: 'abc' }, video: { width: 320, height: 180, frameRate: 10 }, kiosk: false,
     });
     expect(readAddress(new URL('https://h/room/9000?venue=branch1&token=abc')).link).toBeNull();
+    expect(readAddress(new URL('https://h/room/9000?kiosk')).kiosk).toBe(true);
   });
 
   test.each([[null, 1280], ['640x360', 640], ['nonsense', 1280]])('capture %s', (text, width) => {
