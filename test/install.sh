@@ -2,11 +2,11 @@
 # Installs the Debian packages that the end-to-end tests (test) or the benchmarks (bench) need, only those that are missing.
 set -euo pipefail
 case "${1:-test}" in
-  test)  want=(gcc libc6-dev make sip-tester baresip dnsmasq-base kea-dhcp4-server isc-dhcp-server ldap-utils tftp-hpa chromium firefox-esr iproute2 nftables ffmpeg libspandsp-dev fonts-noto-cjk ca-certificates curl nodejs) ;;
+  test)  want=(gcc libc6-dev make sip-tester baresip dnsmasq-base kea-dhcp4-server isc-dhcp-server tftp-hpa chromium firefox-esr iproute2 nftables ffmpeg libspandsp-dev fonts-noto-cjk ca-certificates curl nodejs) ;;
   bench) want=(gcc libc6-dev kamailio rtpengine-daemon janus) ;;
   *) echo "usage: $0 test|bench" >&2; exit 2 ;;
 esac
-declare -A probe=([gcc]=gcc [make]=make [sip-tester]=sipp [baresip]=baresip [dnsmasq-base]=dnsmasq [kea-dhcp4-server]=kea-dhcp4 [isc-dhcp-server]=dhcpd [ldap-utils]=ldapsearch [tftp-hpa]=tftp [chromium]=chromium [firefox-esr]=firefox-esr [iproute2]=ip
+declare -A probe=([gcc]=gcc [make]=make [sip-tester]=sipp [baresip]=baresip [dnsmasq-base]=dnsmasq [kea-dhcp4-server]=kea-dhcp4 [isc-dhcp-server]=dhcpd [tftp-hpa]=tftp [chromium]=chromium [firefox-esr]=firefox-esr [iproute2]=ip
   [nftables]=nft [ffmpeg]=ffmpeg [curl]=curl [nodejs]=node [kamailio]=kamailio [rtpengine-daemon]=rtpengine [janus]=janus)
 missing=()
 for package in "${want[@]}"; do
