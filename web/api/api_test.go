@@ -363,6 +363,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"GET /groups":                              "admin operator auditor",
 		"PUT /calls/{id}/capture":                  "admin",
 		"PUT /groups/{number}/members/{extension}": "admin operator",
+
 		"GET /calls":                           "admin operator auditor",
 		"GET /calls/{id}":                      "admin operator auditor",
 		"DELETE /calls/{id}":                   "admin operator",
@@ -439,6 +440,7 @@ func TestRolesOfEveryOperation(t *testing.T) {
 		"PUT /terminals/{extension}/pin":           map[string]any{"pin": "4821"},
 		"PUT /calls/{id}/capture":                  map[string]any{"on": true},
 		"PUT /groups/{number}/members/{extension}": map[string]any{"logged_in": true},
+
 		"POST /calls":                 map[string]any{"from": "8001", "to": "2001"},
 		"POST /apply":                 map[string]any{"digest": "", "limit": "", "batch": 10, "pause_seconds": 0, "max_failures": 3},
 		"POST /terminals/claim":       map[string]any{"mac": "00:15:65:00:00:99", "extension": "2002"},
