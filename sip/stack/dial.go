@@ -49,7 +49,7 @@ func (s *Stack) Datagram(ctx context.Context, remote netip.AddrPort) (Flow, erro
 	remote = unmap(remote)
 	for _, u := range s.sockets {
 		a := u.addr.Addr().Unmap()
-		if a.Is4() != remote.Addr().Is4() && !a.IsUnspecified() {
+		if u.addr == insideNear || a.Is4() != remote.Addr().Is4() && !a.IsUnspecified() { // the one inside leads nowhere else
 			continue
 		}
 		if a.IsUnspecified() {

@@ -206,3 +206,18 @@ func unanswered(t *testing.T) (netip.AddrPort, func()) {
 		_ = unix.Close(fd)
 	}
 }
+
+// A datagram to a peer outside never leaves by the network within the process, whichever socket was there first.
+func TestDatagramsLeaveByASocket(t *testing.T) {
+	near, far := stack.NewInside()
+	defer far.Close() //nolint:errcheck // the test ends
+	e := start(t, stack.Options{Packets: []stack.PacketSocket{near}, Listen: []stack.Listen{{Transport: stack.UDP, Address: "127.0.0.1:0"}}}, nil)
+	remote := netip.MustParseAddrPort("127.0.0.9:5060")
+	flow, err := e.Datagram(t.Context(), remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flow.Inside() || flow.Local != e.Listeners()[1].Address || flow.Remote != remote {
+		t.Errorf("the flow is %s", flow)
+	}
+}
