@@ -22,11 +22,14 @@ import (
 // and the pieces, put together, are the Matroska file. Each stands alone: what is cut off ends before it. The first piece is
 // the file's head, which is written anew at the end, under a number of its own: no number is used twice.
 const (
-	magic      = "LHPRG\x01\r\n"
-	pieceHead  = 8
-	maxPiece   = 64 << 20
-	maxHeader  = 64 << 10
-	keySize    = 32
+	magic     = "LHPRG\x01\r\n"
+	pieceHead = 8
+	maxPiece  = 64 << 20
+	maxHeader = 64 << 10
+	keySize   = 32
+	// skipped are the numbers that a file which is opened to go on leaves out: those of pieces that a crash has cut off may
+	// have reached the disk in part, and no number is used twice under a key.
+	skipped    = 1 << 16
 	folderMode = 0o700
 	fileMode   = 0o600
 )
@@ -124,6 +127,9 @@ func openVolume(path string, secrets Secrets, write bool) (*volume, error) {
 	if err := v.begin(secrets); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	if write {
+		v.number += skipped
+	}
 	return v, nil
 }
 
@@ -168,6 +174,9 @@ func (v *volume) survey(at, limit int64) error {
 			return nil
 		}
 		sealed, number := int64(binary.LittleEndian.Uint32(head[0:])), binary.LittleEndian.Uint32(head[4:])
+		if sealed == 0 && number == 0 { // the file had grown, and the crash came before what was to be written there
+			return nil
+		}
 		if sealed > maxPiece || sealed < int64(v.aead.Overhead()) {
 			return ErrDamaged
 		}
