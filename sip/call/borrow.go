@@ -214,11 +214,14 @@ func (c *call) fetchPeer() {
 	}
 }
 
-// comesFromOutside: the caller is behind a trunk, in this call or in the one that it comes from.
-func (c *call) comesFromOutside(flow stack.Flow) bool {
+// behindTrunk: the caller is, in this call or in the one that it comes from.
+func (c *call) behindTrunk() bool {
 	o, ok := c.origin.(*connected)
-	return (c.incoming != nil || ok && o.shadow.Trunk != "") && c.s.foreign(flow)
+	return c.incoming != nil || ok && o.shadow.Trunk != ""
 }
+
+// comesFromOutside: the caller is behind a trunk, and the trunk in another network.
+func (c *call) comesFromOutside(flow stack.Flow) bool { return c.behindTrunk() && c.s.foreign(flow) }
 
 func (c *call) openMedia() {
 	flow := c.origin.flow()

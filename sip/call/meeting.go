@@ -21,6 +21,8 @@ const (
 	HeaderCall = "X-Linehall-Call" // the id of the call's record
 	HeaderSite = "X-Linehall-Site" // where the caller is
 	HeaderPIN  = "X-Linehall-PIN"  // that was dialled behind the room's number
+	// HeaderOutside says that the caller is behind a trunk: its number is what somebody else claims, also if it is like ours.
+	HeaderOutside = "X-Linehall-Outside"
 )
 
 // partyAt is a party as the media plane sees it: the focus is on this machine, whatever its flow is called.
@@ -52,6 +54,9 @@ func (c *call) introduce(l *leg, inv *sip.Request) {
 	inv.AppendHeader(sip.NewHeader(HeaderCall, c.id))
 	if c.rec.FromSite != "" {
 		inv.AppendHeader(sip.NewHeader(HeaderSite, c.rec.FromSite))
+	}
+	if c.behindTrunk() {
+		inv.AppendHeader(sip.NewHeader(HeaderOutside, "yes"))
 	}
 	if c.decision.Kind == dialplan.Room && c.decision.Argument != "" {
 		inv.AppendHeader(sip.NewHeader(HeaderPIN, c.decision.Argument))

@@ -28,7 +28,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 		return
 	}
 	caller := callerOf(req)
-	if room.NeedsPIN && s.pins.blocked(s.pinKey(caller.Number), time.Now()) {
+	if room.NeedsPIN && s.pins.blocked(s.pinKey(caller), time.Now()) {
 		s.metrics.pins.WithLabelValues("blocked").Inc()
 		s.o.Dropped.Count("focus", "pin_blocked")
 		s.o.Log.Warn("telephone kept out of meetings: wrong PINs", slog.String(observe.Extension, caller.Number), slog.String(observe.CallID, caller.Call))
@@ -61,7 +61,7 @@ func (s *Service) serveInvite(ctx context.Context, req *stack.Request) {
 
 // callerOf reads who calls from what the call core asserts.
 func callerOf(req *stack.Request) Caller {
-	c := Caller{Number: req.From().Address.User, Name: req.From().DisplayName, Call: headerOf(req, call.HeaderCall), Site: headerOf(req, call.HeaderSite)}
+	c := Caller{Number: req.From().Address.User, Name: req.From().DisplayName, Call: headerOf(req, call.HeaderCall), Site: headerOf(req, call.HeaderSite), Outside: headerOf(req, call.HeaderOutside) != ""}
 	if c.Number == "anonymous" || req.From().Address.Host == "anonymous.invalid" {
 		c.Number, c.Name = "", ""
 	}

@@ -350,6 +350,21 @@ func TestPIN(t *testing.T) {
 			t.Errorf("another caller: %d", code)
 		}
 	})
+	t.Run("who is outside and says that it is one of ours is outside", func(t *testing.T) {
+		t.Parallel()
+		x := newExchange(t, closedRoom())
+		for range 2 {
+			p := newPhone(x)
+			if code := p.dial("9000", "8001", call.HeaderOutside, "yes"); code != 200 {
+				t.Fatalf("%d, want 200", code)
+			}
+			p.keys("111112222233333")
+			eventually(t, "hung up", func() bool { return x.endedFor("the PIN was wrong too often") })
+		}
+		if code := newPhone(x).dial("9000", "8001"); code != 200 {
+			t.Errorf("our own 8001 is kept out for what others tried: %d", code)
+		}
+	})
 }
 
 func TestRefusalsComeBeforeTheAnswer(t *testing.T) {

@@ -337,11 +337,11 @@ func (l *leg) wrongPIN() {
 }
 
 // pinKey is by whom wrong PINs are counted.
-func (l *leg) pinKey() string { return l.s.pinKey(l.caller.Number) }
+func (l *leg) pinKey() string { return l.s.pinKey(l.caller) }
 
-func (s *Service) pinKey(number string) string {
-	if s.o.Ours(number) {
-		return number
+func (s *Service) pinKey(c Caller) string {
+	if !c.Outside && s.o.Ours(c.Number) {
+		return c.Number
 	}
 	return outside
 }

@@ -36,6 +36,7 @@ type Caller struct {
 	Number  string `json:"number"` // "" is one that is withheld
 	Name    string `json:"name"`
 	Site    string `json:"site"`
+	Outside bool   `json:"outside"` // behind a trunk: the number can be forged
 	Call    string `json:"call"`    // the id of its call's record; "" of one that we made
 	Chair   bool   `json:"chair"`   // it knew the PIN of the chair
 	Invited bool   `json:"invited"` // it was called into the meeting
